@@ -1,0 +1,75 @@
+"""Where tensors live and which process this is."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+import torch
+import torch.distributed
+
+from koopstep.core.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Place:
+    """The device of this process and its place among the processes of one job."""
+
+    device: torch.device
+    rank: int = 0
+    world: int = 1
+
+    @property
+    def leads(self) -> bool:
+        """True for the one process that writes files and speaks."""
+        return self.rank == 0
+
+
+def choose_device(name: str | None = None) -> torch.device:
+    """Return the device called ``name`` (or ``$KOOPSTEP_DEVICE``); without a name CUDA where present, else the CPU.
+
+    Raises:
+        UsageError: if the named device does not exist here.
+    """
+    name = name or os.environ.get("KOOPSTEP_DEVICE") or ("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise UsageError(f"there is no device called {name!r}; use cpu, cuda or cuda:N") from error
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise UsageError(f"device {name!r} was asked for, but PyTorch sees no CUDA device; use cpu")
+    return device
+
+
+def prepare(name: str | None = None) -> Place:
+    """Set this process up for numerical work: device, denormals, and (under ``torchrun``) the process group.
+
+    Denormals are flushed because a converged training loop on a CPU slows down several times without it.
+    """
+    torch.set_flush_denormal(True)
+    world, rank = int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("RANK", "0"))
+    device = choose_device(name)
+    if world > 1 and not torch.distributed.is_initialized():
+        if device.type == "cuda":
+            device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+            torch.cuda.set_device(device)
+        torch.distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    return Place(device, rank, world)
+
+
+def barrier(place: Place) -> None:
+    """Wait for all processes; nothing when there is one."""
+    if place.world > 1:
+        torch.distributed.barrier()
+
+
+def sum_over_processes(place: Place, tensors: list[torch.Tensor]) -> None:
+    """Add each tensor over all processes, in place, in one message per dtype."""
+    if place.world == 1:
+        return
+    for dtype in {t.dtype for t in tensors}:
+        group = [t for t in tensors if t.dtype == dtype]
+        flat = torch.cat([t.reshape(-1) for t in group])
+        torch.distributed.all_reduce(flat)
+        for target, part in zip(group, flat.split([t.numel() for t in group]), strict=True):
+            target.copy_(part.view_as(target))

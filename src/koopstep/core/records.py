@@ -1,0 +1,51 @@
+"""Named records that travel between the packages."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Some paths of a teacher, of which K states are kept.
+
+    Attributes:
+        noise: (B, *shape) float32, the unit-variance start.
+        states: (K, B, *shape) float32; `states[0]` is the scaled noise, `states[-1]` the data.
+        progress: (K,) float32 in [0, 1], increasing: u of each kept state; 0 is noise, 1 is data.
+        class_labels: (B,) int64, or None where the teacher has no classes.
+    """
+
+    noise: Tensor
+    states: Tensor
+    progress: Tensor
+    class_labels: Tensor | None = None
+
+    @property
+    def data(self) -> Tensor:
+        """The last state, (B, *shape)."""
+        return self.states[-1]
+
+    def __len__(self) -> int:
+        return self.noise.shape[0]
+
+    def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> Batch:
+        """The same batch on another device; `dtype` changes the floating-point tensors, never the labels."""
+        return Batch(
+            noise=self.noise.to(device=device, dtype=dtype),
+            states=self.states.to(device=device, dtype=dtype),
+            progress=self.progress.to(device=device, dtype=dtype),
+            class_labels=None if self.class_labels is None else self.class_labels.to(device=device),
+        )
+
+    def __getitem__(self, rows: slice) -> Batch:
+        """The paths `rows` of the batch, with all their states."""
+        return Batch(
+            noise=self.noise[rows],
+            states=self.states[:, rows],
+            progress=self.progress,
+            class_labels=None if self.class_labels is None else self.class_labels[rows],
+        )

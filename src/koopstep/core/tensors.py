@@ -1,0 +1,81 @@
+"""Tensors on disk: safetensors files with deterministic bytes, written atomically and checked by SHA-256."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from koopstep.core.errors import DamagedError
+from koopstep.core.files import read_bytes, sha256_bytes, write_atomic
+
+
+def tensors_to_bytes(tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> bytes:
+    """A safetensors file as bytes: equal tensors and metadata give equal bytes.
+
+    The safetensors library keeps metadata in a hash map whose order changes from run to run; the header is
+    therefore written again with sorted metadata.
+    """
+    plain = {name: tensors[name].detach().cpu().contiguous().clone() for name in sorted(tensors)}
+    raw = safetensors.torch.save(plain)
+    length = int.from_bytes(raw[:8], "little")
+    header = json.loads(raw[8 : 8 + length])
+    if metadata:
+        header = {"__metadata__": dict(sorted(metadata.items())), **header}
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text + raw[8 + length :]
+
+
+def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> str:
+    """Write tensors (any dtype safetensors knows, any device) atomically as a safetensors file.
+
+    Returns:
+        The SHA-256 of the file.
+
+    Raises:
+        StorageError: it cannot be written.
+    """
+    data = tensors_to_bytes(tensors, metadata)
+    write_atomic(path, data)
+    return sha256_bytes(data)
+
+
+def load_tensors(path: Path, sha256: str | None = None) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Read a safetensors file; the bytes that were hashed are the bytes that are used.
+
+    Args:
+        path: the file.
+        sha256: the digest it must have; None checks the format only.
+
+    Returns:
+        The tensors on the CPU, and the metadata.
+
+    Raises:
+        UsageError: there is no such file.
+        DamagedError: the digest differs, or the file is no safetensors file.
+    """
+    data = read_bytes(path)
+    if sha256 is not None and sha256_bytes(data) != sha256:
+        raise DamagedError(f"{path} is damaged: its SHA-256 is not the one recorded when it was written")
+    return tensors_from_bytes(data, str(path))
+
+
+def tensors_from_bytes(data: bytes, where: str) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """The tensors and metadata of a safetensors file held in memory; `where` names it in errors.
+
+    Raises:
+        DamagedError: it is no safetensors file.
+    """
+    try:
+        tensors: dict[str, Tensor] = safetensors.torch.load(data)
+        length = int.from_bytes(data[:8], "little")
+        metadata = json.loads(data[8 : 8 + length]).get("__metadata__", {})
+    except (safetensors.SafetensorError, ValueError, KeyError, TypeError, RuntimeError) as error:
+        raise DamagedError(f"{where} is damaged or is no safetensors file") from error
+    return {name: torch.as_tensor(tensors[name]) for name in sorted(tensors)}, dict(metadata)

@@ -1,0 +1,56 @@
+"""A residual network for vectors that is told a level and a class."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from koopstep.core.config import Config
+from koopstep.nets.layers import linear
+
+
+class MLPConfig(Config):
+    """Size of an :class:`MLP`."""
+
+    kind: Literal["mlp"] = "mlp"
+    width: int = 256
+    depth: int = 4
+    fourier: int = 4
+    input_octaves: int = 0
+
+
+class MLP(nn.Module):
+    """``(x, noise_labels, class_labels) -> vector``: ``depth`` hidden layers, residual from the second on.
+
+    The level enters as sines and cosines of ``fourier`` octaves (and as itself), the class as a learned vector. With
+    ``input_octaves`` the vector itself enters as sines and cosines too, which lets a small network draw sharp edges.
+    """
+
+    def __init__(self, config: MLPConfig, inputs: int, outputs: int, num_classes: int = 0) -> None:
+        super().__init__()
+        self.num_classes = num_classes
+        self.octaves, self.input_octaves = config.fourier, config.input_octaves
+        self.first = linear(inputs * (1 + 2 * config.input_octaves) + 2 * config.fourier + 1, config.width)
+        self.hidden = nn.ModuleList(linear(config.width, config.width) for _ in range(config.depth - 1))
+        self.label = linear(num_classes, config.width, bias=False) if num_classes else None
+        self.last = linear(config.width, outputs)
+
+    def forward(self, x: Tensor, noise_labels: Tensor, class_labels: Tensor | None = None) -> Tensor:
+        """(B, inputs), (B,), (B,) int64 or None -> (B, outputs)."""
+        level = noise_labels.to(x.dtype)[:, None]
+        parts = [x, level, *_waves(level, self.octaves), *_waves(x, self.input_octaves)]
+        hidden = self.first(torch.cat(parts, dim=1))
+        if self.label is not None and class_labels is not None:
+            hidden = hidden + self.label.weight.t()[class_labels]
+        hidden = functional.silu(hidden)
+        for layer in self.hidden:
+            hidden = hidden + functional.silu(layer(hidden))
+        return self.last(hidden)  # type: ignore[no-any-return]
+
+
+def _waves(x: Tensor, octaves: int) -> list[Tensor]:
+    """Sines and cosines of ``x`` (B, D) times 1, 2, 4, ...: ``2 * octaves`` tensors (B, D)."""
+    return [wave for octave in range(octaves) for wave in ((x * 2**octave).sin(), (x * 2**octave).cos())]

@@ -1,0 +1,41 @@
+"""The table of networks. To add one: a file with its config and class, and a line here."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+from torch import nn
+
+from koopstep.core.errors import UsageError
+from koopstep.nets.linear import Linear, LinearConfig
+from koopstep.nets.mlp import MLP, MLPConfig
+from koopstep.nets.unet import UNet, UNetConfig
+
+NetworkConfig = Annotated[MLPConfig | UNetConfig | LinearConfig, Field(discriminator="kind")]
+
+
+def build_network(
+    config: NetworkConfig,
+    shape: tuple[int, ...],
+    *,
+    outputs: int | None = None,
+    num_classes: int = 0,
+) -> nn.Module:
+    """Build ``f(x, noise_labels, class_labels)`` for states of ``shape`` ((D,) or (C, H, W)).
+
+    ``outputs`` is the number of channels (images) or dimensions (vectors) that come out; by default as many as go in.
+
+    Raises:
+        UsageError: if the network does not fit the shape.
+    """
+    outputs = shape[0] if outputs is None else outputs
+    if isinstance(config, UNetConfig):
+        if len(shape) != 3 or shape[1] != shape[2] or shape[1] % 2 ** (len(config.channel_mult) - 1):
+            raise UsageError(f"a U-Net of {len(config.channel_mult)} levels needs square images, got shape {shape}")
+        return UNet(config, shape[1], shape[0], outputs, num_classes)
+    if len(shape) != 1:
+        raise UsageError(f"the network {config.kind!r} takes vectors, got shape {shape}; use 'unet' for images")
+    if isinstance(config, LinearConfig):
+        return Linear(shape[0], outputs)
+    return MLP(config, shape[0], outputs, num_classes)

@@ -1,0 +1,1 @@
+"""Teachers: anything that carries noise to data along a path, and files that hold one."""

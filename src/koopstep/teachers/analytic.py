@@ -1,0 +1,143 @@
+"""Teachers whose denoiser is known in closed form: a Gaussian (the flow is linear) and a Gaussian mixture."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from koopstep.core.config import Config
+from koopstep.core.errors import UsageError
+from koopstep.core.levels import karras_sigmas
+from koopstep.teachers.functions import DenoiserTeacher
+
+
+class GaussianConfig(Config):
+    """Data ``N(mean, covariance)`` in ``dimension`` dimensions; mean and covariance are the file's tensors."""
+
+    kind: Literal["gaussian"] = "gaussian"
+    dimension: int
+    sigma_min: float = 0.002
+    sigma_max: float = 80.0
+    rho: float = 7.0
+    solver: Literal["heun", "euler"] = "heun"
+
+
+class MixtureConfig(Config):
+    """Data from ``components`` isotropic Gaussians of one common standard deviation ``spread``."""
+
+    kind: Literal["mixture"] = "mixture"
+    dimension: int
+    components: int
+    spread: float = 0.1
+    sigma_min: float = 0.002
+    sigma_max: float = 80.0
+    rho: float = 7.0
+    solver: Literal["heun", "euler"] = "heun"
+
+
+class GaussianDenoiser(nn.Module):
+    """``E[data | x]`` for Gaussian data: ``mean + S (S + sigma^2)^-1 (x - mean)``."""
+
+    mean: Tensor
+    covariance: Tensor
+
+    def __init__(self, mean: Tensor, covariance: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("mean", mean.to(torch.float64))
+        self.register_buffer("covariance", covariance.to(torch.float64))
+
+    def forward(self, x: Tensor, sigma: Tensor, class_labels: Tensor | None = None) -> Tensor:
+        """(B, D), (B,) -> (B, D) float64."""
+        variances, basis = torch.linalg.eigh(self.covariance)
+        shrink = variances / (variances + sigma.to(torch.float64)[:, None] ** 2)
+        return self.mean + ((x.to(torch.float64) - self.mean) @ basis * shrink) @ basis.T
+
+
+class MixtureDenoiser(nn.Module):
+    """``E[data | x]`` for a mixture of isotropic Gaussians, exact."""
+
+    means: Tensor
+    weights: Tensor
+
+    def __init__(self, means: Tensor, weights: Tensor, spread: float) -> None:
+        super().__init__()
+        self.register_buffer("means", means.to(torch.float64))
+        self.register_buffer("weights", weights.to(torch.float64) / weights.sum())
+        self.spread = spread
+
+    def forward(self, x: Tensor, sigma: Tensor, class_labels: Tensor | None = None) -> Tensor:
+        """(B, D), (B,) -> (B, D) float64."""
+        x = x.to(torch.float64)
+        total = self.spread**2 + sigma.to(torch.float64)[:, None] ** 2
+        distance = torch.cdist(x, self.means) ** 2
+        responsibility = torch.softmax(self.weights.log() - distance / (2 * total), dim=1)
+        share = self.spread**2 / total
+        return share * x + (1 - share) * responsibility @ self.means
+
+
+def build_gaussian(config: GaussianConfig) -> GaussianDenoiser:
+    """A standard normal in place of the tensors to be loaded."""
+    return GaussianDenoiser(torch.zeros(config.dimension), torch.eye(config.dimension))
+
+
+def build_mixture(config: MixtureConfig) -> MixtureDenoiser:
+    """Zeros in place of the tensors to be loaded."""
+    return MixtureDenoiser(
+        torch.zeros(config.components, config.dimension), torch.ones(config.components), config.spread
+    )
+
+
+def analytic_teacher(
+    config: GaussianConfig | MixtureConfig, denoiser: GaussianDenoiser | MixtureDenoiser, name: str, sha256: str
+) -> DenoiserTeacher:
+    """A closed-form denoiser as a teacher; its ``data_scale`` is the root of the mean variance."""
+    if isinstance(denoiser, GaussianDenoiser):
+        variance = float(denoiser.covariance.diagonal().mean())
+    else:
+        center = denoiser.weights @ denoiser.means
+        variance = float((denoiser.weights @ (denoiser.means - center) ** 2).mean()) + denoiser.spread**2
+    return DenoiserTeacher(
+        denoiser,
+        (config.dimension,),
+        sigmas=lambda steps: karras_sigmas(steps, config.sigma_min, config.sigma_max, config.rho),
+        data_scale=variance**0.5,
+        solver=config.solver,
+        kind=config.kind,
+        name=name,
+        sha256=sha256,
+    )
+
+
+def gaussian_teacher(mean: Tensor, covariance: Tensor, *, sigma_max: float = 80.0) -> DenoiserTeacher:
+    """A Gaussian teacher from its moments: mean (D,), covariance (D, D), symmetric and positive.
+
+    Raises:
+        UsageError: if the covariance is not a symmetric positive matrix of the mean's size.
+    """
+    square = covariance.shape == (len(mean), len(mean))
+    if not square or not torch.allclose(covariance, covariance.T) or float(torch.linalg.eigvalsh(covariance)[0]) <= 0:
+        raise UsageError(f"the covariance must be symmetric, positive and {len(mean)} x {len(mean)}")
+    config = GaussianConfig(dimension=len(mean), sigma_max=sigma_max)
+    return analytic_teacher(config, GaussianDenoiser(mean, covariance), "gaussian", "")
+
+
+def mixture_teacher(means: Tensor, spread: float, weights: Tensor | None = None) -> DenoiserTeacher:
+    """A mixture teacher from component means (K, D), their common standard deviation and optional weights (K,)."""
+    if means.ndim != 2 or spread <= 0:
+        raise UsageError("a mixture needs means of shape (components, dimension) and a positive spread")
+    config = MixtureConfig(dimension=means.shape[1], components=len(means), spread=spread)
+    denoiser = MixtureDenoiser(means, torch.ones(len(means)) if weights is None else weights, spread)
+    return analytic_teacher(config, denoiser, "mixture", "")
+
+
+def gaussian_path_factors(variances: Tensor, sigmas: Tensor) -> Tensor:
+    """How a Gaussian's principal axes scale along the exact path: ``sqrt((v + sigma^2) / (v + sigma_0^2))``.
+
+    The path equation ``dx/dsigma = sigma x / (v + sigma^2)`` integrates to this; (D,), (N + 1,) -> (N + 1, D). The last
+    row holds the eigenvalues of the whole path's linear map.
+    """
+    levels = sigmas.to(torch.float64)[:, None] ** 2
+    variances = variances.to(torch.float64)
+    return ((variances + levels) / (variances + levels[0])).sqrt()

@@ -1,0 +1,130 @@
+"""A teacher on disk: one safetensors file, its configuration and where it came from in the header."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from koopstep.core.config import Config, dump
+from koopstep.core.errors import DamagedError, UsageError
+from koopstep.core.files import sha256_file
+from koopstep.core.tensors import load_tensors, save_tensors
+from koopstep.teachers.analytic import GaussianConfig, MixtureConfig, analytic_teacher, build_gaussian, build_mixture
+from koopstep.teachers.base import Teacher
+from koopstep.teachers.edm import EDMConfig, build_edm, edm_loss, edm_teacher
+from koopstep.teachers.flow import FlowConfig, build_flow, flow_loss, flow_teacher
+
+TeacherConfig = Annotated[EDMConfig | FlowConfig | GaussianConfig | MixtureConfig, Field(discriminator="kind")]
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A line of :data:`TEACHERS`: how to build the model, make it a teacher, and train it (analytic ones are not trained)."""
+
+    build: Callable[[Any], nn.Module]
+    teacher: Callable[[Any, Any, str, str], Teacher]
+    loss: Callable[[Any, Any, Tensor, Tensor | None, Tensor], Tensor] | None = None
+
+
+TEACHERS: dict[str, Kind] = {
+    "edm": Kind(build_edm, edm_teacher, edm_loss),
+    "flow": Kind(build_flow, flow_teacher, flow_loss),
+    "gaussian": Kind(build_gaussian, analytic_teacher),
+    "mixture": Kind(build_mixture, analytic_teacher),
+}
+"""The table of teachers that have files. To add one: a file with its config and functions, a line here."""
+
+
+class TeacherHeader(Config):
+    """What the file says of itself."""
+
+    format: int = 1
+    config: TeacherConfig
+    name: str
+    made_by: str = ""
+    weights_dtype: str = "float32"
+
+
+@dataclass(frozen=True)
+class TeacherFile:
+    """A teacher read from disk: the header, the model, and the same model as a teacher."""
+
+    header: TeacherHeader
+    model: nn.Module
+    teacher: Teacher
+    sha256: str
+    path: Path
+
+    @property
+    def parameters(self) -> int:
+        """Number of trained numbers."""
+        return sum(p.numel() for p in self.model.parameters())
+
+
+def save_teacher(path: Path, header: TeacherHeader, model: nn.Module) -> str:
+    """Write ``model`` to ``path`` in the header's ``weights_dtype``; returns the file's SHA-256."""
+    dtype = {"float32": torch.float32, "float16": torch.float16, "float64": torch.float64}[header.weights_dtype]
+    tensors = {k: v.to(dtype) if v.is_floating_point() else v for k, v in model.state_dict().items()}
+    text = json.dumps(dump(header), sort_keys=True)
+    return save_tensors(path, tensors, {"koopstep_teacher": text})
+
+
+def packaged_teachers() -> dict[str, Path]:
+    """Name -> file of the teachers that come with the package."""
+    folder = Path(str(resources.files("koopstep") / "weights"))
+    return {path.stem: path for path in sorted(folder.glob("*.safetensors"))}
+
+
+def find_teacher(name_or_path: str) -> Path:
+    """Resolve the name of a packaged teacher or the path of a teacher file.
+
+    Raises:
+        UsageError: if there is neither.
+    """
+    packaged = packaged_teachers()
+    if name_or_path in packaged:
+        return packaged[name_or_path]
+    path = Path(name_or_path)
+    if not path.is_file():
+        names = ", ".join(packaged)
+        raise UsageError(f"no teacher {name_or_path!r}: neither a file nor one of the packaged teachers ({names})")
+    return path
+
+
+def load_teacher(name_or_path: str | Path, device: torch.device | None = None) -> TeacherFile:
+    """Read a teacher; nothing in the file is executed.
+
+    Raises:
+        UsageError: if there is no such file, or it is not a koopstep teacher.
+        DamagedError: if the file or its weights are damaged.
+    """
+    path = find_teacher(str(name_or_path))
+    tensors, metadata = load_tensors(path)
+    if "koopstep_teacher" not in metadata:
+        raise UsageError(f"{path} holds tensors but is no koopstep teacher (its header has no 'koopstep_teacher')")
+    try:
+        raw = json.loads(metadata["koopstep_teacher"])
+    except json.JSONDecodeError as error:
+        raise DamagedError(f"{path}: the teacher's header is not JSON ({error})") from error
+    header = TeacherHeader.parse(raw, f"header of {path}")
+    kind = TEACHERS[header.config.kind]
+    model = kind.build(header.config)
+    dtypes = {name: tensor.dtype for name, tensor in model.state_dict().items()}
+    try:
+        model.load_state_dict({k: v.to(dtypes.get(k, v.dtype)) for k, v in tensors.items()})
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())
+        raise DamagedError(f"{path}: the weights do not fit the header's network: {reason[:300]}") from error
+    if not all(bool(torch.isfinite(tensor).all()) for tensor in model.state_dict().values()):
+        raise DamagedError(f"{path}: the weights hold NaN or infinity")
+    model.eval().requires_grad_(False).to(device or torch.device("cpu"))
+    digest = sha256_file(path)
+    return TeacherFile(header, model, kind.teacher(header.config, model, header.name, digest), digest, path)

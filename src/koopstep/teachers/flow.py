@@ -1,0 +1,56 @@
+"""Flow-matching teachers on the straight path ``x_t = (1 - t) noise + t data``."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from koopstep.core.config import Config
+from koopstep.nets.preconditioning import VelocityModel
+from koopstep.nets.table import NetworkConfig, build_network
+from koopstep.teachers.functions import VelocityTeacher
+
+
+class FlowConfig(Config):
+    """A flow-matching teacher. ``data_scale`` is the standard deviation of the data."""
+
+    kind: Literal["flow"] = "flow"
+    shape: tuple[int, ...]
+    num_classes: int = 0
+    network: NetworkConfig
+    data_scale: float = 0.5
+    solver: Literal["euler", "midpoint", "heun"] = "euler"
+
+
+def build_flow(config: FlowConfig) -> VelocityModel:
+    """The velocity model with fresh weights."""
+    return VelocityModel(build_network(config.network, config.shape, num_classes=config.num_classes), config.data_scale)
+
+
+def flow_teacher(config: FlowConfig, model: VelocityModel, name: str, sha256: str) -> VelocityTeacher:
+    """The velocity model as a teacher."""
+    return VelocityTeacher(
+        model,
+        config.shape,
+        num_classes=config.num_classes,
+        data_scale=config.data_scale,
+        solver=config.solver,
+        kind="flow",
+        name=name,
+        sha256=sha256,
+    )
+
+
+def flow_loss(config: FlowConfig, model: VelocityModel, data: Tensor, labels: Tensor | None, draw: Tensor) -> Tensor:
+    """Conditional flow matching (Lipman et al., Eq. 23 with sigma_min = 0): squared error of ``data - noise``.
+
+    ``draw`` is (B, 1 + prod(shape)) standard normal; the first number of each row becomes the uniform time. The error is
+    divided by the target's mean square ``1 + data_scale^2`` so that its size does not depend on the data's units.
+    """
+    t = torch.special.ndtr(draw[:, 0])
+    noise = draw[:, 1:].reshape(data.shape)
+    time = t.reshape(-1, *[1] * (data.ndim - 1))
+    predicted = model((1 - time) * noise + time * data, t, labels)
+    return ((predicted - (data - noise)) ** 2).mean() / (1 + config.data_scale**2)

@@ -1,0 +1,191 @@
+"""Teacher to store: each row's noise goes through the teacher once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from koopstep.core.config import Config
+from koopstep.core.errors import Interrupted, NumericsError, UsageError
+from koopstep.core.noise import gaussian, integers
+from koopstep.data.manifest import PHILOX, Manifest, default_micro_batch, default_unit_size
+from koopstep.data.writer import StoreWriter
+from koopstep.teachers.base import Teacher
+
+_MOST_HELD_OUT = 10_000
+
+
+class CollectSettings(Config):
+    """What to collect.
+
+    Attributes:
+        count: rows (paths) to make.
+        steps: N of the teacher's grid.
+        keep: `ends` (noise and data), `all` (every state), or how many states, evenly spaced with both ends.
+        seed: seed of noise and class labels.
+        hold_out: rows kept from training; None: a tenth, at most 10,000.
+        dtype: how states are stored.
+        unit_size: rows of a shard; None: as many as fit 16 MiB, at most 4096.
+        micro_batch: rows that pass the teacher at a time; None: at most 512.
+    """
+
+    count: int = Field(ge=1)
+    steps: int = Field(ge=1)
+    keep: Literal["ends", "all"] | int = "ends"
+    seed: int = Field(default=0, ge=0, lt=1 << 63)
+    hold_out: int | None = Field(default=None, ge=0)
+    dtype: Literal["float32", "float16"] = "float32"
+    unit_size: int | None = Field(default=None, ge=1)
+    micro_batch: int | None = Field(default=None, ge=1)
+
+
+@dataclass(frozen=True)
+class CollectReport:
+    """Where a collection stands: `done` of `total` rows committed in the store, `bytes` of them on disk.
+
+    `complete` is true in the last report, once the store is sealed.
+    """
+
+    done: int
+    total: int
+    bytes: int
+    complete: bool
+
+
+def kept_states(steps: int, keep: Literal["ends", "all"] | int) -> tuple[int, ...]:
+    """The grid indices that `keep` means on a grid of `steps` steps.
+
+    Raises:
+        UsageError: a number of states below 2 or above `steps` + 1.
+    """
+    number = {"ends": 2, "all": steps + 1}[keep] if isinstance(keep, str) else keep
+    if not 2 <= number <= steps + 1:
+        raise UsageError(f"keep must be ends, all or a number from 2 to steps + 1 = {steps + 1}, got {keep}")
+    return tuple(int(i) for i in np.round(np.linspace(0, steps, number)))
+
+
+def plan(teacher: Teacher, settings: CollectSettings) -> Manifest:
+    """The manifest of the store that `collect` would make.
+
+    Raises:
+        UsageError: the settings contradict each other or the teacher.
+    """
+    kept = kept_states(settings.steps, settings.keep)
+    item = {"float32": 4, "float16": 2}[settings.dtype]
+    row_bytes = (len(kept) - 1) * int(np.prod(teacher.shape)) * item
+    unit_size = settings.unit_size or min(default_unit_size(row_bytes), settings.count)
+    hold_out = min(settings.count // 10, _MOST_HELD_OUT) if settings.hold_out is None else settings.hold_out
+    if hold_out >= settings.count:
+        raise UsageError(f"hold_out = {hold_out} leaves no row of {settings.count} for training; lower it")
+    levels = teacher.levels(settings.steps)
+    return Manifest(
+        teacher=teacher.identity(settings.steps),
+        steps=settings.steps,
+        kept=kept,
+        levels=tuple(float(levels[i]) for i in kept),
+        shape=tuple(teacher.shape),
+        dtype=settings.dtype,
+        count=settings.count,
+        seed=settings.seed,
+        noise_scheme=PHILOX,
+        unit_size=unit_size,
+        micro_batch=settings.micro_batch or default_micro_batch(unit_size),
+        hold_out=hold_out,
+        source=f"collected from the teacher {teacher.identity(settings.steps).name}",
+    )
+
+
+def make_unit(
+    teacher: Teacher, manifest: Manifest, unit: int, device: torch.device | str = "cpu"
+) -> tuple[Tensor, Tensor | None]:
+    """Make one unit: its kept states (K, B, *shape) float32 on the CPU, and its class labels.
+
+    Raises:
+        UsageError: the teacher returns a wrong shape or does not start at the scaled noise.
+        NumericsError: it returns NaN or infinity.
+    """
+    rows, parts, classes = manifest.rows_of(unit), [], []
+    for start in range(rows.start, rows.stop, manifest.micro_batch):
+        indices = range(start, min(start + manifest.micro_batch, rows.stop))
+        noise = gaussian(manifest.seed, indices, manifest.shape)
+        labels = (
+            integers(manifest.seed, indices, manifest.teacher.num_classes) if teacher.num_classes else None
+        )
+        path = teacher.path(
+            noise.to(device), None if labels is None else labels.to(device), steps=manifest.steps
+        ).cpu()
+        expected = (manifest.steps + 1, len(indices), *manifest.shape)
+        if tuple(path.shape) != expected:
+            raise UsageError(f"the teacher's path must have shape {expected}, got {tuple(path.shape)}")
+        if not bool(torch.isfinite(path).all()):
+            raise NumericsError(f"unit {unit}: the teacher made NaN or infinity in rows {indices.start} to "
+                                f"{indices.stop - 1}; nothing of the unit was stored")  # fmt: skip
+        scale = manifest.teacher.noise_scale
+        if not torch.allclose(path[0], noise * scale, rtol=1e-5, atol=1e-6 * scale):
+            raise UsageError(
+                f"state 0 of the teacher's path must be noise * noise_scale ({scale}); it is not"
+            )
+        parts.append(path[list(manifest.kept)].float())
+        classes += [labels] if labels is not None else []
+    return torch.cat(parts, dim=1), torch.cat(classes) if classes else None
+
+
+def collect(
+    teacher: Teacher,
+    folder: Path,
+    settings: CollectSettings,
+    *,
+    rank: int = 0,
+    world: int = 1,
+    device: torch.device | str = "cpu",
+    should_stop: Callable[[], bool] = lambda: False,
+) -> Iterator[CollectReport]:
+    """Fill a store with paths of `teacher`, going on where an earlier call stopped.
+
+    The bytes on disk do not depend on interruptions nor on how the units are split over processes. Whichever
+    process finds all units committed seals the store.
+
+    Args:
+        teacher: makes the paths.
+        folder: the store; new, empty, or begun with the same teacher and settings.
+        settings: what to collect.
+        rank: number of this process, 0 ... `world` - 1; it makes every `world`-th unit.
+        world: number of processes that share the work.
+        device: where the noise is put before it goes through the teacher.
+        should_stop: asked between units.
+
+    Yields:
+        A report after each committed unit, and one at the end.
+
+    Raises:
+        UsageError: contradicting settings, or `folder` holds something else.
+        NumericsError: the teacher makes NaN.
+        StorageError: the disk is full; run again to go on.
+        Interrupted: `should_stop` said so; all finished units are committed.
+    """
+    manifest = plan(teacher, settings)
+    writer = StoreWriter(folder, manifest)
+    pending = writer.pending_units(rank, world)
+    records = writer.committed()
+    done, size = sum(r.stop - r.start for r in records.values()), sum(r.bytes for r in records.values())
+    for unit in pending:
+        if should_stop():
+            raise Interrupted(
+                f"stopped after {done} of {manifest.count} rows; run the same command again to go on"
+            )
+        record = writer.commit(unit, *make_unit(teacher, manifest, unit, device))
+        done, size = done + record.stop - record.start, size + record.bytes
+        yield CollectReport(done, manifest.count, size, complete=False)
+    records = writer.committed()
+    complete = len(records) == manifest.units
+    if complete:
+        writer.seal()
+    done, size = sum(r.stop - r.start for r in records.values()), sum(r.bytes for r in records.values())
+    yield CollectReport(done, manifest.count, size, complete)

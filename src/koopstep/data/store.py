@@ -1,0 +1,246 @@
+"""Reading a trajectory store: batches of any rows, held-out rows, and a check of every byte."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from koopstep.core.errors import DamagedError, UsageError
+from koopstep.core.files import read_bytes, read_json, sha256_bytes
+from koopstep.core.noise import gaussian
+from koopstep.core.records import Batch
+from koopstep.core.tensors import tensors_from_bytes
+from koopstep.data.manifest import (
+    PHILOX,
+    Completion,
+    Manifest,
+    read_manifest,
+    read_record,
+    root_digest,
+    shard_path,
+)
+
+Rows = npt.NDArray[np.int64]
+_MEMORY_LIMIT = 1 << 30  # bytes; larger stores are mapped from their files
+
+
+@dataclass(frozen=True)
+class DamagedUnit:
+    """A unit whose files are not what was committed: its number, its rows [start, stop), what is wrong."""
+
+    unit: int
+    start: int
+    stop: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class _Shard:
+    states: npt.NDArray[np.floating]  # (B, K', *shape)
+    class_labels: npt.NDArray[np.int64] | None
+
+
+class TrajectoryStore:
+    """A complete store, open for reading. Make one with `TrajectoryStore.open`.
+
+    Nothing but the descriptions is read at first. Stores up to 1 GiB are read into memory with the first
+    batch, and every shard's SHA-256 is checked on the way; larger ones are mapped, and only their sizes are
+    checked (`verify` checks all).
+
+    Attributes:
+        folder: where it is.
+        manifest: what it holds.
+        root: digest of the manifest and all shards: the identity of the data.
+        nbytes: bytes of all shards.
+    """
+
+    def __init__(self, folder: Path, manifest: Manifest, completion: Completion) -> None:
+        self.folder = folder
+        self.manifest = manifest
+        self.root = completion.root
+        self.nbytes = sum(completion.bytes)
+        self._completion = completion
+        kept = np.asarray(manifest.kept, dtype=np.float64) / manifest.steps
+        self._progress = torch.from_numpy(kept.astype(np.float32))
+
+    @classmethod
+    def open(cls, folder: Path | str) -> Self:
+        """Open a store.
+
+        Raises:
+            UsageError: `folder` is no store, or units are still missing.
+            DamagedError: its descriptions contradict each other.
+        """
+        folder = Path(folder)
+        manifest = read_manifest(folder)
+        path = folder / "complete.json"
+        if not path.exists():
+            units = manifest.units
+            done = sum(read_record(folder, manifest, unit) is not None for unit in range(units))
+            raise UsageError(f"{done} of {units} units committed in {folder}; run collect again to finish")
+        try:
+            completion = Completion.parse(read_json(path), str(path))
+        except UsageError as error:
+            raise DamagedError(f"{error}; run `koopstep collect` again to write it anew") from error
+        lengths = (len(completion.shards), len(completion.bytes), completion.count)
+        agrees = lengths == (manifest.units, manifest.units, manifest.count)
+        if not agrees or root_digest(manifest, completion.shards) != completion.root:
+            raise DamagedError(f"{path} does not belong to the manifest beside it: one of them was changed")
+        return cls(folder, manifest, completion)
+
+    @property
+    def count(self) -> int:
+        """Rows in the store."""
+        return self.manifest.count
+
+    @property
+    def progress(self) -> Tensor:
+        """(K,) float32: progress u in [0, 1] of each kept state."""
+        return self._progress
+
+    def __len__(self) -> int:
+        return self.count
+
+    def held_out_rows(self) -> Rows:
+        """The rows that training must not see, spread evenly, increasing. Int64, (hold_out,)."""
+        number = self.manifest.hold_out
+        return (2 * np.arange(number, dtype=np.int64) + 1) * self.count // max(2 * number, 1)
+
+    def training_rows(self) -> Rows:
+        """All other rows, increasing. Int64, (count - hold_out,)."""
+        return np.setdiff1d(np.arange(self.count, dtype=np.int64), self.held_out_rows(), assume_unique=True)
+
+    def batch(self, indices: Rows) -> Batch:
+        """The paths of some rows, in the order asked for.
+
+        Args:
+            indices: (B,) rows in [0, count); repeats allowed.
+
+        Returns:
+            A `Batch` on the CPU, float32.
+
+        Raises:
+            UsageError: a row that does not exist.
+            DamagedError: a shard that is needed is damaged.
+        """
+        rows = np.asarray(indices, dtype=np.int64)
+        if rows.ndim != 1 or (rows.size and not 0 <= int(rows.min()) <= int(rows.max()) < self.count):
+            raise UsageError(f"rows must be a list of numbers from 0 to {self.count - 1}")
+        m = self.manifest
+        stored = np.empty((len(rows), m.stored_states, *m.shape), dtype=m.dtype)
+        classes = np.empty(len(rows), dtype=np.int64)
+        units = rows // m.unit_size
+        for unit in np.unique(units):
+            mine = np.flatnonzero(units == unit)
+            shard, local = self._shards[int(unit)], rows[mine] - int(unit) * m.unit_size
+            stored[mine] = shard.states[local]
+            if shard.class_labels is not None:
+                classes[mine] = shard.class_labels[local]
+        states = torch.from_numpy(stored).to(torch.float32).movedim(1, 0)
+        scale = m.teacher.noise_scale
+        if m.noise_scheme == PHILOX:
+            noise = self._noise(rows)
+            states = torch.cat([(noise.double() * scale).to(torch.float32)[None], states])
+        else:
+            states = states.contiguous()
+            noise = states[0] / scale
+        labels = torch.from_numpy(classes) if m.teacher.num_classes > 0 else None
+        return Batch(noise=noise, states=states, progress=self._progress, class_labels=labels)
+
+    def _noise(self, rows: Rows) -> Tensor:
+        if self._all_noise is not None:
+            return self._all_noise[torch.from_numpy(rows)]
+        return gaussian(self.manifest.seed, rows, self.manifest.shape)
+
+    @cached_property
+    def _in_memory(self) -> bool:
+        noise = 4 * self.count * int(np.prod(self.manifest.shape))
+        return self.nbytes + noise * (self.manifest.noise_scheme == PHILOX) <= _MEMORY_LIMIT
+
+    @cached_property
+    def _all_noise(self) -> Tensor | None:
+        return (
+            gaussian(self.manifest.seed, range(self.count), self.manifest.shape) if self._in_memory else None
+        )
+
+    @cached_property
+    def _shards(self) -> list[_Shard]:
+        read = self._read_shard if self._in_memory else self._map_shard
+        return [read(unit) for unit in range(self.manifest.units)]
+
+    def _damaged(self, unit: int, reason: str) -> DamagedError:
+        return DamagedError(
+            f"{shard_path(self.folder, unit)}: {reason}; run `koopstep data repair {self.folder}`"
+        )
+
+    def _read_shard(self, unit: int) -> _Shard:
+        path = shard_path(self.folder, unit)
+        try:
+            data = read_bytes(path)
+        except UsageError as error:
+            raise self._damaged(unit, "cannot be read") from error
+        if sha256_bytes(data) != self._completion.shards[unit]:
+            raise self._damaged(unit, "SHA-256 is not the committed one")
+        tensors, _ = tensors_from_bytes(data, str(path))
+        labels = tensors.get("class_labels")
+        if "states" not in tensors or tensors["states"].shape != self._shard_shape(unit):
+            raise self._damaged(unit, "does not hold the states that the manifest tells of")
+        if (labels is None) != (self.manifest.teacher.num_classes == 0):
+            raise self._damaged(unit, "class labels do not fit the manifest")
+        return _Shard(tensors["states"].numpy(), None if labels is None else labels.numpy())
+
+    def _shard_shape(self, unit: int) -> tuple[int, ...]:
+        return (len(self.manifest.rows_of(unit)), self.manifest.stored_states, *self.manifest.shape)
+
+    def _map_shard(self, unit: int) -> _Shard:
+        path = shard_path(self.folder, unit)
+        try:
+            if path.stat().st_size != self._completion.bytes[unit]:
+                raise self._damaged(unit, "has another size than was committed")
+            with path.open("rb") as stream:
+                length = int.from_bytes(stream.read(8), "little")
+                header = json.loads(stream.read(min(length, 1 << 20)))
+            shape, labels = self._shard_shape(unit), None
+            start = 8 + length + int(header["states"]["data_offsets"][0])
+            states = np.memmap(path, self.manifest.dtype, "r", start, shape)
+            if self.manifest.teacher.num_classes > 0:
+                start = 8 + length + int(header["class_labels"]["data_offsets"][0])
+                labels = np.memmap(path, np.int64, "r", start, shape[:1])
+        except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
+            raise self._damaged(unit, "cannot be read") from error
+        return _Shard(states, labels)
+
+    def digest(self, unit: int) -> str:
+        """The SHA-256 that was committed for a unit's shard."""
+        return self._completion.shards[unit]
+
+    def verify(self) -> list[DamagedUnit]:
+        """Read every shard and compare it with what was committed; returns the damaged ones."""
+        damaged = []
+        for unit in range(self.manifest.units):
+            rows = self.manifest.rows_of(unit)
+            reason = self._reason(unit)
+            if reason is not None:
+                damaged.append(DamagedUnit(unit, rows.start, rows.stop, reason))
+        return damaged
+
+    def _reason(self, unit: int) -> str | None:
+        path = shard_path(self.folder, unit)
+        if not path.is_file():
+            return "the shard is missing"
+        if path.stat().st_size != self._completion.bytes[unit]:
+            return f"the shard has {path.stat().st_size} bytes instead of {self._completion.bytes[unit]}"
+        if sha256_bytes(read_bytes(path)) != self._completion.shards[unit]:
+            return "the shard's SHA-256 is not the committed one"
+        record = read_record(self.folder, self.manifest, unit)
+        if record is None or record.sha256 != self._completion.shards[unit]:
+            return "the commit record is missing or was changed"
+        return None

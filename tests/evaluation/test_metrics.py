@@ -1,0 +1,149 @@
+"""Properties of every metric in the table; one that joins it is tested here without a further line."""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+from functools import cache
+
+import pytest
+import torch
+from torch import Tensor
+
+from koopstep.core.errors import NumericsError, UsageError
+from koopstep.core.noise import gaussian, integers, permutation
+from koopstep.data import checkerboard, digits
+from koopstep.evaluation.classifier import fit
+from koopstep.evaluation.metrics import (
+    CHECKERBOARD_METRICS,
+    IMAGE_METRICS,
+    METRICS,
+    VECTOR_METRICS,
+    Samples,
+    applicable,
+    evaluate,
+)
+
+pytest.importorskip("sklearn")
+COUNT = 600
+PLANE_ONLY = {"in_cell"}
+
+
+@cache
+def board() -> Samples:
+    """A student close to its teacher, who is close to the data."""
+    target = checkerboard.sample(1, COUNT)
+    student = target + 0.02 * gaussian(2, range(COUNT), (2,))
+    return Samples(student, target=target, reference=checkerboard.sample(3, COUNT))
+
+
+@cache
+def images() -> Samples:
+    real, labels = digits.load()
+    order = torch.as_tensor(permutation(0, len(real)))
+    shown, kept = order[:COUNT], order[COUNT:]
+    return Samples(
+        real[shown] + 0.02 * gaussian(4, range(COUNT), digits.SHAPE),
+        target=real[shown],
+        class_labels=labels[shown],
+        reference=real[kept],
+        reference_labels=labels[kept],
+        classifier=fit(real, labels),
+    )
+
+
+def good(name: str) -> Samples:
+    return board() if name in PLANE_ONLY else images()
+
+
+def collapsed(samples: Samples) -> Tensor:
+    """Always the same sample, with a little noise."""
+    return samples.student[:1] + 0.01 * gaussian(5, range(COUNT), tuple(samples.student.shape[1:]))
+
+
+def shifted(samples: Samples) -> Tensor:
+    """Off by 0.9 in every coordinate and noisy."""
+    return samples.student + 0.9 + 0.9 * gaussian(6, range(COUNT), tuple(samples.student.shape[1:]))
+
+
+def undecided(samples: Samples) -> Tensor:
+    """Means of two unrelated samples: neither the one nor the other."""
+    return (samples.student + samples.student[integers(7, range(COUNT), 40)]) / 2
+
+
+BREAKS = {broken.__name__: broken for broken in (collapsed, shifted, undecided)}
+BLIND = {("in_cell", "collapsed")}  # all points in one filled cell are all in a filled cell
+
+
+@pytest.mark.parametrize(
+    ("name", "broken"),
+    [
+        (name, broken)
+        for name, metric in METRICS.items()
+        for broken in BREAKS
+        if metric.direction != "control" and (name, broken) not in BLIND
+    ],
+)
+def test_worse_samples_have_a_worse_value(name: str, broken: str) -> None:
+    samples = good(name)
+    before = evaluate(samples, [name])[name]
+    after = evaluate(replace(samples, student=BREAKS[broken](samples)), [name])[name]
+    assert after > before if METRICS[name].direction == "lower" else after < before
+
+
+@pytest.mark.parametrize("name", ["pair_mse_permuted"])
+def test_controls_stay_far_from_a_good_student(name: str) -> None:
+    assert METRICS[name].direction == "control"
+    for samples in (board(), images()):
+        values = evaluate(samples, ["pair_mse", name])
+        assert values[name] > 100 * values["pair_mse"]
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_values_are_numbers_and_repeat(name: str) -> None:
+    value = METRICS[name].function(good(name))
+    assert isinstance(value, float)
+    assert value == METRICS[name].function(replace(good(name), student=good(name).student.clone()))
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_what_a_metric_needs_is_what_it_says(name: str) -> None:
+    samples, metric = good(name), METRICS[name]
+    optional = {field.name for field in fields(Samples)} - {"student", "seed"}
+    assert set(metric.needs) <= optional
+    bare = replace(samples, **dict.fromkeys(optional - set(metric.needs)))
+    assert evaluate(bare, [name]) == evaluate(samples, [name])
+    for need in metric.needs:
+        with pytest.raises(UsageError, match=f"{name}.*{need}"):
+            evaluate(replace(samples, **{need: None}), [name])
+        assert applicable(replace(samples, **{need: None}), [name]) == ()
+
+
+def test_every_line_is_explained_and_nothing_is_called_by_another_measures_name() -> None:
+    for name, metric in METRICS.items():
+        assert metric.measures and metric.unit
+        assert metric.function.__name__ == name and metric.function.__doc__
+        assert "fid" not in (name + metric.measures).lower().split()
+
+
+def test_default_lists() -> None:
+    assert set(VECTOR_METRICS) | set(IMAGE_METRICS) | set(CHECKERBOARD_METRICS) == set(METRICS)
+    assert applicable(board(), CHECKERBOARD_METRICS) == CHECKERBOARD_METRICS
+    assert applicable(images(), IMAGE_METRICS) == IMAGE_METRICS
+    assert list(evaluate(board(), VECTOR_METRICS)) == list(VECTOR_METRICS)
+    alone = Samples(board().student)
+    assert applicable(alone, CHECKERBOARD_METRICS) == ("in_cell",)
+
+
+def test_refusals() -> None:
+    with pytest.raises(UsageError, match="unknown metric 'fid'; there are: pair_mse, "):
+        evaluate(board(), ["fid"])
+    with pytest.raises(UsageError, match="unknown metric"):
+        applicable(board(), ["fid"])
+    with pytest.raises(UsageError, match="no samples"):
+        evaluate(Samples(torch.zeros(0, 2)), ["in_cell"])
+    student = board().student.clone()
+    student[3, 1] = float("nan")
+    with pytest.raises(NumericsError, match="1 of 600"):
+        evaluate(replace(board(), student=student), ["in_cell"])
+    with pytest.raises(UsageError, match=r"shape \(N, 2\)"):
+        evaluate(images(), ["in_cell"])

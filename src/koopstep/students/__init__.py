@@ -1,0 +1,1 @@
+"""Students: encoder, operator, decoder."""

@@ -1,0 +1,73 @@
+"""A student on disk: ``config.json``, ``model.safetensors``, ``README.md``; data only, nothing is executed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from koopstep.core.config import Config, dump
+from koopstep.core.errors import DamagedError, UsageError
+from koopstep.core.files import read_json, write_atomic, write_json
+from koopstep.core.tensors import load_tensors, save_tensors
+from koopstep.students.student import DataFacts, KoopmanStudent
+from koopstep.students.table import StudentConfig, build_student
+
+
+class StudentFile(Config):
+    """``config.json`` of a student folder.
+
+    Attributes:
+        format: of this file.
+        student: how it is built.
+        facts: of the data it was made for.
+        sha256: of ``model.safetensors``.
+        provenance: names and digests of what it was made from, as plain text.
+    """
+
+    format: int = 1
+    student: StudentConfig
+    facts: DataFacts
+    sha256: str
+    provenance: dict[str, str]
+
+
+def save_student(
+    folder: Path, config: StudentConfig, student: KoopmanStudent, provenance: dict[str, str], card: str
+) -> None:
+    """Write ``student`` into ``folder`` (made if absent); ``config.json`` comes last and vouches for the rest."""
+    folder.mkdir(parents=True, exist_ok=True)
+    digest = save_tensors(folder / "model.safetensors", student.state_dict())
+    write_atomic(folder / "README.md", card.encode())
+    described = StudentFile(student=config, facts=student.facts, sha256=digest, provenance=provenance)
+    write_json(folder / "config.json", dump(described))
+
+
+def read_student_file(folder: Path) -> StudentFile:
+    """Read and check ``config.json``.
+
+    Raises:
+        UsageError: if the folder is no student folder.
+    """
+    path = folder / "config.json"
+    if not path.is_file():
+        raise UsageError(f"{folder} is neither a run nor a student folder (no config.json in it)")
+    return StudentFile.parse(read_json(path), str(path))
+
+
+def load_student(folder: Path, device: torch.device | None = None) -> tuple[KoopmanStudent, StudentFile]:
+    """Read a student, ready to sample (eval mode, no gradients).
+
+    Raises:
+        UsageError: if the folder is no student folder.
+        DamagedError: if a file is damaged or does not fit.
+    """
+    described = read_student_file(folder)
+    tensors, _ = load_tensors(folder / "model.safetensors", described.sha256)
+    student = build_student(described.student, described.facts)
+    try:
+        student.load_state_dict(tensors)
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())[:300]
+        raise DamagedError(f"{folder}: the weights do not fit config.json: {reason}") from error
+    return student.eval().requires_grad_(False).to(device or torch.device("cpu")), described

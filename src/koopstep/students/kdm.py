@@ -1,0 +1,157 @@
+"""KDM students (arXiv 2505.13358): one flat latent, separate encoders for noise and data, any operator between.
+
+With the operator ``identity`` the same networks are the control that knows no Koopman theory.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from koopstep.core.config import Config
+from koopstep.core.errors import UsageError
+from koopstep.nets.layers import linear
+from koopstep.nets.table import NetworkConfig, build_network
+from koopstep.operators.table import OperatorConfig, build_operator
+from koopstep.students.student import Codec, DataFacts, KoopmanStudent, Latent
+
+
+class KDMConfig(Config):
+    """A KDM student.
+
+    Attributes:
+        encoder: E_T, which lifts the noise.
+        data_encoder: E_0, which lifts the data; the encoder's size when absent. Only training uses it.
+        decoder: D.
+        operator: C.
+        latent: dimension d of the latent. Networks that give images hold it as ``latent_channels`` planes and, where the
+            planes have another size than d, a linear layer (the paper's linear module).
+        latent_channels: planes of the latent (images only; 1 in the paper).
+        tied: one encoder for both ends, fed with raw states. With the network ``linear`` this pins the observables.
+        carry: how much of the (rescaled) state itself is added to the front of the latent. 0 as in the paper; 1 makes
+            the fresh student start from the state instead of from nothing.
+    """
+
+    kind: Literal["kdm"] = "kdm"
+    encoder: NetworkConfig
+    data_encoder: NetworkConfig | None = None
+    decoder: NetworkConfig
+    operator: OperatorConfig
+    latent: int
+    latent_channels: int = 1
+    tied: bool = False
+    carry: float = 0.0
+
+
+class _Reader(nn.Module):
+    """A network between states and flat latents, whatever the shapes on its two sides."""
+
+    def __init__(self, config: NetworkConfig, shape: tuple[int, ...], latent: int, planes: int, classes: int) -> None:
+        super().__init__()
+        self.shape, self.flat = shape, not _is_spatial(config)
+        if self.flat:
+            self.network = build_network(config, (math.prod(shape),), outputs=latent, num_classes=classes)
+            self.linear: nn.Module = nn.Identity()
+            return
+        self.network = build_network(config, shape, outputs=planes, num_classes=classes)
+        size = planes * math.prod(shape[1:])
+        self.linear = nn.Identity() if size == latent else linear(size, latent)
+
+    def forward(self, x: Tensor, label: float, class_labels: Tensor | None) -> Tensor:
+        """(B, *shape) -> (B, d)."""
+        labels = torch.full((len(x),), label, dtype=x.dtype, device=x.device)
+        hidden = self.network(x.flatten(1) if self.flat else x, labels, class_labels)
+        return self.linear(hidden.flatten(1))  # type: ignore[no-any-return]
+
+
+class _Writer(nn.Module):
+    """The decoder: flat latents to states."""
+
+    def __init__(self, config: NetworkConfig, shape: tuple[int, ...], latent: int, planes: int, classes: int) -> None:
+        super().__init__()
+        self.shape, self.flat = shape, not _is_spatial(config)
+        if self.flat:
+            self.network = build_network(config, (latent,), outputs=math.prod(shape), num_classes=classes)
+            return
+        self.planes = (planes, *shape[1:])
+        size = math.prod(self.planes)
+        self.linear: nn.Module = nn.Identity() if size == latent else linear(latent, size)
+        self.network = build_network(config, self.planes, outputs=shape[0], num_classes=classes)
+
+    def forward(self, latent: Tensor, label: float, class_labels: Tensor | None) -> Tensor:
+        """(B, d) -> (B, *shape)."""
+        labels = torch.full((len(latent),), label, dtype=latent.dtype, device=latent.device)
+        if not self.flat:
+            latent = self.linear(latent).view(-1, *self.planes)
+        return self.network(latent, labels, class_labels).view(-1, *self.shape)  # type: ignore[no-any-return]
+
+
+class FlatCodec(Codec):
+    """E_T, E_0 and D around one flat latent.
+
+    Both encoders get unit-sized states (the paper feeds noise of standard deviation 80 as it is; see
+    ``docs/deviations.md``), and the decoder's output is scaled by the data's standard deviation. A tied encoder gets raw
+    states: two scales would be two different sets of observables.
+    """
+
+    def __init__(self, config: KDMConfig, facts: DataFacts) -> None:
+        super().__init__()
+        if config.latent < 1:
+            raise UsageError(f"the latent needs at least one dimension, got {config.latent}")
+        sizes = (facts.shape, config.latent, config.latent_channels, facts.num_classes)
+        self.noise_encoder = _Reader(config.encoder, *sizes)
+        self.data_encoder = None if config.tied else _Reader(config.data_encoder or config.encoder, *sizes)
+        self.decoder = _Writer(config.decoder, *sizes)
+        self.facts, self.carry = facts, config.carry
+        self._linear = config.encoder.kind == "linear"
+
+    def encode(self, x: Tensor, u: float, class_labels: Tensor | None) -> Latent:
+        """Lift an end of the path: ``u`` is 0 (noise) or 1 (data)."""
+        if u not in (0.0, 1.0):
+            raise UsageError(f"a KDM student knows the two ends of the path only (u = 0 or 1), got u = {u}")
+        if self.data_encoder is None:
+            return (self._lift(self.noise_encoder, x, 0.0, class_labels),)
+        if u == 0.0:
+            return (self._lift(self.noise_encoder, x / self.facts.noise_scale, 1.0, class_labels),)
+        return (self._lift(self.data_encoder, x / self.facts.data_scale, 0.0, class_labels),)
+
+    def _lift(self, encoder: nn.Module, x: Tensor, label: float, class_labels: Tensor | None) -> Tensor:
+        latent: Tensor = encoder(x, label, class_labels)
+        if self.carry:
+            state = x.flatten(1)
+            room = latent.shape[1] - state.shape[1]
+            latent = latent + self.carry * nn.functional.pad(state, (0, room))
+        return latent
+
+    def decode(self, latent: Latent, u: float, class_labels: Tensor | None) -> Tensor:
+        """Read out the data; ``u`` must be 1."""
+        if u != 1.0:
+            raise UsageError(f"a KDM student decodes at the end of the path only (u = 1), got u = {u}")
+        return self.decoder(latent[0], 0.0, class_labels) * self._output_scale  # type: ignore[no-any-return]
+
+    @property
+    def _output_scale(self) -> float:
+        return 1.0 if self._linear else self.facts.data_scale
+
+    def sampling_modules(self) -> list[nn.Module]:
+        return [self.noise_encoder, self.decoder]
+
+    @property
+    def pinned_by(self) -> str:
+        return (
+            "linear observables of the raw state, the same at both ends"
+            if self._linear and not self.data_encoder
+            else ""
+        )
+
+
+def build_kdm(config: KDMConfig, facts: DataFacts, seed: int = 0) -> KoopmanStudent:
+    """A fresh KDM student for data of ``facts``; ``seed`` is of the operator's start (networks use the global generator)."""
+    return KoopmanStudent(facts, FlatCodec(config, facts), [build_operator(config.operator, config.latent, seed)])
+
+
+def _is_spatial(config: NetworkConfig) -> bool:
+    return config.kind == "unet"

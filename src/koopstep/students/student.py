@@ -1,0 +1,148 @@
+"""The student: an encoder lifts a state, an operator moves it along linearly, a decoder reads it out."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import replace
+
+from torch import Tensor, nn
+
+from koopstep.core.config import Config
+from koopstep.core.errors import UsageError
+from koopstep.operators.base import Operator, Spectrum
+
+Latent = tuple[Tensor, ...]
+"""One tensor a level: (B, d) for flat latents, (B, C, H, W) for levels of a U-Net."""
+
+
+class DataFacts(Config):
+    """What a student must know of the paths it learns from; read off the store's manifest.
+
+    Attributes:
+        shape: of one sample.
+        num_classes: 0 without class labels.
+        noise_scale: standard deviation of a path's first state.
+        data_scale: standard deviation of its last one.
+    """
+
+    shape: tuple[int, ...]
+    num_classes: int = 0
+    noise_scale: float = 1.0
+    data_scale: float = 0.5
+
+
+class Codec(nn.Module, ABC):
+    """The nonlinear half of a student: states to latents and back."""
+
+    @abstractmethod
+    def encode(self, x: Tensor, u: float, class_labels: Tensor | None) -> Latent:
+        """Lift the state ``x`` (B, *shape) of the path at progress ``u``."""
+
+    @abstractmethod
+    def decode(self, latent: Latent, u: float, class_labels: Tensor | None) -> Tensor:
+        """Read a state (B, *shape) at progress ``u`` out of a latent."""
+
+    @abstractmethod
+    def sampling_modules(self) -> list[nn.Module]:
+        """The parts that one-step sampling needs."""
+
+    @property
+    @abstractmethod
+    def pinned_by(self) -> str:
+        """What fixes the observables, so that eigenvalues mean something; empty when nothing does (design, section 5)."""
+
+
+class KoopmanStudent(nn.Module):
+    """One-step generator ``decode(evolve(encode(noise)))`` (KDM Eq. 3, HKD Alg. 2).
+
+    Attributes:
+        facts: of the data it was made for.
+        codec: encoder and decoder.
+        operators: one a level of the latent.
+        controls: class -> latent, one a level (KDM's C_mu); empty without classes.
+    """
+
+    def __init__(
+        self,
+        facts: DataFacts,
+        codec: Codec,
+        operators: Sequence[Operator],
+        *,
+        level_names: Sequence[str] = ("latent",),
+    ) -> None:
+        super().__init__()
+        self.facts = facts
+        self.codec = codec
+        self.operators = nn.ModuleList(operators)
+        self.level_names = tuple(level_names)
+        self.controls = nn.ModuleList()
+        if facts.num_classes:
+            for operator in operators:
+                control = nn.Embedding(facts.num_classes, operator.dimension)
+                nn.init.zeros_(control.weight)
+                self.controls.append(control)
+
+    def encode(self, x: Tensor, u: float, class_labels: Tensor | None = None) -> Latent:
+        """Lift a state of the path.
+
+        Args:
+            x: (B, *shape); at ``u`` = 0 this is noise times ``facts.noise_scale``, at 1 data.
+            u: progress in [0, 1]; KDM knows 0 and 1 only.
+            class_labels: (B,) int64, for conditional students.
+        """
+        self._check(x, class_labels)
+        return self.codec.encode(x, u, class_labels)
+
+    def evolve(self, latent: Latent, du: float, class_labels: Tensor | None = None) -> Latent:
+        """Move every level of ``latent`` along by ``du`` of progress, linearly (affinely with a class: KDM Sec. 4)."""
+        moved: list[Tensor] = []
+        for index, (operator, level) in enumerate(zip(self.operators, latent, strict=True)):
+            control = None
+            if class_labels is not None and len(self.controls):
+                control = self.controls[index](class_labels)
+            moved.append(operator.evolve(level, du, control))  # type: ignore[operator]
+        return tuple(moved)
+
+    def decode(self, latent: Latent, u: float = 1.0, class_labels: Tensor | None = None) -> Tensor:
+        """Read out (B, *shape); ``u`` < 1 only where the student was trained for it (KDM: 1 only)."""
+        return self.codec.decode(latent, u, class_labels)
+
+    def generate(self, noise: Tensor, class_labels: Tensor | None = None) -> Tensor:
+        """One step: unit-variance ``noise`` (B, *shape) -> data (B, *shape), not clipped.
+
+        Raises:
+            UsageError: on a wrong shape, or class labels that are missing, superfluous or out of range.
+        """
+        if self.facts.num_classes and class_labels is None:
+            raise UsageError(f"this student is conditional: give class_labels (0 to {self.facts.num_classes - 1})")
+        latent = self.encode(noise * self.facts.noise_scale, 0.0, class_labels)
+        return self.decode(self.evolve(latent, 1.0, class_labels), 1.0, class_labels)
+
+    def forward(self, noise: Tensor, class_labels: Tensor | None = None) -> Tensor:
+        """The same as :meth:`generate`."""
+        return self.generate(noise, class_labels)
+
+    def spectrum(self) -> list[Spectrum]:
+        """Eigenvalues of the effective map of each level, with what they may be taken for (design, section 5)."""
+        spectra: list[Spectrum] = []
+        for name, operator in zip(self.level_names, self.operators, strict=True):
+            spectrum = replace(operator.spectrum(), level=name)  # type: ignore[operator]
+            spectra.append(spectrum.pinned(self.codec.pinned_by) if self.codec.pinned_by else spectrum)
+        return spectra
+
+    def parameter_counts(self) -> tuple[int, int]:
+        """(all trained numbers, those that one-step sampling needs)."""
+        everything = sum(p.numel() for p in self.parameters())
+        sampling = [*self.codec.sampling_modules(), self.operators, self.controls]
+        return everything, sum(p.numel() for module in sampling for p in module.parameters())
+
+    def _check(self, x: Tensor, class_labels: Tensor | None) -> None:
+        if tuple(x.shape[1:]) != self.facts.shape:
+            raise UsageError(f"this student works on shape {self.facts.shape}, got {tuple(x.shape[1:])}")
+        if class_labels is None:
+            return
+        if not self.facts.num_classes:
+            raise UsageError("this student knows no classes; leave class_labels away")
+        if class_labels.shape != x.shape[:1]:
+            raise UsageError(f"class_labels must be one row of {len(x)} numbers, got {tuple(class_labels.shape)}")

@@ -1,0 +1,18 @@
+"""The table of students. To add one: a file with its config and build function, and a line here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from koopstep.students.kdm import KDMConfig, build_kdm
+from koopstep.students.student import DataFacts, KoopmanStudent
+
+StudentConfig = KDMConfig
+
+STUDENTS: dict[str, Callable[[Any, DataFacts], KoopmanStudent]] = {"kdm": build_kdm}
+
+
+def build_student(config: StudentConfig, facts: DataFacts) -> KoopmanStudent:
+    """A fresh student."""
+    return STUDENTS[config.kind](config, facts)

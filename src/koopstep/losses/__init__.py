@@ -1,0 +1,1 @@
+"""Loss terms (pure functions, one an equation), penalties and the adversary."""

@@ -82,16 +82,12 @@ def _header(stream: BinaryIO, where: str) -> tuple[tuple[int, ...], bool, np.dty
         ValueError: it is no `.npy` file.
     """
     version = np.lib.format.read_magic(stream)
-    read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}.get(
-        version
-    )
+    read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}.get(version)
     if read is None:
         raise ValueError(f"version {version} of the .npy format")
     shape, fortran, dtype = read(stream)
     if dtype.hasobject:
-        raise UsageError(
-            f"{where} holds Python objects (a pickle), which can run code; save plain float arrays"
-        )
+        raise UsageError(f"{where} holds Python objects (a pickle), which can run code; save plain float arrays")
     if min(shape, default=0) < 0:
         raise ValueError("negative shape")
     return shape, fortran, dtype

@@ -115,12 +115,8 @@ def make_unit(
     for start in range(rows.start, rows.stop, manifest.micro_batch):
         indices = range(start, min(start + manifest.micro_batch, rows.stop))
         noise = gaussian(manifest.seed, indices, manifest.shape)
-        labels = (
-            integers(manifest.seed, indices, manifest.teacher.num_classes) if teacher.num_classes else None
-        )
-        path = teacher.path(
-            noise.to(device), None if labels is None else labels.to(device), steps=manifest.steps
-        ).cpu()
+        labels = integers(manifest.seed, indices, manifest.teacher.num_classes) if teacher.num_classes else None
+        path = teacher.path(noise.to(device), None if labels is None else labels.to(device), steps=manifest.steps).cpu()
         expected = (manifest.steps + 1, len(indices), *manifest.shape)
         if tuple(path.shape) != expected:
             raise UsageError(f"the teacher's path must have shape {expected}, got {tuple(path.shape)}")
@@ -129,9 +125,7 @@ def make_unit(
                                 f"{indices.stop - 1}; nothing of the unit was stored")  # fmt: skip
         scale = manifest.teacher.noise_scale
         if not torch.allclose(path[0], noise * scale, rtol=1e-5, atol=1e-6 * scale):
-            raise UsageError(
-                f"state 0 of the teacher's path must be noise * noise_scale ({scale}); it is not"
-            )
+            raise UsageError(f"state 0 of the teacher's path must be noise * noise_scale ({scale}); it is not")
         parts.append(path[list(manifest.kept)].float())
         classes += [labels] if labels is not None else []
     return torch.cat(parts, dim=1), torch.cat(classes) if classes else None
@@ -177,9 +171,7 @@ def collect(
     done, size = sum(r.stop - r.start for r in records.values()), sum(r.bytes for r in records.values())
     for unit in pending:
         if should_stop():
-            raise Interrupted(
-                f"stopped after {done} of {manifest.count} rows; run the same command again to go on"
-            )
+            raise Interrupted(f"stopped after {done} of {manifest.count} rows; run the same command again to go on")
         record = writer.commit(unit, *make_unit(teacher, manifest, unit, device))
         done, size = done + record.stop - record.start, size + record.bytes
         yield CollectReport(done, manifest.count, size, complete=False)

@@ -62,6 +62,4 @@ def _raw() -> tuple[np.ndarray, np.ndarray]:
             "the digits data set comes with scikit-learn, which is missing: pip install koopstep[analysis]"
         ) from error
     bunch = load_digits()
-    return np.ascontiguousarray(bunch.data, dtype=np.uint8), np.ascontiguousarray(
-        bunch.target, dtype=np.uint8
-    )
+    return np.ascontiguousarray(bunch.data, dtype=np.uint8), np.ascontiguousarray(bunch.target, dtype=np.uint8)

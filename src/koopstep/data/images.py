@@ -75,9 +75,7 @@ def load_folder(folder: Path) -> ImageSet:
             "side; put every image in a class folder, or none"
         )
     if not loose and not classes:
-        raise UsageError(
-            f"{folder}: no images found; wanted {', '.join(SUFFIXES)} files, or class folders of them"
-        )
+        raise UsageError(f"{folder}: no images found; wanted {', '.join(SUFFIXES)} files, or class folders of them")
     if loose:
         return ImageSet(_read_all(loose), None)
     labels = [number for number, paths in enumerate(classes.values()) for _ in paths]
@@ -99,9 +97,7 @@ def load_npz(file: Path) -> ImageSet:
     arrays, _ = read_npz(file)
     if "images" not in arrays:
         found = ", ".join(arrays) or "nothing"
-        raise UsageError(
-            f"{file}: no array 'images' inside (found {found}); save it as np.savez(f, images=...)"
-        )
+        raise UsageError(f"{file}: no array 'images' inside (found {found}); save it as np.savez(f, images=...)")
     images, labels = arrays["images"], arrays.get("labels")
     planar = _planar(images, file)
     if labels is None:
@@ -127,8 +123,7 @@ def _read_all(paths: Iterable[Path]) -> Tensor:
         if pictures[-1].shape[:2] != pictures[0].shape[:2]:
             (h0, w0), (h1, w1) = pictures[0].shape[:2], pictures[-1].shape[:2]
             raise UsageError(
-                f"{path}: is {w1} x {h1} pixels but {first.name} is {w0} x {h0}; "
-                "all images must have one size"
+                f"{path}: is {w1} x {h1} pixels but {first.name} is {w0} x {h0}; all images must have one size"
             )
     channels = max(picture.shape[2] for picture in pictures)
     wide = [np.broadcast_to(picture, (*picture.shape[:2], channels)) for picture in pictures]
@@ -158,9 +153,7 @@ def _planar(images: np.ndarray, file: Path) -> np.ndarray:
         return images[:, None]
     last, first = images.shape[3] in (1, 3), images.shape[1] in (1, 3)
     if last and first:
-        raise UsageError(
-            f"{file}: 'images' {images.shape} could be channels first or last; make H and W larger than 3"
-        )
+        raise UsageError(f"{file}: 'images' {images.shape} could be channels first or last; make H and W larger than 3")
     if not last and not first:
         raise UsageError(f"{file}: 'images' must be {wanted}, got {images.shape}")
     return images.transpose(0, 3, 1, 2) if last else images

@@ -74,18 +74,14 @@ class _PathArray:
             self.noise.add(block[0])
             self.data.add(block[-1])
         if self.data.looks_like_noise() and not self.noise.looks_like_noise():
-            raise UsageError(
-                f"{path}: the last state looks like noise; reverse the first axis, state 0 is noise"
-            )
+            raise UsageError(f"{path}: the last state looks like noise; reverse the first axis, state 0 is noise")
         self.sha256 = sha256_file(path)
 
     def read(self, start: int, stop: int) -> tuple[Array, None]:
         return self._array[:, start:stop], None
 
 
-def import_source(
-    source: Path, out: Path, hold_out: int | None = None, layout: LayoutName = "auto"
-) -> ImportReport:
+def import_source(source: Path, out: Path, hold_out: int | None = None, layout: LayoutName = "auto") -> ImportReport:
     """Import a folder of KDM pairs or an array of paths into a new store.
 
     Everything is read and checked once before anything is written. Where the noise has a standard deviation

@@ -174,9 +174,7 @@ def read_manifest(folder: Path) -> Manifest:
     """
     path = folder / "manifest.json"
     if not path.is_file():
-        raise UsageError(
-            f"{folder} is no trajectory store (no manifest.json); make one with `koopstep collect`"
-        )
+        raise UsageError(f"{folder} is no trajectory store (no manifest.json); make one with `koopstep collect`")
     try:
         return Manifest.parse(read_json(path), str(path))
     except UsageError as error:

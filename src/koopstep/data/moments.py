@@ -21,9 +21,7 @@ class Moments:
         """Add numbers of any shape."""
         flat = np.asarray(values, dtype=np.float64).reshape(-1)
         self._count += flat.size
-        with np.errstate(
-            over="ignore", invalid="ignore"
-        ):  # huge numbers give an infinite std: callers see it
+        with np.errstate(over="ignore", invalid="ignore"):  # huge numbers give an infinite std: callers see it
             square = flat * flat
             self._sums += [flat.sum(), square.sum(), (square * flat).sum(), (square * square).sum()]
 

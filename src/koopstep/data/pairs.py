@@ -88,22 +88,16 @@ class PairFolder:
         self.noise, self.data = Moments(), Moments()
         self.sha256 = self._read_all()
         if self.data.looks_like_noise() and not self.noise.looks_like_noise():
-            raise UsageError(
-                f"{folder}: with layout '{self.layout}' the data end looks like noise; name another"
-            )
+            raise UsageError(f"{folder}: with layout '{self.layout}' the data end looks like noise; name another")
 
     def _read_all(self) -> str:
         digest = hashlib.sha256()
         for file in self._files:
             pair = _read(file, self._layout)
             if pair.ends.shape[1:] != self.shape:
-                raise UsageError(
-                    f"{file}: shape {pair.ends.shape[1:]} differs from {self.shape} of the first pair"
-                )
+                raise UsageError(f"{file}: shape {pair.ends.shape[1:]} differs from {self.shape} of the first pair")
             if pair.label is not None and len(pair.label) != self.num_classes:
-                raise UsageError(
-                    f"{file}: {len(pair.label)} classes, but {self.num_classes} in the first pair"
-                )
+                raise UsageError(f"{file}: {len(pair.label)} classes, but {self.num_classes} in the first pair")
             digest.update(f"{file.name!r}: {pair.sha256}\n".encode())
             self.noise.add(pair.ends[0])
             self.data.add(pair.ends[1])

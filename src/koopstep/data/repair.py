@@ -50,9 +50,7 @@ def repair(folder: Path, teacher: Teacher, *, device: torch.device | str = "cpu"
         return
     if manifest.noise_scheme != PHILOX:
         units = ", ".join(str(damage.unit) for damage in damaged)
-        raise UsageError(
-            f"{folder} was imported and cannot be made again (damaged units: {units}); import it again"
-        )
+        raise UsageError(f"{folder} was imported and cannot be made again (damaged units: {units}); import it again")
     difference = differing_teacher_field(manifest.teacher, teacher.identity(manifest.steps))
     if difference is not None:
         raise UsageError(f"{folder} was made by another teacher ({difference}); repair needs the same one")

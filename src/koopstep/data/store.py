@@ -167,9 +167,7 @@ class TrajectoryStore:
 
     @cached_property
     def _all_noise(self) -> Tensor | None:
-        return (
-            gaussian(self.manifest.seed, range(self.count), self.manifest.shape) if self._in_memory else None
-        )
+        return gaussian(self.manifest.seed, range(self.count), self.manifest.shape) if self._in_memory else None
 
     @cached_property
     def _shards(self) -> list[_Shard]:
@@ -177,9 +175,7 @@ class TrajectoryStore:
         return [read(unit) for unit in range(self.manifest.units)]
 
     def _damaged(self, unit: int, reason: str) -> DamagedError:
-        return DamagedError(
-            f"{shard_path(self.folder, unit)}: {reason}; run `koopstep data repair {self.folder}`"
-        )
+        return DamagedError(f"{shard_path(self.folder, unit)}: {reason}; run `koopstep data repair {self.folder}`")
 
     def _read_shard(self, unit: int) -> _Shard:
         path = shard_path(self.folder, unit)

@@ -64,21 +64,13 @@ class StoreWriter:
     def _must_be_empty(self) -> None:
         if self.folder.exists() and not self.folder.is_dir():
             raise UsageError(f"{self.folder} is a file; choose a new folder for the store")
-        others = (
-            [p.name for p in self.folder.iterdir() if not is_temporary(p.name)]
-            if self.folder.exists()
-            else []
-        )
+        others = [p.name for p in self.folder.iterdir() if not is_temporary(p.name)] if self.folder.exists() else []
         if others:
-            raise UsageError(
-                f"{self.folder} is not empty and holds no store (found {others[0]}); choose a new folder"
-            )
+            raise UsageError(f"{self.folder} is not empty and holds no store (found {others[0]}); choose a new folder")
 
     def committed(self) -> dict[int, CommitRecord]:
         """The units that are whole on disk, with their records."""
-        records = (
-            (unit, read_record(self.folder, self.manifest, unit)) for unit in range(self.manifest.units)
-        )
+        records = ((unit, read_record(self.folder, self.manifest, unit)) for unit in range(self.manifest.units))
         return {unit: record for unit, record in records if record is not None}
 
     def pending_units(self, rank: int = 0, world: int = 1) -> list[int]:
@@ -120,9 +112,7 @@ class StoreWriter:
             raise UsageError(f"unit {unit}: class labels must be given exactly for a teacher with classes")
         if class_labels is not None:
             if class_labels.shape != (len(rows),):
-                raise UsageError(
-                    f"unit {unit}: expected {len(rows)} class labels, got {tuple(class_labels.shape)}"
-                )
+                raise UsageError(f"unit {unit}: expected {len(rows)} class labels, got {tuple(class_labels.shape)}")
             tensors["class_labels"] = class_labels.detach().cpu().to(torch.int64)
         data = tensors_to_bytes(tensors)
         record = CommitRecord(start=rows.start, stop=rows.stop, bytes=len(data), sha256=sha256_bytes(data))
@@ -139,8 +129,7 @@ class StoreWriter:
         records = self.committed()
         if len(records) < self.manifest.units:
             raise UsageError(
-                f"{len(records)} of {self.manifest.units} units committed in {self.folder}; "
-                "run collect again to finish"
+                f"{len(records)} of {self.manifest.units} units committed in {self.folder}; run collect again to finish"
             )
         ordered = [records[unit] for unit in range(self.manifest.units)]
         digests = tuple(record.sha256 for record in ordered)

@@ -1,0 +1,1 @@
+"""Sampling: one step from noise."""

@@ -1,0 +1,1 @@
+"""Training: one loop for students and teachers, exact resume, data parallelism."""

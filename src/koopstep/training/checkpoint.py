@@ -1,0 +1,146 @@
+"""Checkpoints: a folder of safetensors with a list of their digests, published by one rename.
+
+A checkpoint holds everything a step changes; data order and random numbers are functions of the step, so training goes on
+with the same bits as if it had never stopped.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from koopstep.core.errors import DamagedError, StorageError, UsageError
+from koopstep.core.files import publish_folder, read_json, remove_stale, temporary_beside, write_json
+from koopstep.core.tensors import load_tensors, save_tensors
+from koopstep.training.loop import TrainingState
+
+_NAME = re.compile(r"step-(\d{8})")
+
+
+def save_checkpoint(folder: Path, state: TrainingState, identity: dict[str, str], keep: int) -> Path:
+    """Write ``state`` to ``folder/step-XXXXXXXX`` and drop all but the newest ``keep``.
+
+    Args:
+        folder: the run's ``checkpoints``.
+        state: after a finished step.
+        identity: digests of what the run depends on (config, data); resuming compares them.
+        keep: how many checkpoints stay.
+
+    Raises:
+        StorageError: if it cannot be written; older checkpoints are untouched.
+    """
+    final = folder / f"step-{state.step:08d}"
+    if final.exists():
+        return final
+    folder.mkdir(parents=True, exist_ok=True)
+    remove_stale(folder)
+    temporary = temporary_beside(final)
+    try:
+        temporary.mkdir(parents=True)
+    except OSError as error:
+        raise StorageError(f"cannot write {temporary}: {error.strerror}; older checkpoints are untouched") from error
+    digests = {name: save_tensors(temporary / f"{name}.safetensors", part) for name, part in _parts(state).items()}
+    write_json(temporary / "state.json", {"format": 1, "step": state.step, "files": digests, "identity": identity})
+    publish_folder(temporary, final)
+    for _, old in checkpoints(folder)[:-keep]:
+        _remove(old)
+    return final
+
+
+def checkpoints(folder: Path) -> list[tuple[int, Path]]:
+    """(step, folder) of the published checkpoints, oldest first."""
+    if not folder.is_dir():
+        return []
+    found = ((_NAME.fullmatch(path.name), path) for path in folder.iterdir())
+    return sorted((int(match[1]), path) for match, path in found if match)
+
+
+def load_latest(folder: Path, state: TrainingState, identity: dict[str, str]) -> str | None:
+    """Bring ``state`` to the newest checkpoint that is whole; returns what to tell the user, None where there is none.
+
+    A damaged checkpoint is skipped in favour of the one before it, and named in what is returned.
+
+    Raises:
+        DamagedError: if there are checkpoints, but none is whole.
+        UsageError: if the run depends on something else than the checkpoint did.
+    """
+    damaged: list[str] = []
+    for step, path in reversed(checkpoints(folder)):
+        try:
+            files, described = _read(path)
+        except (DamagedError, UsageError) as error:
+            damaged.append(f"{path.name} ({error})")
+            continue
+        _compare(described["identity"], identity, path)
+        _restore(state, files, int(described["step"]))
+        skipped = f"; damaged and skipped: {', '.join(damaged)}" if damaged else ""
+        return f"going on from step {step}{skipped}"
+    if damaged:
+        raise DamagedError(f"no checkpoint in {folder} is whole: {'; '.join(damaged)}; start again without --resume")
+    return None
+
+
+def _parts(state: TrainingState) -> dict[str, dict[str, Tensor]]:
+    parts = {"student": state.model.state_dict(), "ema": state.average.model.state_dict()}
+    if state.critic is not None:
+        parts["critic"] = state.critic.state_dict()
+    memory: dict[str, Tensor] = {}
+    for name, optimizer in state.optimizers.items():
+        for index, values in optimizer.state_dict()["state"].items():
+            memory |= {f"{name}.{index}.{key}": torch.as_tensor(value) for key, value in values.items()}
+    return parts | {"optimizer": memory}
+
+
+def _read(path: Path) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]]:
+    described = read_json(path / "state.json")
+    try:
+        names = dict(described["files"])
+        described["step"], described["identity"]
+    except (KeyError, TypeError, ValueError) as error:
+        raise DamagedError(f"{path / 'state.json'} does not describe a checkpoint") from error
+    return {name: load_tensors(path / f"{name}.safetensors", digest)[0] for name, digest in names.items()}, described
+
+
+def _compare(theirs: dict[str, str], ours: dict[str, str], path: Path) -> None:
+    for field in sorted(set(theirs) | set(ours)):
+        if theirs.get(field) != ours.get(field):
+            raise UsageError(
+                f"{path} was made with another {field} ({theirs.get(field)}, now {ours.get(field)}); "
+                "use the same one, or train into another folder"
+            )
+
+
+def _restore(state: TrainingState, files: dict[str, dict[str, Tensor]], step: int) -> None:
+    try:
+        state.model.load_state_dict(files["student"])
+        state.average.model.load_state_dict(files["ema"])
+        if state.critic is not None:
+            state.critic.load_state_dict(files["critic"])
+        for name, optimizer in state.optimizers.items():
+            _restore_optimizer(optimizer, name, files["optimizer"])
+    except (KeyError, RuntimeError, ValueError) as error:
+        raise DamagedError(f"the checkpoint does not fit the model: {' '.join(str(error).split())[:300]}") from error
+    state.step = step
+
+
+def _restore_optimizer(optimizer: Optimizer, name: str, memory: dict[str, Tensor]) -> None:
+    described = optimizer.state_dict()
+    rows: dict[int, dict[str, Tensor]] = {}
+    for key, value in memory.items():
+        owner, index, field = key.split(".", 2)
+        if owner == name:
+            rows.setdefault(int(index), {})[field] = value
+    optimizer.load_state_dict({"state": rows, "param_groups": described["param_groups"]})
+
+
+def _remove(folder: Path) -> None:
+    """Delete a checkpoint; its description goes first, so that a half-deleted one is never taken for whole."""
+    (folder / "state.json").unlink(missing_ok=True)
+    for file in folder.iterdir():
+        file.unlink()
+    folder.rmdir()

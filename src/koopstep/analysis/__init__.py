@@ -1,0 +1,1 @@
+"""What a student learned: spectra, outliers, neighbourhoods of the noise, and the figures that show them."""

@@ -1,0 +1,107 @@
+"""Spectra in numbers: what a table or a JSON report can hold."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from koopstep.core.errors import UsageError
+from koopstep.operators.spectrum import Mode, Spectrum
+
+RANK_TOLERANCE = 0.01
+"""Eigenvalues above this share of the spectral radius count for the numerical rank."""
+CIRCLE_TOLERANCE = 1e-3
+"""An eigenvalue whose modulus differs from 1 by at most this lies on the unit circle."""
+MODES_LISTED = 12
+"""The slowest modes told one by one."""
+
+
+def summarise(spectra: Sequence[Spectrum]) -> dict[str, Any]:
+    """Tells spectra in plain numbers and texts; infinity (a mode that never halves) becomes None.
+
+    Args:
+        spectra: one a level of the latent.
+
+    Returns:
+        ``gauge`` ("fixed" when it is so at every level, else "free"), ``reading`` (what that means) and
+        ``levels``, one mapping a level: ``level``, ``gauge``, ``pinned_by``, ``dimension``,
+        ``spectral_radius``, ``smallest_modulus``, ``numerical_rank`` (eigenvalues above 1 % of the radius),
+        ``inside``, ``on`` and ``outside`` (the unit circle, within 1e-3), ``pairs`` and ``real`` (modes of
+        each kind), ``half_life`` (shortest, median, longest over modes that decay, in units of u), ``modes``
+        (the slowest 12) and ``lifted`` (radius and smallest modulus of the eigenvalues one sets, where these
+        are not those of the map applied; else None).
+
+    Raises:
+        UsageError: no spectra: this student has no operator.
+    """
+    if not spectra:
+        raise UsageError("there is no spectrum: this student has no operator")
+    fixed = all(spectrum.gauge == "fixed" for spectrum in spectra)
+    return {
+        "gauge": "fixed" if fixed else "free",
+        "reading": _reading(spectra, fixed),
+        "levels": [_level(spectrum) for spectrum in spectra],
+    }
+
+
+def _reading(spectra: Sequence[Spectrum], fixed: bool) -> str:
+    if fixed:
+        by = ", ".join(sorted({spectrum.pinned_by for spectrum in spectra}))
+        return f"the observables are pinned by {by}: the eigenvalues belong to the dynamics"
+    return (
+        "the observables are not pinned: another encoder and decoder give the same samples with other "
+        "eigenvalues, so these describe this network, not the dynamics"
+    )
+
+
+def _level(spectrum: Spectrum) -> dict[str, Any]:
+    modulus, half_life = spectrum.modulus(), spectrum.half_life()
+    radius = float(modulus.max())
+    modes = spectrum.modes()
+    return {
+        "level": spectrum.level,
+        "gauge": spectrum.gauge,
+        "pinned_by": spectrum.pinned_by,
+        "dimension": len(modulus),
+        "spectral_radius": radius,
+        "smallest_modulus": float(modulus.min()),
+        "numerical_rank": int((modulus > RANK_TOLERANCE * radius).sum()),
+        "rank_tolerance": RANK_TOLERANCE,
+        "inside": int((modulus < 1 - CIRCLE_TOLERANCE).sum()),
+        "on": int(((modulus - 1).abs() <= CIRCLE_TOLERANCE).sum()),
+        "outside": int((modulus > 1 + CIRCLE_TOLERANCE).sum()),
+        "pairs": sum(mode.multiplicity == 2 for mode in modes),
+        "real": sum(mode.multiplicity == 1 for mode in modes),
+        "half_life": _spread(half_life[torch.isfinite(half_life)]),
+        "modes": [_mode(mode) for mode in modes[:MODES_LISTED]],
+        "lifted": None
+        if spectrum.lifted is None
+        else {
+            "spectral_radius": float(spectrum.lifted.abs().max()),
+            "smallest_modulus": float(spectrum.lifted.abs().min()),
+        },
+    }
+
+
+def _spread(values: Tensor) -> dict[str, float] | None:
+    if not len(values):
+        return None
+    return {
+        "shortest": float(values.min()),
+        "median": float(values.median()),
+        "longest": float(values.max()),
+    }
+
+
+def _mode(mode: Mode) -> dict[str, float | int | None]:
+    return {
+        "modulus": mode.modulus,
+        "angle": mode.angle,
+        "multiplicity": mode.multiplicity,
+        "half_life": mode.half_life if math.isfinite(mode.half_life) else None,
+        "period": mode.period if math.isfinite(mode.period) else None,
+    }

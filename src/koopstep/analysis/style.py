@@ -1,0 +1,142 @@
+"""One look for all figures: colours, fonts, sizes, and how they are written."""
+
+from __future__ import annotations
+
+import io
+import threading
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from torch import Tensor
+
+from koopstep.core.errors import UsageError
+from koopstep.core.files import write_atomic
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+DPI = 150
+INK, FAINT, PALE = "#222222", "#B8B8B8", "#EFEFEC"
+# Paul Tol's "muted" scheme and a grey: apart for all common kinds of colour blindness, readable on white
+CATEGORIES = (
+    "#332288",
+    "#CC6677",
+    "#117733",
+    "#88CCEE",
+    "#882255",
+    "#DDCC77",
+    "#44AA99",
+    "#AA4499",
+    "#999933",
+    "#6B6B6B",
+)
+# Okabe and Ito's scheme, for lines
+LINES = ("#222222", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#999999")
+
+_DRAWING = threading.Lock()  # settings are global to matplotlib while a figure is drawn
+_SETTINGS: Any = {
+    "font.family": "DejaVu Sans",
+    "font.size": 9,
+    "axes.titlesize": 10,
+    "axes.titlelocation": "left",
+    "axes.titlepad": 7,
+    "axes.labelsize": 9,
+    "axes.edgecolor": INK,
+    "axes.labelcolor": INK,
+    "axes.linewidth": 0.7,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": False,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "xtick.labelsize": 8,
+    "ytick.labelsize": 8,
+    "xtick.major.width": 0.7,
+    "ytick.major.width": 0.7,
+    "grid.color": "#E3E3E0",
+    "grid.linewidth": 0.6,
+    "legend.frameon": False,
+    "legend.fontsize": 8,
+    "figure.facecolor": "white",
+    "savefig.facecolor": "white",
+    "savefig.bbox": "tight",
+    "savefig.pad_inches": 0.1,
+    "text.color": INK,
+}
+
+
+def array(values: Tensor | np.ndarray) -> np.ndarray:
+    """Returns a NumPy array on the CPU of a tensor or an array."""
+    return values.detach().cpu().numpy() if isinstance(values, Tensor) else np.asarray(values)
+
+
+def palette(outcomes: Iterable[Tensor | np.ndarray]) -> dict[int, str]:
+    """Returns one colour for each outcome >= 0 that occurs in any of the sets.
+
+    Up to ten outcomes take the colours in ascending order. Of more, the most frequent take them, and the
+    others tints of them, so that a map which fills a few cells is told apart from one that strays over many.
+    """
+    values = np.concatenate([array(one).ravel() for one in outcomes])
+    names, counts = np.unique(values[values >= 0], return_counts=True)
+    if len(names) > len(CATEGORIES):
+        names = names[np.argsort(-counts, kind="stable")]
+    return {int(name): _shade(index) for index, name in enumerate(names)}
+
+
+def colours_of(outcomes: Tensor | np.ndarray, table: Mapping[int, str]) -> np.ndarray:
+    """Returns the colour of each row, shape (N,); light grey where there is no outcome."""
+    return np.array([table.get(int(value), FAINT) for value in array(outcomes)], dtype=object)
+
+
+def _shade(index: int) -> str:
+    """The colours, then paler and paler rounds of them."""
+    colour, paleness = CATEGORIES[index % len(CATEGORIES)], min(0.8, 0.55 * (index // len(CATEGORIES)))
+    channels = [int(colour[at : at + 2], 16) for at in (1, 3, 5)]
+    return "#" + "".join(f"{round(value + (255 - value) * paleness):02X}" for value in channels)
+
+
+@contextmanager
+def figure(path: Path, width: float, height: float, rows: int = 1, columns: int = 1) -> Iterator[list[Axes]]:
+    """Yields the axes of a new figure, row by row, and writes it to `path` as PNG at 150 dots an inch.
+
+    Headless whatever the environment says, and one at a time, so threads may draw.
+
+    Args:
+        path: where to; folders are made.
+        width: of one panel, in inches.
+        height: of one panel, in inches.
+        rows: of panels.
+        columns: of panels.
+
+    Raises:
+        UsageError: matplotlib is not installed.
+    """
+    try:
+        import matplotlib
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise UsageError("figures need matplotlib: pip install koopstep[analysis]") from error
+    with _DRAWING, matplotlib.rc_context(_SETTINGS):
+        drawing: Figure = Figure(figsize=(width * columns, height * rows), dpi=DPI, layout="constrained")
+        FigureCanvasAgg(drawing)
+        yield list(drawing.subplots(rows, columns, squeeze=False).ravel())
+        picture = io.BytesIO()
+        drawing.savefig(picture, format="png", dpi=DPI, metadata={"Software": None})
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomic(path, picture.getvalue())
+
+
+def plane(axes: Axes, reach: float, title: str) -> None:
+    """Makes axes a square window [-reach, reach]^2 with equal scales and few ticks."""
+    axes.set_xlim(-reach, reach)
+    axes.set_ylim(-reach, reach)
+    axes.set_aspect("equal")
+    ticks = [-int(reach), 0, int(reach)]
+    axes.set_xticks(ticks)
+    axes.set_yticks(ticks)
+    axes.set_title(title)

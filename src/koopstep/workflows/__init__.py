@@ -1,0 +1,1 @@
+"""Workflows join the stages: one file a verb."""

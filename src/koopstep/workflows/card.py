@@ -1,0 +1,40 @@
+"""The model card that goes with a student."""
+
+from __future__ import annotations
+
+from koopstep.students.student import DataFacts
+from koopstep.workflows.recipe import Recipe
+
+
+def student_card(recipe: Recipe, facts: DataFacts, provenance: dict[str, str]) -> str:
+    """Markdown with a metadata head as model hubs read it."""
+    image = len(facts.shape) == 3
+    tags = ["koopman", "distillation", "one-step"] + (["image-generation"] if image else [])
+    head = ["---", "library_name: koopstep", "tags:", *(f"- {tag}" for tag in tags)]
+    if image:
+        head.append("pipeline_tag: unconditional-image-generation")
+    lines = [
+        *head,
+        "---",
+        "",
+        f"# {recipe.preset}, distilled into one step ({recipe.method})",
+        "",
+        f"{recipe.about}",
+        "",
+        f"- samples: shape {facts.shape}, {facts.num_classes or 'no'} classes; one network evaluation a sample",
+        f"- teacher: {provenance['teacher']} (SHA-256 {provenance['teacher_sha256'] or 'unknown'})",
+        f"- paths: store {provenance['data_root']}",
+        f"- training: {recipe.training.steps} steps of {recipe.training.batch_size}, seed {recipe.training.seed}; "
+        "these are the averaged (EMA) weights",
+        "",
+        "```python",
+        "from koopstep import generate, load_student",
+        "",
+        'student, _ = load_student("this folder")',
+        "samples, class_labels = generate(student, count=16, seed=0)",
+        "```",
+        "",
+        "The licence of a student follows from its teacher's and the data's; it is not stated here.",
+        "",
+    ]
+    return "\n".join(lines)

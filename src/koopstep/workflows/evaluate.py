@@ -1,0 +1,172 @@
+"""``koopstep evaluate``: student and teacher by the same metrics, on noise that training never saw."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from koopstep.core.config import dump
+from koopstep.core.devices import Place
+from koopstep.core.errors import UsageError
+from koopstep.core.files import write_json
+from koopstep.core.records import Batch
+from koopstep.data.sources import DataSource, load_source
+from koopstep.data.store import TrajectoryStore
+from koopstep.evaluation import classifier as classifiers
+from koopstep.evaluation.classifier import SupportVectorClassifier
+from koopstep.evaluation.metrics import METRICS, Samples, applicable, evaluate
+from koopstep.evaluation.protocol import Protocol, software_versions
+from koopstep.sampling.onestep import generate_in_batches
+from koopstep.workflows.console import Console
+from koopstep.workflows.run import OpenRun, open_run
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Student and teacher on the same held-out noise.
+
+    Attributes:
+        run: the opened run.
+        store: where the noise and the teacher's data come from.
+        batch: the held-out rows.
+        student: (N, *shape) one-step samples from ``batch.noise``.
+    """
+
+    run: OpenRun
+    store: TrajectoryStore
+    batch: Batch
+    student: Tensor
+
+
+def compare_on_held_out(run: Path, data: Path | None, count: int | None, place: Place) -> Comparison:
+    """Open a run and let its student generate from the held-out rows of a store.
+
+    Args:
+        run: run or student folder.
+        data: the store; the run's own when absent.
+        count: how many rows; all held-out ones when absent.
+        place: the device.
+
+    Raises:
+        UsageError: if there is no store, it holds nothing out, fewer rows than asked, or data of another kind.
+    """
+    opened = open_run(run, place.device)
+    if data is None:
+        data = Path(opened.recipe("name a store with --data").data)
+    store = TrajectoryStore.open(data)
+    facts = opened.student.facts
+    ours = (store.manifest.shape, store.manifest.teacher.num_classes)
+    if ours != (facts.shape, facts.num_classes):
+        raise UsageError(
+            f"{data} holds shape {ours[0]} with {ours[1]} classes, the student makes {facts.shape} with "
+            f"{facts.num_classes}; use the store of its teacher"
+        )
+    rows = store.held_out_rows()
+    if not len(rows):
+        raise UsageError(f"{data} holds no rows out of training; collect or import with --hold-out")
+    if count is not None and not 1 <= count <= len(rows):
+        raise UsageError(f"--count must be from 1 to the {len(rows)} held-out rows of {data}, got {count}")
+    # an even choice among the held-out rows, as they themselves are an even choice among all
+    chosen = rows if count is None else rows[np.arange(count) * len(rows) // count]
+    batch = store.batch(chosen)
+    noise = batch.states[0] / facts.noise_scale
+    student = torch.cat(list(generate_in_batches(opened.student, noise, batch.class_labels)))
+    return Comparison(opened, store, batch, student)
+
+
+def evaluate_run(
+    run: Path,
+    *,
+    data: Path | None,
+    reference: str | None,
+    count: int | None,
+    metrics: list[str] | None,
+    place: Place,
+    console: Console,
+) -> dict[str, Any]:
+    """Measure a student and its teacher; writes ``report/evaluation.json`` into a run.
+
+    Args:
+        run: run or student folder.
+        data: the store whose held-out rows are used; the run's own when absent.
+        reference: real data to compare with (name, folder or ``.npz``); the preset's when absent.
+        count: held-out rows used; all when absent.
+        metrics: names; the preset's when absent.
+        place: the device.
+        console: where words go.
+
+    Raises:
+        UsageError: on anything missing or unknown.
+    """
+    compared = compare_on_held_out(run, data, count, place)
+    config = compared.run.config
+    names = (
+        tuple(metrics)
+        if metrics
+        else (config.recipe.evaluation.metrics if config else ("pair_mse", "pair_mse_permuted"))
+    )
+    unknown = [name for name in names if name not in METRICS]
+    if unknown:
+        raise UsageError(f"unknown metric {unknown[0]!r}; known: {', '.join(METRICS)}")
+    source = load_source(reference) if reference else (load_source(config.recipe.data) if config else None)
+    if source is not None and source.shape != compared.run.student.facts.shape:
+        raise UsageError(f"the reference {source.name!r} has shape {source.shape}, not the student's")
+    judge = _classifier(names, source)
+    student, teacher = _samples(compared, source, judge, config.recipe.evaluation.seed if config else 0)
+    console.say(f"measuring {', '.join(names)} on {len(student.student)} held-out rows")
+    protocol = _protocol(names, compared, source, judge)
+    result: dict[str, Any] = {
+        "metrics": evaluate(student, names),
+        "teacher": evaluate(teacher, applicable(teacher, names)),
+        "protocol": dump(protocol),
+        "files": [],
+    }
+    if config is not None:
+        path = compared.run.folder / "report" / "evaluation.json"
+        extra = {"preset": config.recipe.preset, "method": config.recipe.method}
+        write_json(path, {key: value for key, value in result.items() if key != "files"} | extra)
+        result["files"] = [str(path)]
+    return result
+
+
+def _samples(
+    compared: Comparison, source: DataSource | None, judge: SupportVectorClassifier | None, seed: int
+) -> tuple[Samples, Samples]:
+    """The student's samples with everything known about them, and the teacher's (which have no target)."""
+    real, real_labels = (None, None) if source is None else source.reference()
+    labels, data = compared.batch.class_labels, compared.batch.data
+    student = Samples(compared.student, data, labels, real, real_labels, judge, seed)
+    return student, Samples(data, None, labels, real, real_labels, judge, seed)
+
+
+def _classifier(names: tuple[str, ...], source: DataSource | None) -> SupportVectorClassifier | None:
+    if source is None or not any("classifier" in METRICS[name].needs for name in names):
+        return None
+    data, labels = source.reference()
+    return None if labels is None else classifiers.fit(data, labels)
+
+
+def _protocol(
+    names: tuple[str, ...],
+    compared: Comparison,
+    source: DataSource | None,
+    judge: SupportVectorClassifier | None,
+) -> Protocol:
+    manifest = compared.store.manifest
+    return Protocol(
+        metrics=names,
+        count=len(compared.student),
+        noise_seed=manifest.seed,
+        noise_rows=f"{len(compared.student)} held-out rows of the store {compared.store.root}",
+        reference=None if source is None else source.name,
+        reference_sha256=None if source is None else source.sha256(),
+        reference_count=None if source is None else len(source.reference()[0]),
+        classifier=None if judge is None else "support vector machine on the reference",
+        classifier_accuracy=None if judge is None else judge.held_out_accuracy,
+        software=software_versions(),
+    )

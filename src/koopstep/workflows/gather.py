@@ -1,0 +1,141 @@
+"""``koopstep collect`` and ``koopstep data``: stores made, described, checked, mended, imported."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+from koopstep.core.config import dump
+from koopstep.core.devices import Place
+from koopstep.core.errors import UsageError
+from koopstep.data.collect import CollectSettings, collect
+from koopstep.data.importers import import_source
+from koopstep.data.pairs import LayoutName
+from koopstep.data.repair import repair
+from koopstep.data.store import TrajectoryStore
+from koopstep.teachers.files import load_teacher
+from koopstep.workflows.console import Console
+from koopstep.workflows.train import Stop
+
+
+def collect_store(
+    teacher: str,
+    out: Path,
+    settings: CollectSettings,
+    *,
+    rank: int,
+    world: int,
+    place: Place,
+    console: Console,
+    stop: Stop,
+) -> dict[str, Any]:
+    """Send noise through ``teacher`` and store the paths in ``out``; run again after any interruption to go on.
+
+    Args:
+        teacher: name of a packaged teacher, or a file.
+        out: the store's folder.
+        settings: what to collect.
+        rank: which of ``world`` workers this is; each makes its own units, all write to one folder.
+        world: number of workers.
+        place: the device.
+        console: where progress goes.
+        stop: asked after each unit.
+
+    Raises:
+        UsageError: on contradicting settings, or a store of something else in ``out``.
+        Interrupted: after ``stop`` said so; everything committed stays.
+    """
+    if not 0 <= rank < world:
+        raise UsageError(f"--rank must be from 0 to --world - 1 = {world - 1}, got {rank}")
+    loaded = load_teacher(teacher, place.device)
+    started = time.perf_counter()
+    with console.bar("collecting paths", settings.count, "path") as bar:
+        for report in collect(
+            loaded.teacher, out, settings, rank=rank, world=world, device=place.device, should_stop=stop
+        ):
+            bar.update(report.done, f"{report.bytes / 2**20:,.1f} MiB")
+    return {
+        "count": report.done,
+        "bytes": report.bytes,
+        "seconds": round(time.perf_counter() - started, 3),
+        "complete": report.complete,
+        "teacher": loaded.header.name,
+        "nfe": loaded.teacher.evaluations(settings.steps),
+    }
+
+
+def store_info(folder: Path) -> dict[str, Any]:
+    """What a store holds."""
+    store = TrajectoryStore.open(folder)
+    manifest = dump(store.manifest)
+    return {
+        "count": store.count,
+        "held_out": store.manifest.hold_out,
+        "bytes": store.nbytes,
+        "root": store.root,
+        "shape": list(store.manifest.shape),
+        "states": len(store.manifest.kept),
+        "teacher": store.manifest.teacher.name,
+        "manifest": manifest,
+        "damaged": [],
+    }
+
+
+def verify_store(folder: Path, console: Console) -> dict[str, Any]:
+    """Read every byte of a store and compare it with what was committed."""
+    store = TrajectoryStore.open(folder)
+    damaged = store.verify()
+    for unit in damaged:
+        console.say(f"unit {unit.unit} (rows {unit.start} to {unit.stop - 1}): {unit.reason}")
+    return {
+        "count": store.count,
+        "damaged": [
+            {"unit": unit.unit, "start": unit.start, "stop": unit.stop, "reason": unit.reason} for unit in damaged
+        ],
+        "root": store.root,
+    }
+
+
+def repair_store(folder: Path, teacher: str | None, *, place: Place, console: Console) -> dict[str, Any]:
+    """Make the damaged units of a store again.
+
+    Args:
+        folder: the store.
+        teacher: its teacher; the one the store names when absent.
+        place: the device.
+        console: where progress goes.
+
+    Raises:
+        UsageError: if the store was imported, or the teacher is another.
+    """
+    store = TrajectoryStore.open(folder)
+    if store.manifest.teacher.kind == "imported":
+        damaged = store.verify()
+        if damaged:
+            units = ", ".join(str(unit.unit) for unit in damaged)
+            raise UsageError(
+                f"{folder} was imported, its damaged units ({units}) cannot be made again; import it again"
+            )
+        return {"count": store.count, "damaged": [], "repaired": [], "root": store.root}
+    loaded = load_teacher(teacher or store.manifest.teacher.name, place.device)
+    repaired: list[int] = []
+    identical = True
+    for report in repair(folder, loaded.teacher, device=place.device):
+        repaired.append(report.damage.unit)
+        identical = identical and report.identical
+        console.say(f"unit {report.damage.unit} made again ({report.damage.reason})")
+    again = TrajectoryStore.open(folder)
+    return {
+        "count": again.count,
+        "damaged": [unit.unit for unit in again.verify()],
+        "repaired": repaired,
+        "identical": identical,
+        "root": again.root,
+    }
+
+
+def import_store(source: Path, out: Path, *, hold_out: int | None, layout: LayoutName) -> dict[str, Any]:
+    """Bring pairs or paths made elsewhere into a store."""
+    report = import_source(source, out, hold_out, layout)
+    return store_info(out) | {"layout": report.layout, "noise_scale": report.noise_scale, "root": report.root}

@@ -1,0 +1,48 @@
+"""``koopstep presets``: what there is, and one preset resolved, counted without building weights."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from koopstep.core.config import dump
+from koopstep.students.student import DataFacts
+from koopstep.students.table import build_student
+from koopstep.teachers.files import TEACHERS
+from koopstep.workflows.recipe import load_recipe, method_names, preset_names
+
+
+def list_presets() -> dict[str, Any]:
+    """Names and one line each of all presets and methods."""
+    return {
+        "presets": [{"name": name, "about": about} for name, about in preset_names().items()],
+        "methods": [{"name": name, "about": about} for name, about in method_names().items()],
+    }
+
+
+def show_preset(name: str, method: str = "kdm") -> dict[str, Any]:
+    """One preset with a method: every setting, and the sizes of its networks.
+
+    Raises:
+        UsageError: on an unknown preset or method.
+    """
+    recipe = load_recipe(name, method)
+    model = recipe.teacher.model
+    with torch.device("meta"):
+        teacher = TEACHERS[model.kind].build(model)
+        facts = DataFacts(shape=model.shape, num_classes=model.num_classes)  # type: ignore[union-attr]
+        student = build_student(recipe.student, facts)
+    everything, sampling = student.parameter_counts()
+    return {
+        "preset": name,
+        "method": method,
+        "about": recipe.about,
+        "teacher": {
+            "file": recipe.teacher.file,
+            "kind": model.kind,
+            "parameters": sum(p.numel() for p in teacher.parameters()),
+        },
+        "student": {"kind": recipe.student.kind, "parameters": everything, "sampling_parameters": sampling},
+        "config": dump(recipe),
+    }

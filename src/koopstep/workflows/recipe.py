@@ -1,0 +1,124 @@
+"""A recipe: every setting of the way from a teacher to an evaluated student. Presets are recipes, methods change some lines."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from importlib import resources
+from typing import Any
+
+from koopstep.core.config import Config, dump, override, parse_yaml
+from koopstep.core.errors import UsageError
+from koopstep.data.collect import CollectSettings
+from koopstep.losses.objective import ObjectiveConfig
+from koopstep.students.table import StudentConfig
+from koopstep.teachers.files import TeacherConfig
+from koopstep.training.settings import TrainingConfig
+
+
+class TeacherRecipe(Config):
+    """The teacher: a packaged file's name (or a path), and how it was trained.
+
+    Attributes:
+        file: what ``collect`` uses when no other teacher is named.
+        model: the teacher's configuration.
+        training: how ``koopstep teacher train`` trains it.
+        weights_dtype: how its weights are stored.
+    """
+
+    file: str
+    model: TeacherConfig
+    training: TrainingConfig
+    weights_dtype: str = "float32"
+
+
+class EvaluationRecipe(Config):
+    """What is measured: metric names, and the seed of everything random in them."""
+
+    metrics: tuple[str, ...]
+    seed: int = 0
+
+
+class Recipe(Config):
+    """All settings of one way from noise to numbers.
+
+    Attributes:
+        preset: the name it started from.
+        method: the method applied to it.
+        about: one line for people.
+        data: name or path of the teacher's training data, which is also the reference of metrics.
+        initialise: what the student starts from: ``fresh`` weights, or the ``teacher``'s in the decoder.
+    """
+
+    preset: str
+    method: str
+    about: str
+    data: str
+    teacher: TeacherRecipe
+    collect: CollectSettings
+    student: StudentConfig
+    objective: ObjectiveConfig
+    training: TrainingConfig
+    evaluation: EvaluationRecipe
+
+
+def _read(name: str) -> dict[str, Any]:
+    text = (resources.files("koopstep") / "presets" / f"{name}.yaml").read_text(encoding="utf-8")
+    result: dict[str, Any] = parse_yaml(text, f"preset {name}")
+    return result
+
+
+def method_names() -> dict[str, str]:
+    """Method -> one line about it."""
+    return {name: str(entry["about"]) for name, entry in _read("methods").items()}
+
+
+def preset_names() -> dict[str, str]:
+    """Preset -> one line about it."""
+    folder = resources.files("koopstep") / "presets"
+    names = sorted(file.name[: -len(".yaml")] for file in folder.iterdir() if file.name.endswith(".yaml"))
+    return {name: str(_read(name)["about"]) for name in names if name != "methods"}
+
+
+def load_recipe(preset: str, method: str = "kdm", changes: Iterable[str] = (), *, budget: str | None = None) -> Recipe:
+    """Resolve a preset, a method and single changes into a complete recipe.
+
+    Later ones win: the preset, the method's settings, the preset's own settings for that method, the budget (``demo`` or
+    ``quick``: shorter versions a preset may define, with settings for the method again), then ``changes``.
+
+    Args:
+        preset: one of :func:`preset_names`.
+        method: one of :func:`method_names`.
+        changes: ``key=value`` texts with dotted keys.
+        budget: name of a budget of the preset; None for the full one.
+
+    Raises:
+        UsageError: on unknown names, keys or values.
+    """
+    presets, methods = preset_names(), method_names()
+    if preset not in presets:
+        raise UsageError(f"unknown preset {preset!r}; known: {', '.join(presets)}")
+    if method not in methods:
+        raise UsageError(f"unknown method {method!r}; known: {', '.join(methods)}")
+    settings = _read(preset)
+    budgets, own = settings.pop("budgets", {}), settings.pop("methods", {})
+    settings = _merge(settings, _read("methods")[method]["settings"])
+    settings = _merge(settings, own.get(method, {}))
+    chosen = dict(budgets.get(budget, {})) if budget else {}
+    of_method = chosen.pop("methods", {}).get(method, {})
+    settings = _merge(_merge(settings, chosen), of_method)
+    settings = settings | {"preset": preset, "method": method}
+    complete = dump(Recipe.parse(settings, f"preset {preset} with method {method}"))
+    return Recipe.parse(override(complete, changes), f"preset {preset} with method {method}")
+
+
+def _merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    """``above`` on top of ``below``; a mapping that names another ``kind`` replaces the one below whole."""
+    result = json.loads(json.dumps(below))
+    for key, value in above.items():
+        old = result.get(key)
+        same_kind = (
+            isinstance(value, dict) and isinstance(old, dict) and value.get("kind", old.get("kind")) == old.get("kind")
+        )
+        result[key] = _merge(old, value) if same_kind else value
+    return result  # type: ignore[no-any-return]

@@ -1,0 +1,123 @@
+"""A run folder: what training leaves and every later command reads."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+
+from koopstep.core.config import Config, dump, parse_yaml
+from koopstep.core.errors import DamagedError, UsageError
+from koopstep.core.files import read_json, write_atomic
+from koopstep.students.files import StudentFile, load_student
+from koopstep.students.student import KoopmanStudent
+from koopstep.workflows.recipe import Recipe
+
+
+class RunConfig(Config):
+    """``config.yaml`` of a run: the resolved recipe, and what it was trained on.
+
+    Attributes:
+        recipe: every setting.
+        data: folder of the store.
+        data_root: digest of the store.
+        teacher: name of the teacher that made the paths.
+        teacher_sha256: digest of its file, empty for imported paths.
+    """
+
+    recipe: Recipe
+    data: str
+    data_root: str
+    teacher: str
+    teacher_sha256: str
+
+
+@dataclass(frozen=True)
+class OpenRun:
+    """A trained student with whatever is known about it: a run, or a bare student folder (then ``config`` is None)."""
+
+    folder: Path
+    student: KoopmanStudent
+    file: StudentFile
+    config: RunConfig | None
+
+    def recipe(self, what_for: str) -> RunConfig:
+        """The run's configuration.
+
+        Raises:
+            UsageError: if this is a bare student folder.
+        """
+        if self.config is None:
+            raise UsageError(f"{self.folder} is a student folder without its run; {what_for}")
+        return self.config
+
+
+def write_config(folder: Path, config: RunConfig) -> None:
+    """Write ``config.yaml``."""
+    write_atomic(folder / "config.yaml", yaml.safe_dump(dump(config), sort_keys=False).encode())
+
+
+def read_config(folder: Path) -> RunConfig:
+    """Read ``config.yaml``.
+
+    Raises:
+        UsageError: if there is none or it is not one of ours.
+    """
+    path = folder / "config.yaml"
+    if not path.is_file():
+        raise UsageError(f"{folder} is no run folder (no config.yaml in it); train one with `koopstep train`")
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DamagedError(f"{path} cannot be read: {error}") from error
+    return RunConfig.parse(parse_yaml(text, str(path)), str(path))
+
+
+def open_run(folder: Path, device: torch.device | None = None) -> OpenRun:
+    """Open a run folder or a student folder.
+
+    Raises:
+        UsageError: if it is neither, or the run is not finished.
+        DamagedError: if its files are damaged.
+    """
+    if not folder.is_dir():
+        raise UsageError(f"{folder} is no folder; give a run folder or a student folder")
+    if (folder / "config.json").is_file():
+        student, file = load_student(folder, device)
+        return OpenRun(folder, student, file, None)
+    config = read_config(folder)
+    if not (folder / "student" / "config.json").is_file():
+        raise UsageError(f"{folder} is not trained to its end yet; go on with `koopstep train ... --resume`")
+    student, file = load_student(folder / "student", device)
+    return OpenRun(folder, student, file, config)
+
+
+def read_metrics(folder: Path) -> list[dict[str, Any]]:
+    """The lines of ``metrics.jsonl``, in order; a half-written last line is left out."""
+    path = folder / "metrics.jsonl"
+    if not path.is_file():
+        return []
+    rows: list[dict[str, Any]] = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            rows.append(json.loads(line))
+        except json.JSONDecodeError:
+            continue
+    return rows
+
+
+def read_evaluation(folder: Path) -> dict[str, Any]:
+    """``report/evaluation.json`` of a run.
+
+    Raises:
+        UsageError: if the run was never evaluated.
+    """
+    path = folder / "report" / "evaluation.json"
+    if not path.is_file():
+        raise UsageError(f"{folder} was not evaluated yet; run `koopstep evaluate {folder}`")
+    result: dict[str, Any] = read_json(path)
+    return result

@@ -55,9 +55,7 @@ def test_the_smallest_and_largest_draws_stay_in_their_cell(monkeypatch: pytest.M
         monkeypatch.setattr(
             checkerboard,
             "integers",
-            lambda seed, indices, high, draw=draw: (
-                torch.arange(8) if high == 8 else torch.full((8,), draw(high))
-            ),
+            lambda seed, indices, high, draw=draw: torch.arange(8) if high == 8 else torch.full((8,), draw(high)),
         )
         points = sample(0, 8)
         assert filled(points).all()

@@ -86,9 +86,7 @@ def test_unclear_or_wrong_layout(tmp_path: Path) -> None:
     _pairs(tmp_path / "odd", "kdm-cifar10", scale=7.0)
     with pytest.raises(UsageError, match=r"cannot tell which end is the noise.* kdm-cifar10 or kdm-ffhq"):
         import_source(tmp_path / "odd", tmp_path / "out")
-    assert import_source(
-        tmp_path / "odd", tmp_path / "out", layout="kdm-cifar10"
-    ).noise_scale == pytest.approx(7, 0.05)
+    assert import_source(tmp_path / "odd", tmp_path / "out", layout="kdm-cifar10").noise_scale == pytest.approx(7, 0.05)
     _pairs(tmp_path / "in", "kdm-cifar10")
     with pytest.raises(UsageError, match="'kdm-ffhq' the data end looks like noise"):
         import_source(tmp_path / "in", tmp_path / "out2", layout="kdm-ffhq")
@@ -229,9 +227,7 @@ def test_bad_pairs(tmp_path: Path) -> None:
         extra.write_bytes(content)
         _refused(folder, out, DamagedError, "is no .npz file")
     stream = io.BytesIO()
-    np.lib.format.write_array_header_1_0(
-        stream, {"descr": "<f8", "fortran_order": False, "shape": (10**9, 10**6)}
-    )
+    np.lib.format.write_array_header_1_0(stream, {"descr": "<f8", "fortran_order": False, "shape": (10**9, 10**6)})
     with zipfile.ZipFile(extra, "w") as archive:
         archive.writestr("arr_0.npy", stream.getvalue() + b"\0" * 80)
     _refused(folder, out, DamagedError, "instead of")

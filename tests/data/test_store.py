@@ -25,9 +25,7 @@ from koopstep.teachers.base import Teacher
 SETTINGS = CollectSettings(count=103, steps=6, keep="all", seed=3, unit_size=20, micro_batch=7)
 
 
-def fill(
-    folder: Path, teacher: Teacher | None = None, settings: CollectSettings = SETTINGS
-) -> list[CollectReport]:
+def fill(folder: Path, teacher: Teacher | None = None, settings: CollectSettings = SETTINGS) -> list[CollectReport]:
     return list(collect(teacher or LinearTeacher(num_classes=4), folder, settings))
 
 
@@ -133,9 +131,7 @@ def test_bytes_do_not_depend_on_the_split(tmp_path: Path) -> None:
     fill(tmp_path / "one")
     whole = contents(tmp_path / "one")
     for rank in (2, 0, 1):
-        last = list(collect(LinearTeacher(num_classes=4), tmp_path / "three", SETTINGS, rank=rank, world=3))[
-            -1
-        ]
+        last = list(collect(LinearTeacher(num_classes=4), tmp_path / "three", SETTINGS, rank=rank, world=3))[-1]
         assert last.complete == (rank == 1)
         if not last.complete:
             with pytest.raises(UsageError, match=r"of 6 units committed in .*; run collect again"):
@@ -151,9 +147,7 @@ def test_stop_and_go_on(tmp_path: Path) -> None:
     fill(tmp_path / "one")
     asked = iter([False, False, True])
     with pytest.raises(Interrupted, match="40 of 103 rows") as caught:
-        list(
-            collect(LinearTeacher(num_classes=4), tmp_path / "two", SETTINGS, should_stop=lambda: next(asked))
-        )
+        list(collect(LinearTeacher(num_classes=4), tmp_path / "two", SETTINGS, should_stop=lambda: next(asked)))
     assert caught.value.exit_code == 75
     assert [r.done for r in fill(tmp_path / "two")] == [60, 80, 100, 103, 103]
     assert contents(tmp_path / "one") == contents(tmp_path / "two")

@@ -36,9 +36,7 @@ def test_covariance_is_exactly_symmetric_and_float64() -> None:
 
 
 def test_whole_numbers_are_welcome() -> None:
-    images = torch.randint(
-        0, 256, (50, 3, 2, 2), generator=torch.Generator().manual_seed(2), dtype=torch.uint8
-    )
+    images = torch.randint(0, 256, (50, 3, 2, 2), generator=torch.Generator().manual_seed(2), dtype=torch.uint8)
     torch.testing.assert_close(moments([images]).mean, images.reshape(50, -1).double().mean(0))
 
 

@@ -97,9 +97,7 @@ def test_mmd_agrees_with_its_definition() -> None:
 
     def kernel(a: Tensor, b: Tensor) -> Tensor:
         squares = (a[:, None] - b[None]).square().sum(-1)
-        return sum(torch.exp(-squares / (2 * (s * median) ** 2)) for s in scores.MMD_SCALES) / len(
-            scores.MMD_SCALES
-        )
+        return sum(torch.exp(-squares / (2 * (s * median) ** 2)) for s in scores.MMD_SCALES) / len(scores.MMD_SCALES)
 
     def within(a: Tensor) -> Tensor:
         k = kernel(a, a)

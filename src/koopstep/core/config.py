@@ -62,17 +62,13 @@ def _explain(error: ValidationError, mapping: Mapping[str, Any]) -> str:
     message = " ".join(first["msg"].split())
     message = message[0].lower() + message[1:]
     more = error.error_count() - 1
-    return f"field '{place}' got {_short(first['input'])}: {message}" + (
-        f" (and {more} more)" if more else ""
-    )
+    return f"field '{place}' got {_short(first['input'])}: {message}" + (f" (and {more} more)" if more else "")
 
 
 def _allowed(title: str, location: tuple[int | str, ...], mapping: Mapping[str, Any]) -> str:
     model = _find_model(title)
     for part in location[:-1]:
-        annotation = (
-            model.model_fields[str(part)].annotation if model and str(part) in model.model_fields else None
-        )
+        annotation = model.model_fields[str(part)].annotation if model and str(part) in model.model_fields else None
         model = annotation if isinstance(annotation, type) and issubclass(annotation, BaseModel) else None
     if model is None:
         return f"remove it (got {_short(mapping.get(str(location[0])))})"

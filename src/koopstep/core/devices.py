@@ -71,5 +71,5 @@ def sum_over_processes(place: Place, tensors: list[torch.Tensor]) -> None:
         group = [t for t in tensors if t.dtype == dtype]
         flat = torch.cat([t.reshape(-1) for t in group])
         torch.distributed.all_reduce(flat)
-        for target, part in zip(group, flat.split([t.numel() for t in group]), strict=True):
+        for target, part in zip(group, torch.split(flat, [t.numel() for t in group]), strict=True):
             target.copy_(part.view_as(target))

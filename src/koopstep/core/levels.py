@@ -67,7 +67,8 @@ def denoised_from_velocity(x: Tensor, velocity: Tensor, t: Tensor | float) -> Te
 def denoised_from_v(x: Tensor, v: Tensor, sigma: Tensor | float) -> Tensor:
     """Data from a v-prediction (Salimans and Ho), for a state in sigma scaling.
 
-    With ``alpha = 1 / sqrt(1 + sigma^2)`` the network saw ``alpha * x`` and predicts ``alpha * epsilon - sigma * alpha * data``.
+    With ``alpha = 1 / sqrt(1 + sigma^2)`` the network saw ``alpha * x`` and predicts
+    ``alpha * epsilon - sigma * alpha * data``.
     """
     square = sigma * sigma
     root = (square + 1) ** 0.5

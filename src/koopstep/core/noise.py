@@ -54,9 +54,7 @@ def _index_array(indices: Indices) -> Words:
     if array.size == 0:
         return np.zeros(0, dtype=np.uint64)
     if array.ndim != 1 or array.dtype.kind not in "iu":
-        raise UsageError(
-            f"noise indices must be a list of integers, got {array.dtype} of shape {array.shape}"
-        )
+        raise UsageError(f"noise indices must be a list of integers, got {array.dtype} of shape {array.shape}")
     if int(array.min()) < 0:
         raise UsageError(f"noise indices must not be negative, got {int(array.min())}")
     return array.astype(np.uint64)

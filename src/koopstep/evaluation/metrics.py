@@ -78,9 +78,7 @@ def in_cell(samples: Samples) -> float:
 
 def sliced_wasserstein(samples: Samples) -> float:
     """`scores.sliced_wasserstein` of student and real data, 256 directions."""
-    return scores.sliced_wasserstein(
-        samples.student, _given(samples.reference, "reference"), seed=samples.seed
-    )
+    return scores.sliced_wasserstein(samples.student, _given(samples.reference, "reference"), seed=samples.seed)
 
 
 def mmd(samples: Samples) -> float:
@@ -103,9 +101,7 @@ def frechet_pixel(samples: Samples) -> float:
     For scale: the trace of the digits' covariance is 18.78.
     """
     reference = _given(samples.reference, "reference")
-    return frechet_distance(
-        moments(torch.split(samples.student, _BATCH)), moments(torch.split(reference, _BATCH))
-    )
+    return frechet_distance(moments(torch.split(samples.student, _BATCH)), moments(torch.split(reference, _BATCH)))
 
 
 def class_balance(samples: Samples) -> float:
@@ -209,16 +205,12 @@ def evaluate(samples: Samples, names: Sequence[str]) -> dict[str, float]:
     for name in names:
         missing = _missing(samples, name)
         if missing:
-            raise UsageError(
-                f"metric {name!r} needs {' and '.join(missing)}, which this evaluation was not given"
-            )
+            raise UsageError(f"metric {name!r} needs {' and '.join(missing)}, which this evaluation was not given")
     if len(samples.student) == 0:
         raise UsageError("there are no samples to measure")
     broken = int((~torch.isfinite(samples.student.reshape(len(samples.student), -1))).any(dim=1).sum())
     if broken:
-        raise NumericsError(
-            f"{broken} of {len(samples.student)} samples hold NaN or infinity; nothing was measured"
-        )
+        raise NumericsError(f"{broken} of {len(samples.student)} samples hold NaN or infinity; nothing was measured")
     return {name: METRICS[name].function(samples) for name in names}
 
 

@@ -53,9 +53,7 @@ def moments(batches: Iterable[Tensor]) -> Moments:
         if count == 0:
             mean, scatter = rows.new_zeros(rows.shape[1]), rows.new_zeros(rows.shape[1], rows.shape[1])
         if rows.shape[1] != len(mean):
-            raise UsageError(
-                f"moments: batch {position} has {rows.shape[1]} numbers a row, the first {len(mean)}"
-            )
+            raise UsageError(f"moments: batch {position} has {rows.shape[1]} numbers a row, the first {len(mean)}")
         total = count + len(rows)
         rows_mean = rows.mean(dim=0)
         centred = rows - rows_mean

@@ -36,9 +36,7 @@ def pair_mse(student: Tensor, target: Tensor) -> float:
         UsageError: Different shapes, or no rows.
     """
     if student.shape != target.shape or student.numel() == 0:
-        raise UsageError(
-            f"pair_mse: equal shapes are needed, got {tuple(student.shape)} and {tuple(target.shape)}"
-        )
+        raise UsageError(f"pair_mse: equal shapes are needed, got {tuple(student.shape)} and {tuple(target.shape)}")
     return float((_rows(student) - _rows(target)).square().mean())
 
 
@@ -64,9 +62,7 @@ def pair_mse_permuted(student: Tensor, target: Tensor, seed: int = 0) -> float:
             "pair_mse_permuted: equal shapes and at least 2 rows are needed, "
             f"got {tuple(student.shape)} and {tuple(target.shape)}"
         )
-    circle = torch.as_tensor(
-        permutation(stream_seed("pair_mse_permuted", seed), len(student)), device=target.device
-    )
+    circle = torch.as_tensor(permutation(stream_seed("pair_mse_permuted", seed), len(student)), device=target.device)
     return pair_mse(student[circle], target[circle.roll(1)])
 
 
@@ -169,9 +165,7 @@ def class_shares(labels: Tensor, num_classes: int) -> Tensor:
         UsageError: No labels, or a label outside the classes.
     """
     if labels.ndim != 1 or len(labels) == 0 or int(labels.min()) < 0 or int(labels.max()) >= num_classes:
-        raise UsageError(
-            f"class_shares: labels (N,) in 0..{num_classes - 1} are needed, got {tuple(labels.shape)}"
-        )
+        raise UsageError(f"class_shares: labels (N,) in 0..{num_classes - 1} are needed, got {tuple(labels.shape)}")
     return torch.bincount(labels, minlength=num_classes).to(torch.float64) / len(labels)
 
 
@@ -218,9 +212,7 @@ def _rows(samples: Tensor) -> Tensor:
 
 def _two_sets(name: str, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     if len(x) == 0 or len(y) == 0 or x.shape[1:] != y.shape[1:]:
-        raise UsageError(
-            f"{name}: two sets of equal row shape are needed, got {tuple(x.shape)} and {tuple(y.shape)}"
-        )
+        raise UsageError(f"{name}: two sets of equal row shape are needed, got {tuple(x.shape)} and {tuple(y.shape)}")
     return _rows(x), _rows(y)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import torch
@@ -12,8 +13,8 @@ from torch.nn import functional
 class ConvDiscriminator(nn.Module):
     """Four convolutions (the last two halvings only while the image is large enough); one logit a place.
 
-    The published one has batch norm, which mixes the rows of a batch; this one has group norm, so that splitting a batch
-    over processes or micro-batches changes nothing. The class enters by projection (Miyato and Koyama, 2018).
+    The published one has batch norm, which mixes the rows of a batch; this one has group norm, so that splitting a
+    batch over processes or micro-batches changes nothing. The class enters by projection (Miyato and Koyama, 2018).
     """
 
     def __init__(self, shape: tuple[int, ...], num_classes: int = 0, width: int = 64) -> None:
@@ -53,7 +54,7 @@ class VectorDiscriminator(nn.Module):
         self.num_classes = num_classes
         sizes = [math.prod(shape) + num_classes, width, width, width]
         layers: list[nn.Module] = []
-        for inputs, outputs in zip(sizes[:-1], sizes[1:], strict=True):
+        for inputs, outputs in itertools.pairwise(sizes):
             layers += [nn.Linear(inputs, outputs), nn.LeakyReLU(0.2)]
         self.layers = nn.Sequential(*layers, nn.Linear(width, 1))
 

@@ -33,7 +33,14 @@ class Conv(nn.Module):
     """
 
     def __init__(
-        self, inputs: int, outputs: int, kernel: int, *, up: bool = False, down: bool = False, scale: float = 1.0
+        self,
+        inputs: int,
+        outputs: int,
+        kernel: int,
+        *,
+        up: bool = False,
+        down: bool = False,
+        scale: float = 1.0,
     ) -> None:
         super().__init__()
         self.up, self.down, self.padding = up, down, kernel // 2
@@ -58,7 +65,7 @@ def group_norm(channels: int, eps: float = 1e-6) -> nn.GroupNorm:
 
 
 def positional_embedding(labels: Tensor, channels: int) -> Tensor:
-    """Sinusoidal embedding (B,) -> (B, channels), sines first; the last frequency is exactly 1/10000 (EDM's 'endpoint')."""
+    """Sinusoidal embedding (B,) -> (B, channels), sines first; the last frequency is 1/10000 ('endpoint')."""
     half = channels // 2
     exponent = torch.arange(half, dtype=torch.float32, device=labels.device) / max(half - 1, 1)
     angles = labels.to(torch.float32).outer((1.0 / 10000.0) ** exponent).to(labels.dtype)

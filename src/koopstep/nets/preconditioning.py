@@ -38,7 +38,8 @@ class EDMDenoiser(nn.Module):
         x, sigma = x.to(dtype), sigma.to(dtype).expand(x.shape[0])
         scales = edm_scales(sigma.reshape(-1, *[1] * (x.ndim - 1)), self.sigma_data)
         raw = self.model(scales.into * x, scales.noise.flatten(), class_labels)
-        return scales.skip * x + scales.out * raw.to(dtype)
+        denoised: Tensor = scales.skip * x + scales.out * raw.to(dtype)
+        return denoised
 
 
 class VelocityModel(nn.Module):

@@ -1,7 +1,7 @@
-"""The DDPM++ U-Net of EDM, cut at its skips: an encoder half that returns every skip, a decoder half that takes them.
+"""The DDPM++ U-Net of EDM, cut at its skips: one half returns every skip, the other takes them.
 
-Structure, initialisation and parameter names follow the published networks (EDM, arXiv 2206.00364, App. F), so that their
-weights can be loaded. The layer that is the last skip is also the bottleneck.
+Structure, initialisation and parameter names follow the published networks (EDM, arXiv 2206.00364, App. F), so that
+their weights can be loaded. The layer that is the last skip is also the bottleneck.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class UNetConfig(Config):
 
 
 class Block(nn.Module):
-    """Residual block: two 3x3 convolutions, the embedding added between them, optional resampling and self-attention."""
+    """Residual block: two 3x3 convolutions, the embedding between them, optional resampling and self-attention."""
 
     def __init__(
         self,
@@ -95,7 +95,9 @@ class UNet(nn.Module):
         self._build_decoder(config, resolution, outputs, width, list(skips))
         self.skip_shapes = tuple(skips)
 
-    def _build_encoder(self, config: UNetConfig, resolution: int, inputs: int, width: int) -> list[tuple[int, int, int]]:
+    def _build_encoder(
+        self, config: UNetConfig, resolution: int, inputs: int, width: int
+    ) -> list[tuple[int, int, int]]:
         skips: list[tuple[int, int, int]] = []
         channels = config.model_channels
         for level, mult in enumerate(config.channel_mult):
@@ -138,7 +140,7 @@ class UNet(nn.Module):
         self.dec[f"{resolution}x{resolution}_aux_conv"] = Conv(channels, outputs, 3, scale=1e-5)
 
     def embed(self, noise_labels: Tensor, class_labels: Tensor | None = None) -> Tensor:
-        """Noise labels (B,) and classes (B,) int64 -> (B, E). Without classes a conditional network sees a zero vector."""
+        """Noise labels (B,) and classes (B,) int64 -> (B, E). A conditional network without classes sees zeros."""
         embedding = positional_embedding(noise_labels, self.noise_channels)
         if self.map_label is not None and class_labels is not None:
             one_hot = functional.one_hot(class_labels, self.num_classes).to(embedding.dtype)

@@ -52,7 +52,8 @@ class GaussianDenoiser(nn.Module):
         """(B, D), (B,) -> (B, D) float64."""
         variances, basis = torch.linalg.eigh(self.covariance)
         shrink = variances / (variances + sigma.to(torch.float64)[:, None] ** 2)
-        return self.mean + ((x.to(torch.float64) - self.mean) @ basis * shrink) @ basis.T
+        shrunk: Tensor = ((x.to(torch.float64) - self.mean) @ basis * shrink) @ basis.T
+        return self.mean + shrunk
 
 
 class MixtureDenoiser(nn.Module):
@@ -90,7 +91,10 @@ def build_mixture(config: MixtureConfig) -> MixtureDenoiser:
 
 
 def analytic_teacher(
-    config: GaussianConfig | MixtureConfig, denoiser: GaussianDenoiser | MixtureDenoiser, name: str, sha256: str
+    config: GaussianConfig | MixtureConfig,
+    denoiser: GaussianDenoiser | MixtureDenoiser,
+    name: str,
+    sha256: str,
 ) -> DenoiserTeacher:
     """A closed-form denoiser as a teacher; its ``data_scale`` is the root of the mean variance."""
     if isinstance(denoiser, GaussianDenoiser):

@@ -63,4 +63,5 @@ def edm_loss(config: EDMConfig, denoiser: EDMDenoiser, data: Tensor, labels: Ten
     sigma = (draw[:, 0] * 1.2 - 1.2 + math.log(config.sigma_data / 0.5)).exp().reshape(-1, *[1] * (data.ndim - 1))
     noisy = data + sigma * draw[:, 1:].reshape(data.shape)
     weight = (sigma**2 + config.sigma_data**2) / (sigma * config.sigma_data) ** 2
-    return (weight * (denoiser(noisy, sigma.flatten(), labels) - data) ** 2).mean()
+    error: Tensor = (denoiser(noisy, sigma.flatten(), labels) - data) ** 2
+    return (weight * error).mean()

@@ -17,7 +17,13 @@ from koopstep.core.config import Config, dump
 from koopstep.core.errors import DamagedError, UsageError
 from koopstep.core.files import sha256_file
 from koopstep.core.tensors import load_tensors, save_tensors
-from koopstep.teachers.analytic import GaussianConfig, MixtureConfig, analytic_teacher, build_gaussian, build_mixture
+from koopstep.teachers.analytic import (
+    GaussianConfig,
+    MixtureConfig,
+    analytic_teacher,
+    build_gaussian,
+    build_mixture,
+)
 from koopstep.teachers.base import Teacher
 from koopstep.teachers.edm import EDMConfig, build_edm, edm_loss, edm_teacher
 from koopstep.teachers.flow import FlowConfig, build_flow, flow_loss, flow_teacher

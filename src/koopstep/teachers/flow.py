@@ -53,4 +53,5 @@ def flow_loss(config: FlowConfig, model: VelocityModel, data: Tensor, labels: Te
     noise = draw[:, 1:].reshape(data.shape)
     time = t.reshape(-1, *[1] * (data.ndim - 1))
     predicted = model((1 - time) * noise + time * data, t, labels)
-    return ((predicted - (data - noise)) ** 2).mean() / (1 + config.data_scale**2)
+    error: Tensor = ((predicted - (data - noise)) ** 2).mean()
+    return error / (1 + config.data_scale**2)

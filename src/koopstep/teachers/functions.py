@@ -20,7 +20,13 @@ class _FunctionTeacher(Teacher):
     """What both kinds share: the facts, and calling the function with a level a row."""
 
     def __init__(
-        self, fn: Function, shape: tuple[int, ...], num_classes: int, data_scale: float, name: str, sha256: str
+        self,
+        fn: Function,
+        shape: tuple[int, ...],
+        num_classes: int,
+        data_scale: float,
+        name: str,
+        sha256: str,
     ) -> None:
         self.shape, self.num_classes = tuple(shape), num_classes
         self.data_scale, self.name, self.sha256 = data_scale, name, sha256
@@ -182,7 +188,13 @@ def from_epsilon(
         return denoised_from_epsilon(x, epsilon, level)
 
     return DenoiserTeacher(
-        denoiser, shape, sigmas=sigmas, num_classes=num_classes, data_scale=data_scale, solver=solver, name=name
+        denoiser,
+        shape,
+        sigmas=sigmas,
+        num_classes=num_classes,
+        data_scale=data_scale,
+        solver=solver,
+        name=name,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator
 
 from torch import Tensor
@@ -16,7 +17,7 @@ def edm_heun(denoiser: Field, x: Tensor, sigmas: list[float]) -> Iterator[Tensor
     ``2 N - 1`` calls for N steps. ``x`` is noise already scaled by ``sigmas[0]``; yields N + 1 states.
     """
     yield x
-    for sigma, following in zip(sigmas[:-1], sigmas[1:], strict=True):
+    for sigma, following in itertools.pairwise(sigmas):
         slope = (x - denoiser(x, sigma)) / sigma
         proposal = x + (following - sigma) * slope
         if following > 0:
@@ -29,7 +30,7 @@ def edm_heun(denoiser: Field, x: Tensor, sigmas: list[float]) -> Iterator[Tensor
 def edm_euler(denoiser: Field, x: Tensor, sigmas: list[float]) -> Iterator[Tensor]:
     """Euler's method in sigma (DDIM); N calls for N steps."""
     yield x
-    for sigma, following in zip(sigmas[:-1], sigmas[1:], strict=True):
+    for sigma, following in itertools.pairwise(sigmas):
         x = x + (following - sigma) * (x - denoiser(x, sigma)) / sigma
         yield x
 
@@ -37,7 +38,7 @@ def edm_euler(denoiser: Field, x: Tensor, sigmas: list[float]) -> Iterator[Tenso
 def flow_euler(velocity: Field, x: Tensor, times: list[float]) -> Iterator[Tensor]:
     """Euler's method in t; N calls for N steps."""
     yield x
-    for t, following in zip(times[:-1], times[1:], strict=True):
+    for t, following in itertools.pairwise(times):
         x = x + (following - t) * velocity(x, t)
         yield x
 
@@ -45,7 +46,7 @@ def flow_euler(velocity: Field, x: Tensor, times: list[float]) -> Iterator[Tenso
 def flow_midpoint(velocity: Field, x: Tensor, times: list[float]) -> Iterator[Tensor]:
     """The midpoint method in t; 2 N calls for N steps."""
     yield x
-    for t, following in zip(times[:-1], times[1:], strict=True):
+    for t, following in itertools.pairwise(times):
         half = 0.5 * (following - t)
         x = x + 2 * half * velocity(x + half * velocity(x, t), t + half)
         yield x
@@ -54,17 +55,22 @@ def flow_midpoint(velocity: Field, x: Tensor, times: list[float]) -> Iterator[Te
 def flow_heun(velocity: Field, x: Tensor, times: list[float]) -> Iterator[Tensor]:
     """Heun's method in t; 2 N calls for N steps."""
     yield x
-    for t, following in zip(times[:-1], times[1:], strict=True):
+    for t, following in itertools.pairwise(times):
         step = following - t
         slope = velocity(x, t)
         x = x + 0.5 * step * (slope + velocity(x + step * slope, following))
         yield x
 
 
-DENOISER_SOLVERS = {"heun": (edm_heun, lambda steps: 2 * steps - 1), "euler": (edm_euler, lambda steps: steps)}
+Solver = Callable[[Field, Tensor, list[float]], Iterator[Tensor]]
+
+DENOISER_SOLVERS: dict[str, tuple[Solver, Callable[[int], int]]] = {
+    "heun": (edm_heun, lambda steps: 2 * steps - 1),
+    "euler": (edm_euler, lambda steps: steps),
+}
 """Name -> (solver, number of network calls for so many steps)."""
 
-VELOCITY_SOLVERS = {
+VELOCITY_SOLVERS: dict[str, tuple[Solver, Callable[[int], int]]] = {
     "euler": (flow_euler, lambda steps: steps),
     "midpoint": (flow_midpoint, lambda steps: 2 * steps),
     "heun": (flow_heun, lambda steps: 2 * steps),

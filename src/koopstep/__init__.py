@@ -1,1 +1,81 @@
-"""koopstep: one-step generators from diffusion and flow-matching teachers, through a linear (Koopman) evolution."""
+"""koopstep: one-step generators from diffusion and flow-matching teachers, by a linear (Koopman) evolution.
+
+The public names are those of ``__all__``. Each is imported when it is first asked for, so that
+``import koopstep`` costs nothing and the command line starts without PyTorch.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from koopstep.core.errors import KoopstepError
+    from koopstep.data.collect import CollectSettings, collect
+    from koopstep.data.store import TrajectoryStore
+    from koopstep.sampling.onestep import generate
+    from koopstep.students.files import load_student
+    from koopstep.students.student import KoopmanStudent
+    from koopstep.teachers.analytic import gaussian_teacher, mixture_teacher
+    from koopstep.teachers.files import load_teacher
+    from koopstep.teachers.functions import from_denoiser, from_epsilon, from_velocity
+
+    __version__: str
+
+__all__ = [
+    "CollectSettings",
+    "KoopmanStudent",
+    "KoopstepError",
+    "TrajectoryStore",
+    "__version__",
+    "collect",
+    "from_denoiser",
+    "from_epsilon",
+    "from_velocity",
+    "gaussian_teacher",
+    "generate",
+    "load_student",
+    "load_teacher",
+    "mixture_teacher",
+]
+
+_HOMES = {
+    "CollectSettings": "koopstep.data.collect",
+    "KoopmanStudent": "koopstep.students.student",
+    "KoopstepError": "koopstep.core.errors",
+    "TrajectoryStore": "koopstep.data.store",
+    "collect": "koopstep.data.collect",
+    "from_denoiser": "koopstep.teachers.functions",
+    "from_epsilon": "koopstep.teachers.functions",
+    "from_velocity": "koopstep.teachers.functions",
+    "gaussian_teacher": "koopstep.teachers.analytic",
+    "generate": "koopstep.sampling.onestep",
+    "load_student": "koopstep.students.files",
+    "load_teacher": "koopstep.teachers.files",
+    "mixture_teacher": "koopstep.teachers.analytic",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        value: Any = _version()
+    elif name in _HOMES:
+        value = getattr(import_module(_HOMES[name]), name)
+    else:
+        raise AttributeError(f"module 'koopstep' has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+def _version() -> str:
+    """The installed version; a source tree that was never installed has none."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("koopstep")
+    except PackageNotFoundError:
+        return "0+source"

@@ -13,13 +13,14 @@ from koopstep.nets.layers import linear
 
 
 class MLPConfig(Config):
-    """Size of an :class:`MLP`."""
+    """Size of an :class:`MLP`; ``output_scale`` multiplies the initial weights of the last layer (0 starts silent)."""
 
     kind: Literal["mlp"] = "mlp"
     width: int = 256
     depth: int = 4
     fourier: int = 4
     input_octaves: int = 0
+    output_scale: float = 1.0
 
 
 class MLP(nn.Module):
@@ -36,7 +37,7 @@ class MLP(nn.Module):
         self.first = linear(inputs * (1 + 2 * config.input_octaves) + 2 * config.fourier + 1, config.width)
         self.hidden = nn.ModuleList(linear(config.width, config.width) for _ in range(config.depth - 1))
         self.label = linear(num_classes, config.width, bias=False) if num_classes else None
-        self.last = linear(config.width, outputs)
+        self.last = linear(config.width, outputs, scale=config.output_scale)
 
     def forward(self, x: Tensor, noise_labels: Tensor, class_labels: Tensor | None = None) -> Tensor:
         """(B, inputs), (B,), (B,) int64 or None -> (B, outputs)."""

@@ -33,6 +33,8 @@ class KDMConfig(Config):
         tied: one encoder for both ends, fed with raw states. With the network ``linear`` this pins the observables.
         carry: how much of the (rescaled) state itself is added to the front of the latent. 0 as in the paper; 1 makes
             the fresh student start from the state instead of from nothing.
+        decoder_label: the constant noise label the decoder is called with (0 in the paper). A decoder that starts from
+            a teacher's weights is called with the teacher's noisiest level.
     """
 
     kind: Literal["kdm"] = "kdm"
@@ -44,6 +46,7 @@ class KDMConfig(Config):
     latent_channels: int = 1
     tied: bool = False
     carry: float = 0.0
+    decoder_label: float = 0.0
 
 
 class _Reader(nn.Module):
@@ -105,7 +108,7 @@ class FlatCodec(Codec):
         self.noise_encoder = _Reader(config.encoder, *sizes)
         self.data_encoder = None if config.tied else _Reader(config.data_encoder or config.encoder, *sizes)
         self.decoder = _Writer(config.decoder, *sizes)
-        self.facts, self.carry = facts, config.carry
+        self.facts, self.carry, self.decoder_label = facts, config.carry, config.decoder_label
         self._linear = config.encoder.kind == "linear"
 
     def encode(self, x: Tensor, u: float, class_labels: Tensor | None) -> Latent:
@@ -130,7 +133,7 @@ class FlatCodec(Codec):
         """Read out the data; ``u`` must be 1."""
         if u != 1.0:
             raise UsageError(f"a KDM student decodes at the end of the path only (u = 1), got u = {u}")
-        return self.decoder(latent[0], 0.0, class_labels) * self._output_scale  # type: ignore[no-any-return]
+        return self.decoder(latent[0], self.decoder_label, class_labels) * self._output_scale  # type: ignore[no-any-return]
 
     @property
     def _output_scale(self) -> float:
@@ -138,6 +141,9 @@ class FlatCodec(Codec):
 
     def sampling_modules(self) -> list[nn.Module]:
         return [self.noise_encoder, self.decoder]
+
+    def decoder_network(self) -> nn.Module:
+        return self.decoder.network
 
     @property
     def pinned_by(self) -> str:

@@ -47,6 +47,10 @@ class Codec(nn.Module, ABC):
     def sampling_modules(self) -> list[nn.Module]:
         """The parts that one-step sampling needs."""
 
+    @abstractmethod
+    def decoder_network(self) -> nn.Module:
+        """The decoder's network, which may start from a teacher's weights."""
+
     @property
     @abstractmethod
     def pinned_by(self) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import resources
@@ -33,16 +34,24 @@ TeacherConfig = Annotated[EDMConfig | FlowConfig | GaussianConfig | MixtureConfi
 
 @dataclass(frozen=True)
 class Kind:
-    """A line of :data:`TEACHERS`: how to build the model, make it a teacher, and train it (analytic ones are not trained)."""
+    """A line of :data:`TEACHERS`.
+
+    Attributes:
+        build: config -> model with fresh weights.
+        teacher: (config, model, name, sha256) -> the model as a teacher.
+        loss: (config, model, data, class_labels, draw) -> what training minimises; None for closed forms.
+        noisiest_label: config -> the noise label its network sees at the start of a path; None without a network.
+    """
 
     build: Callable[[Any], nn.Module]
     teacher: Callable[[Any, Any, str, str], Teacher]
     loss: Callable[[Any, Any, Tensor, Tensor | None, Tensor], Tensor] | None = None
+    noisiest_label: Callable[[Any], float] | None = None
 
 
 TEACHERS: dict[str, Kind] = {
-    "edm": Kind(build_edm, edm_teacher, edm_loss),
-    "flow": Kind(build_flow, flow_teacher, flow_loss),
+    "edm": Kind(build_edm, edm_teacher, edm_loss, lambda config: math.log(config.sigma_max) / 4),
+    "flow": Kind(build_flow, flow_teacher, flow_loss, lambda config: 0.0),
     "gaussian": Kind(build_gaussian, analytic_teacher),
     "mixture": Kind(build_mixture, analytic_teacher),
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from importlib import resources
-from typing import Any
+from typing import Any, Literal
 
 from koopstep.core.config import Config, dump, override, parse_yaml
 from koopstep.core.errors import UsageError
@@ -56,6 +56,7 @@ class Recipe(Config):
     data: str
     teacher: TeacherRecipe
     collect: CollectSettings
+    initialise: Literal["fresh", "teacher"] = "fresh"
     student: StudentConfig
     objective: ObjectiveConfig
     training: TrainingConfig

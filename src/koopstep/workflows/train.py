@@ -20,8 +20,11 @@ from koopstep.data.store import TrajectoryStore
 from koopstep.losses.objective import build_objective
 from koopstep.nets.discriminators import build_discriminator
 from koopstep.students.files import save_student
-from koopstep.students.student import DataFacts
+from koopstep.students.initialise import config_from_teacher, start_from_teacher
+from koopstep.students.student import DataFacts, KoopmanStudent
 from koopstep.students.table import build_student
+from koopstep.teachers.base import TeacherIdentity
+from koopstep.teachers.files import load_teacher
 from koopstep.training.checkpoint import checkpoints, load_latest, save_checkpoint
 from koopstep.training.distillation import Distillation
 from koopstep.training.loop import StepReport, Task, TrainingState, train
@@ -62,6 +65,8 @@ def train_student(
         data_scale=identity.data_scale,
     )
     _check_fit(recipe, facts)
+    recipe, student = fresh_student(recipe, facts, identity)
+    student.to(place.device)
     config = RunConfig(
         recipe=recipe,
         data=str(data.resolve()),
@@ -69,8 +74,6 @@ def train_student(
         teacher=identity.name,
         teacher_sha256=identity.sha256,
     )
-    torch.manual_seed(recipe.training.seed)
-    student = build_student(recipe.student, facts).to(place.device)
     critic = (
         build_discriminator(facts.shape, facts.num_classes).to(place.device) if recipe.objective.adversarial else None
     )
@@ -100,6 +103,27 @@ def train_student(
         save_student(out / "student", recipe.student, averaged, provenance, student_card(recipe, facts, provenance))  # type: ignore[arg-type]
     barrier(place)
     return done
+
+
+def fresh_student(recipe: Recipe, facts: DataFacts, identity: TeacherIdentity) -> tuple[Recipe, KoopmanStudent]:
+    """The student before its first step, and the recipe with what its start decided.
+
+    Raises:
+        UsageError: if it should start from the teacher, but the teacher is not at hand or has other networks.
+    """
+    torch.manual_seed(recipe.training.seed)
+    if recipe.initialise == "fresh":
+        return recipe, build_student(recipe.student, facts)
+    teacher = load_teacher(recipe.teacher.file)
+    if teacher.sha256 != identity.sha256:
+        raise UsageError(
+            f"the student should start from the teacher {recipe.teacher.file!r}, but the paths are another one's "
+            f"({identity.name!r}); name theirs with -o teacher.file=PATH, or set -o initialise=fresh"
+        )
+    config = config_from_teacher(recipe.student, teacher)
+    student = build_student(config, facts)
+    start_from_teacher(student, teacher)
+    return recipe.model_copy(update={"student": config}), student
 
 
 def run_training(

@@ -1,0 +1,59 @@
+"""``koopstep demo``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from koopstep.cli.options import Device, Json, Method
+
+if TYPE_CHECKING:
+    from koopstep.cli.output import Page
+
+
+JSON_KEYS = "JSON: report, and teacher, student, metrics, seconds, files; without --preset these under runs.NAME."
+
+
+def demo(
+    preset: Annotated[
+        str | None,
+        typer.Option("--preset", metavar="P", help="Only this preset; else both checkerboard and digits."),
+    ] = None,
+    method: Method = "kdm",
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where everything is written.")] = Path("runs/demo"),
+    device: Device = None,
+    as_json: Json = False,
+) -> None:
+    """Go the whole way on built-in data and write a report.
+
+    A teacher, its paths on disk, a student trained on them, both measured, one page that shows it.
+    """
+    from koopstep.cli.output import Output, place_of
+    from koopstep.cli.signals import stop_on_signals
+
+    output = Output(as_json)
+    with stop_on_signals() as stop:
+        from koopstep.workflows.demo import run_demo
+
+        with place_of(device) as place:
+            result = run_demo(preset, method, out, place=place, console=output.console, stop=stop)
+
+    def show(page: Page) -> None:
+        for name, one in result.get("runs", {str(preset): result}).items():
+            _show_run(page, name, one)
+        page.line(f"report: {result['report']}")
+
+    output.finish(result, show)
+
+
+def _show_run(page: Page, name: str, result: Mapping[str, Any]) -> None:
+    teacher, student = result["teacher"], result["student"]
+    rows = [["network evaluations", teacher.get("nfe"), student.get("nfe")]]
+    rows += [[metric, teacher.get(metric), value] for metric, value in result["metrics"].items()]
+    page.table([name, "teacher", "student"], rows)
+    page.line("")
+    page.table(["stage", "seconds"], [[stage, seconds] for stage, seconds in result["seconds"].items()])
+    page.line("")

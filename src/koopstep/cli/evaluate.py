@@ -1,0 +1,64 @@
+"""``koopstep evaluate``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from koopstep.cli.options import Device, Json, Run, split_names
+
+if TYPE_CHECKING:
+    from koopstep.cli.output import Page
+
+
+JSON_KEYS = "JSON: metrics, teacher (the same of the teacher), protocol, files."
+
+
+def evaluate(
+    run: Run,
+    data: Annotated[
+        Path | None,
+        typer.Option("--data", metavar="DIR", help="Measure on this store's held-out rows; else on the run's own."),
+    ] = None,
+    reference: Annotated[
+        str | None,
+        typer.Option("--reference", metavar="F", help="Real data (name, folder or .npz); else the preset's."),
+    ] = None,
+    count: Annotated[
+        int | None, typer.Option("--count", metavar="N", min=1, help="Held-out rows to use; else all.")
+    ] = None,
+    metrics: Annotated[
+        str | None, typer.Option("--metrics", metavar="A,B", help="Names of metrics; else the preset's.")
+    ] = None,
+    device: Device = None,
+    as_json: Json = False,
+) -> None:
+    """Measure a student and its teacher on held-out noise."""
+    names = split_names(metrics, "--metrics")
+    from koopstep.cli.output import Output, flat, place_of
+    from koopstep.workflows.evaluate import evaluate_run
+
+    output = Output(as_json)
+    with place_of(device) as place:
+        result = evaluate_run(
+            run,
+            data=data,
+            reference=reference,
+            count=count,
+            metrics=names,
+            place=place,
+            console=output.console,
+        )
+
+    def show(page: Page) -> None:
+        teacher = result["teacher"]
+        rows = [[name, teacher.get(name), value] for name, value in result["metrics"].items()]
+        page.table(["metric", "teacher", "student"], rows)
+        page.line("")
+        page.facts({key: value for key, value in flat(result["protocol"]).items() if value not in (None, "")})
+        for file in result["files"]:
+            page.line(f"written to {file}")
+
+    output.finish(result, show)

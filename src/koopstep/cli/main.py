@@ -1,0 +1,115 @@
+"""The entry point: runs one command, and turns every failure into one line and an exit code."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import typer
+
+from koopstep.cli import analyze, collect, compare, data, demo, evaluate, presets, sample, teacher, train
+from koopstep.cli.failures import DEBUG_VARIABLE, EXIT_CODES, Failure, describe, one_line
+from koopstep.cli.streams import Lossy, tolerant
+
+_PROGRAM = "koopstep"
+# Under every version of typer this is the ancestor of "no such option", "missing argument" and their like.
+_UsageProblem: Any = typer.BadParameter.__bases__[0]
+_CTRL_C = 130  # what newer versions of typer return for KeyboardInterrupt; older ones raise Abort
+
+
+def version_text() -> str:
+    """``koopstep 0.1.0``."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return f"{_PROGRAM} {version('koopstep')}"
+    except PackageNotFoundError:
+        return f"{_PROGRAM} (from source, not installed)"
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(version_text())
+        raise typer.Exit
+
+
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Distil a diffusion or flow-matching model into one step, as a linear evolution one can read and edit.
+
+    Start with `koopstep demo`: it goes the whole way on built-in data and ends with a report.
+    """
+
+
+def build() -> Any:
+    """The tree of commands."""
+    settings = {"help_option_names": ["-h", "--help"]}
+    epilog = "Exit codes: " + "; ".join(f"{code} {meaning}" for code, meaning in EXIT_CODES.items()) + "."
+    app = typer.Typer(
+        name=_PROGRAM,
+        callback=_root,
+        epilog=epilog,
+        context_settings=settings,
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+    )
+    app.command("demo", epilog=demo.JSON_KEYS)(demo.demo)
+    app.command("presets", epilog=presets.JSON_KEYS)(presets.presets)
+    app.add_typer(teacher.commands, name="teacher")
+    app.command("collect", epilog=collect.JSON_KEYS)(collect.collect)
+    app.add_typer(data.commands, name="data")
+    app.command("train", epilog=train.JSON_KEYS)(train.train)
+    app.command("sample", epilog=sample.JSON_KEYS)(sample.sample)
+    app.command("evaluate", epilog=evaluate.JSON_KEYS)(evaluate.evaluate)
+    app.command("analyze", epilog=analyze.JSON_KEYS)(analyze.analyze)
+    app.command("compare", epilog=compare.JSON_KEYS)(compare.compare)
+    return typer.main.get_command(app)
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command and return its exit code; whatever goes wrong has been said on standard error."""
+    try:
+        code = build().main(args=list(arguments) or ["--help"], prog_name=_PROGRAM, standalone_mode=False)
+    except _UsageProblem as error:
+        return _fail(Failure(_usage_line(error), 2))
+    except typer.Abort:
+        return _fail(describe(KeyboardInterrupt()))
+    except (Exception, KeyboardInterrupt) as error:
+        if os.environ.get(DEBUG_VARIABLE):
+            traceback.print_exc()
+        return _fail(describe(error))
+    if code == _CTRL_C:
+        return _fail(describe(KeyboardInterrupt()))
+    return int(code or 0)
+
+
+def _usage_line(error: Any) -> str:
+    message = one_line(error.format_message())
+    if error.ctx is not None and message == "Missing command.":
+        message = f"Missing command: {', '.join(error.ctx.command.commands)}"
+    place = error.ctx.command_path if error.ctx is not None else _PROGRAM
+    return f"{message.rstrip('.')}{'' if message.endswith('?') else ';'} see `{place} --help`"
+
+
+def _fail(failure: Failure) -> int:
+    rank = os.environ.get("RANK", "0")
+    who = _PROGRAM if rank == "0" else f"{_PROGRAM} (process {rank})"
+    Lossy(sys.stderr).write(f"{who}: {failure.line}\n")
+    return failure.exit_code
+
+
+def main() -> None:
+    """The ``koopstep`` command."""
+    tolerant(sys.stdout)
+    tolerant(sys.stderr)
+    sys.exit(run(sys.argv[1:]))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,73 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from koopstep.core.errors import UsageError
+
+Json = Annotated[
+    bool,
+    typer.Option("--json", help="End standard output with one JSON object; text goes to standard error."),
+]
+Device = Annotated[
+    str | None,
+    typer.Option(
+        "--device",
+        metavar="NAME",
+        help="cpu, cuda or cuda:N; else $KOOPSTEP_DEVICE, else cuda where there is one, else cpu.",
+    ),
+]
+Run = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder or a student folder.")]
+Store = Annotated[Path, typer.Argument(metavar="DIR", help="Folder of a trajectory store.")]
+Method = Annotated[
+    str, typer.Option("--method", metavar="M", help="How the student learns; `koopstep presets` lists them.")
+]
+Preset = Annotated[
+    str, typer.Argument(metavar="PRESET", help="Where settings come from; `koopstep presets` lists them.")
+]
+Changes = Annotated[
+    list[str] | None,
+    typer.Option(
+        "-o",
+        metavar="KEY=VALUE",
+        help="Change one setting, as in `-o training.steps=500`; repeatable.",
+    ),
+]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint.")]
+Seed = Annotated[int, typer.Option("--seed", metavar="S", min=0, help="Seed of the noise.")]
+HoldOut = Annotated[
+    int | None,
+    typer.Option("--hold-out", metavar="N", min=0, help="Rows kept from training; else a tenth, at most 10,000."),
+]
+
+
+def split_names(text: str | None, option: str) -> list[str] | None:
+    """``"a,b"`` -> ``["a", "b"]``; None stays None.
+
+    Raises:
+        UsageError: if a name is empty.
+    """
+    if text is None:
+        return None
+    names = [name.strip() for name in text.split(",")]
+    if not all(names):
+        raise UsageError(f"{option} takes names separated by commas, got {text!r}")
+    return names
+
+
+def split_integers(text: str | None, option: str) -> list[int] | None:
+    """``"0,1,2"`` -> ``[0, 1, 2]``; None stays None.
+
+    Raises:
+        UsageError: if a part is no integer.
+    """
+    if text is None:
+        return None
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError:
+        raise UsageError(f"{option} takes integers separated by commas, as in 3 or 0,1,2; got {text!r}") from None

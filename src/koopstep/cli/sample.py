@@ -1,0 +1,41 @@
+"""``koopstep sample``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from koopstep.cli.options import Device, Json, Run, Seed, split_integers
+
+JSON_KEYS = "JSON: seconds, images_per_second, count, files."
+
+
+def sample(
+    run: Run,
+    count: Annotated[int, typer.Option("--count", metavar="N", min=1, help="Samples to make.")],
+    out: Annotated[
+        Path,
+        typer.Option("--out", metavar="FILE", help="*.png: one picture of all; *.npz: numbers; else a folder of PNGs."),
+    ],
+    seed: Seed = 0,
+    class_labels: Annotated[
+        str | None,
+        typer.Option("--class-labels", metavar="C[,C...]", help="Classes to make, in turn; else drawn by the seed."),
+    ] = None,
+    device: Device = None,
+    as_json: Json = False,
+) -> None:
+    """Make samples with a student, one network evaluation each."""
+    labels = split_integers(class_labels, "--class-labels")
+    from koopstep.cli.output import Output, place_of
+    from koopstep.workflows.sample import sample_run
+
+    output = Output(as_json)
+    with place_of(device) as place:
+        result = sample_run(
+            run, count=count, seed=seed, class_labels=labels, out=out, place=place, console=output.console
+        )
+    shown = {key: value for key, value in result.items() if key != "files"} | {"written to": out}
+    output.finish(result, lambda page: page.facts(shown))

@@ -1,0 +1,66 @@
+"""``koopstep teacher``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from koopstep.cli.options import Changes, Device, Json, Preset, Resume
+
+if TYPE_CHECKING:
+    from koopstep.cli.output import Page
+
+commands = typer.Typer(help="Train a teacher, or show what one is.", rich_markup_mode=None)
+
+
+_INFO = "file, name, kind, shape, num_classes, parameters, weights_dtype, sha256, made_by, config"
+
+
+@commands.command("train", epilog=f"JSON: {_INFO}, step, loss, seconds.")
+def train(
+    preset: Preset,
+    out: Annotated[Path, typer.Option("--out", metavar="FILE", help="The teacher's file (.safetensors).")],
+    changes: Changes = None,
+    resume: Resume = False,
+    device: Device = None,
+    as_json: Json = False,
+) -> None:
+    """Train the teacher of a preset from scratch."""
+    from koopstep.cli.output import Output, place_of
+    from koopstep.cli.signals import stop_on_signals
+
+    output = Output(as_json)
+    with stop_on_signals() as stop:
+        from koopstep.workflows.teach import train_teacher
+
+        with place_of(device) as place:
+            result = train_teacher(
+                preset,
+                out,
+                changes=changes or [],
+                resume=resume,
+                place=place,
+                console=output.console,
+                stop=stop,
+            )
+    output.finish(result, lambda page: _show(page, result))
+
+
+@commands.command("info", epilog=f"JSON: {_INFO}.")
+def info(
+    teacher: Annotated[str, typer.Argument(metavar="TEACHER", help="A packaged teacher's name, or a file.")],
+    as_json: Json = False,
+) -> None:
+    """Show what a teacher is: its kind, shape, classes, size and origin."""
+    from koopstep.cli.output import Output
+    from koopstep.workflows.teach import teacher_info
+
+    output = Output(as_json)
+    result = teacher_info(teacher)
+    output.finish(result, lambda page: _show(page, result))
+
+
+def _show(page: Page, result: dict[str, Any]) -> None:
+    page.facts({key: value for key, value in result.items() if key != "config"})

@@ -15,9 +15,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 
 # Before anything imports torch or matplotlib, and inherited by every process a test starts.
 os.environ["MPLBACKEND"] = "Agg"
-os.environ["PYTHONPATH"] = os.pathsep.join(
-    filter(None, [str(REPOSITORY / "src"), os.environ.get("PYTHONPATH", "")])
-)
+os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(REPOSITORY / "src"), os.environ.get("PYTHONPATH", "")]))
 if "PYTEST_XDIST_WORKER" in os.environ:  # workers share the cores; more threads than cores is far slower
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
@@ -65,9 +63,7 @@ def repository() -> Path:
 def run_python() -> Callable[..., subprocess.CompletedProcess[str]]:
     """`run_python(*arguments, timeout=120, **options)`: this interpreter in a new process."""
 
-    def run(
-        *arguments: str | Path, timeout: float = 120, **options: object
-    ) -> subprocess.CompletedProcess[str]:
+    def run(*arguments: str | Path, timeout: float = 120, **options: object) -> subprocess.CompletedProcess[str]:
         return subprocess.run(  # type: ignore[call-overload]
             [sys.executable, *map(str, arguments)],
             capture_output=True,

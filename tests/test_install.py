@@ -23,9 +23,7 @@ def executable(path: Path, text: str) -> None:
     path.chmod(0o755)
 
 
-def torch_requests(
-    repository: Path, folder: Path, *, system: str, gpu: bool, refuse: str = "nothing"
-) -> list[str]:
+def torch_requests(repository: Path, folder: Path, *, system: str, gpu: bool, refuse: str = "nothing") -> list[str]:
     """What the script asks of pip on such a machine, with the torch requirement in it."""
     executable(folder / "venv" / "bin" / "python", RECORDER)
     executable(folder / "bin" / "uname", f"#!/bin/sh\necho {system}\n")
@@ -36,9 +34,7 @@ def torch_requests(
         "REFUSE": refuse,
     }
     script = repository / "scripts" / "install.sh"
-    subprocess.run(
-        ["sh", str(script), str(folder / "venv"), "analysis"], cwd=repository, env=environment, check=True
-    )
+    subprocess.run(["sh", str(script), str(folder / "venv"), "analysis"], cwd=repository, env=environment, check=True)
     asked = (folder / "record").read_text(encoding="utf-8").splitlines()
     installs = [line for line in asked if " install " in line]
     assert all("-c constraints.txt" in line for line in installs)
@@ -58,9 +54,7 @@ def test_without_a_gpu_linux_gets_the_cpu_build(repository: Path, tmp_path: Path
     assert PYTORCH_INDEX not in request
 
 
-def test_the_cpu_build_comes_from_pytorch_where_the_index_has_none(
-    repository: Path, tmp_path: Path, pin: str
-) -> None:
+def test_the_cpu_build_comes_from_pytorch_where_the_index_has_none(repository: Path, tmp_path: Path, pin: str) -> None:
     first, second = torch_requests(repository, tmp_path, system="Linux", gpu=False, refuse="+cpu")
     assert PYTORCH_INDEX not in first
     assert second.endswith(f"--extra-index-url {PYTORCH_INDEX} {pin}+cpu")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -39,10 +39,18 @@ def analyze(
         result = analyze_run(run, what, out=out, data=data, place=place, console=output.console)
 
     def show(page: Page) -> None:
-        # Lists (a spectrum's hundreds of eigenvalues) are for the file, not for the eye.
-        values = flat(result["values"])
-        page.facts({key: value for key, value in values.items() if not isinstance(value, (list, tuple))})
+        values = flat(brief(result["values"]))
+        page.facts({key: value for key, value in values.items() if value not in (None, "")})
         for file in result["files"]:
             page.line(f"written to {file}")
 
     output.finish(result, show)
+
+
+def brief(values: Any) -> Any:
+    """``values`` without its long lists: a spectrum's hundreds of eigenvalues are for the file, not for the eye."""
+    if isinstance(values, dict):
+        return {key: brief(value) for key, value in values.items()}
+    if isinstance(values, (list, tuple)):
+        return [brief(value) for value in values] if len(values) <= 4 else f"{len(values)} entries"
+    return values

@@ -29,7 +29,7 @@ def compare(
 
     def show(page: Page) -> None:
         rows = [flat(row) for row in result["rows"]]
-        names = dict.fromkeys(name for row in rows for name in row if name != "name")
+        names = dict.fromkeys(name for row in reversed(rows) for name in row if name != "name")
         page.table(
             ["", *(str(row.get("name", "")) for row in rows)],
             [[name, *(row.get(name) for row in rows)] for name in names],

@@ -12,9 +12,11 @@ from contextlib import contextmanager
 from typing import IO, TextIO, cast
 
 from rich.console import Console as Terminal
+from rich.console import Group, RenderableType
 from rich.errors import LiveError
-from rich.progress import BarColumn, Progress, TaskID, TextColumn
-from rich.table import Column
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
 from rich.text import Text
 
 from koopstep.cli.streams import Lossy
@@ -175,24 +177,7 @@ class _LiveBar(_Sight):
     """A bar that appears once the stage has lasted, whether or not it has reported anything by then."""
 
     def __init__(self, sheet: Terminal, stage: Stage) -> None:
-        fixed = Column(no_wrap=True)
-        self._progress = Progress(
-            TextColumn("{task.description}", table_column=fixed, markup=False),
-            BarColumn(bar_width=20),
-            TextColumn("{task.fields[count]}", table_column=fixed, markup=False),
-            TextColumn("{task.fields[timing]}", table_column=fixed, markup=False),
-            TextColumn(
-                "{task.fields[note]}",
-                table_column=Column(no_wrap=True, overflow="ellipsis", ratio=1),
-                markup=False,
-            ),
-            console=sheet,
-            transient=True,
-            expand=True,
-        )
-        self._task: TaskID = self._progress.add_task(
-            stage.title, total=stage.total, count=stage.count(), timing="", note=""
-        )
+        self._live = Live(get_renderable=lambda: _drawn(stage), console=sheet, refresh_per_second=4, transient=True)
         self._lock, self._open, self._shown = threading.Lock(), True, False
         self._timer = threading.Timer(SHOWN_AFTER, self._show)
         self._timer.daemon = True
@@ -202,18 +187,25 @@ class _LiveBar(_Sight):
         with self._lock:
             if self._open:
                 with contextlib.suppress(LiveError):  # an older rich shows one bar at a time: the outer one
-                    self._progress.start()
+                    self._live.start(refresh=True)
                     self._shown = True
 
     def update(self, stage: Stage) -> None:
-        self._progress.update(
-            self._task, completed=stage.done, count=stage.count(), timing=stage.timing(), note=stage.note
-        )
+        """Nothing to do: the stage is drawn as it is, four times a second."""
 
     def close(self, stage: Stage) -> bool:
         self._timer.cancel()
         with self._lock:
             self._open = False
             if self._shown:
-                self._progress.stop()
+                self._live.stop()
         return self._shown
+
+
+def _drawn(stage: Stage) -> RenderableType:
+    """The bar with its numbers, and below it the note."""
+    row = Table.grid(padding=(0, 1))
+    cells = [Text(text, no_wrap=True) for text in (stage.title, stage.count(), stage.timing())]
+    row.add_row(cells[0], ProgressBar(total=stage.total, completed=stage.done, width=20), *cells[1:])
+    note = Text(stage.note, style="dim")
+    return Group(row, note) if stage.note else row

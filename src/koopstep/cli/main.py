@@ -13,6 +13,7 @@ import typer
 from koopstep.cli import analyze, collect, compare, data, demo, evaluate, presets, sample, teacher, train
 from koopstep.cli.failures import DEBUG_VARIABLE, EXIT_CODES, Failure, describe, one_line
 from koopstep.cli.streams import Lossy, tolerant
+from koopstep.core.errors import Interrupted
 
 _PROGRAM = "koopstep"
 # Under every version of typer this is the ancestor of "no such option", "missing argument" and their like.
@@ -81,6 +82,8 @@ def run(arguments: Sequence[str]) -> int:
     except typer.Abort:
         return _fail(describe(KeyboardInterrupt()))
     except (Exception, KeyboardInterrupt) as error:
+        if isinstance(error, Interrupted) and os.environ.get("RANK", "0") != "0":
+            return error.exit_code  # every process stops at the same step, and the first says so
         if os.environ.get(DEBUG_VARIABLE):
             traceback.print_exc()
         return _fail(describe(error))

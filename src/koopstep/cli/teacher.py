@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from koopstep.cli.options import Changes, Device, Json, Preset, Resume
+from koopstep.cli.options import Device, Json, Preset, Resume
 
 if TYPE_CHECKING:
     from koopstep.cli.output import Page
@@ -22,7 +22,12 @@ _INFO = "file, name, kind, shape, num_classes, parameters, weights_dtype, sha256
 def train(
     preset: Preset,
     out: Annotated[Path, typer.Option("--out", metavar="FILE", help="The teacher's file (.safetensors).")],
-    changes: Changes = None,
+    changes: Annotated[
+        list[str] | None,
+        typer.Option(
+            "-o", metavar="KEY=VALUE", help="Change one setting, as in `-o teacher.training.steps=500`; repeatable."
+        ),
+    ] = None,
     resume: Resume = False,
     device: Device = None,
     as_json: Json = False,

@@ -1,0 +1,144 @@
+"""Workflows that answer at once, in the place of the real ones; nothing here imports torch."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import ModuleType, SimpleNamespace
+from typing import Any, Literal
+
+
+@dataclass(frozen=True)
+class Trained:
+    step: int
+    loss: float
+    seconds: float
+    images_per_second: float
+
+
+class Settings:
+    """Stands for `CollectSettings`."""
+
+    @staticmethod
+    def parse(mapping: Mapping[str, Any], where: str) -> dict[str, Any]:
+        return dict(mapping)
+
+
+TEACHER = {
+    "file": "t.safetensors",
+    "name": "t",
+    "kind": "edm",
+    "shape": [2],
+    "num_classes": 0,
+    "parameters": 12345,
+    "sha256": "ab",
+    "made_by": "test",
+    "config": {"kind": "edm"},
+}
+ONE_DEMO = {
+    "teacher": {"nfe": 35, "pair_mse": None, "in_cell": 0.99},
+    "student": {"nfe": 1},
+    "metrics": {"pair_mse": 1e-3, "in_cell": 0.98},
+    "seconds": {"collect": 1.5, "train": 20.0},
+    "files": [],
+}
+INFO = {"count": 10, "held_out": 1, "bytes": 800, "root": "ab", "shape": [2], "manifest": {}, "damaged": []}
+DAMAGED = [{"unit": 3, "start": 9, "stop": 12, "reason": "other hash"}]
+
+ANSWERS: dict[str, dict[str, Any]] = {
+    "koopstep.workflows.demo": {
+        "run_demo": {
+            "report": "runs/x/report.html",
+            "runs": {"checkerboard": ONE_DEMO, "digits": ONE_DEMO},
+        }
+    },
+    "koopstep.workflows.presets": {
+        "list_presets": {
+            "presets": [{"name": "board", "about": "points"}],
+            "methods": [{"name": "kdm", "about": "dense"}],
+        },
+        "show_preset": {
+            "preset": "board",
+            "method": "kdm",
+            "about": "points",
+            "teacher": {"parameters": 55733891},
+            "student": {"parameters": 2, "sampling_parameters": 1},
+            "config": {"training": {"steps": 5}},
+        },
+    },
+    "koopstep.workflows.teach": {
+        "teacher_info": TEACHER,
+        "train_teacher": TEACHER | {"step": 5, "loss": float("nan"), "seconds": 1.0},
+    },
+    "koopstep.workflows.gather": {
+        "collect_store": {"count": 10, "bytes": 80, "seconds": 0.5, "complete": True},
+        "store_info": INFO,
+        "verify_store": {"count": 10, "damaged": [], "root": "ab"},
+        "repair_store": {"count": 10, "damaged": [], "repaired": [3], "root": "ab"},
+        "import_store": INFO | {"layout": "kdm-ffhq"},
+    },
+    "koopstep.workflows.recipe": {"load_recipe": {"a": "recipe"}},
+    "koopstep.workflows.train": {"train_student": Trained(5, float("inf"), 1.0, 2000.0)},
+    "koopstep.workflows.sample": {
+        "sample_run": {"seconds": 0.1, "images_per_second": 40.0, "count": 4, "files": ["x.png"]}
+    },
+    "koopstep.workflows.evaluate": {
+        "evaluate_run": {
+            "metrics": {"pair_mse": 0.001, "in_cell": float("nan")},
+            "teacher": {"in_cell": 0.99},
+            "protocol": {"count": 100, "reference": None, "software": {"torch": "2"}},
+            "files": ["e.json"],
+        }
+    },
+    "koopstep.workflows.analyze": {
+        "analyze_run": {"files": ["s.png"], "values": {"level": [{"radius": 0.5, "eigenvalues": [1, 2]}]}}
+    },
+    "koopstep.workflows.compare": {
+        "compare_runs": {
+            "rows": [{"name": "teacher", "pair_mse": None}, {"name": "a", "pair_mse": 0.5}],
+            "protocol": {},
+        }
+    },
+}
+
+
+class Calls(dict[str, dict[str, Any]]):
+    """Function -> the arguments it was last called with, by position (`"0"`, `"1"`, ...) and name."""
+
+
+def install(put: Callable[[str, ModuleType], None]) -> Calls:
+    """Put a fake module in the place of each workflow; `put(name, module)` does it."""
+    calls = Calls()
+    for name, functions in ANSWERS.items():
+        module = ModuleType(name)
+        for function, answer in functions.items():
+            setattr(module, function, _fake(function, answer, calls))
+        put(name, module)
+    settings = ModuleType("koopstep.data.collect")
+    settings.CollectSettings = Settings  # type: ignore[attr-defined]
+    put("koopstep.data.collect", settings)
+    pairs = ModuleType("koopstep.data.pairs")
+    pairs.LayoutName = Literal["auto", "kdm-ffhq"]  # type: ignore[attr-defined]
+    put("koopstep.data.pairs", pairs)
+    devices = ModuleType("koopstep.core.devices")
+    devices.prepare = _prepare  # type: ignore[attr-defined]
+    put("koopstep.core.devices", devices)
+    return calls
+
+
+def install_for_good() -> Calls:
+    """The same for a process of one's own."""
+    return install(sys.modules.__setitem__)
+
+
+def _prepare(device: str | None) -> SimpleNamespace:
+    return SimpleNamespace(device=device, rank=0, world=1)
+
+
+def _fake(name: str, answer: Any, calls: Calls) -> Callable[..., Any]:
+    def function(*args: Any, **options: Any) -> Any:
+        calls[name] = {str(index): value for index, value in enumerate(args)} | options
+        return answer
+
+    return function

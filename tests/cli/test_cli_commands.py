@@ -1,0 +1,167 @@
+"""Each command: what it hands to its workflow, and what it says on which stream."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import cli_fakes
+import pytest
+
+from koopstep.cli import main
+
+# Command line -> the function called, and what it must have been given.
+COMMANDS: list[tuple[str, str, dict[str, Any]]] = [
+    ("demo", "run_demo", {"0": None, "1": "kdm", "2": Path("runs/demo")}),
+    ("presets", "list_presets", {}),
+    ("presets board --method hkd", "show_preset", {"0": "board", "1": "hkd"}),
+    (
+        "teacher train board --out t -o a=1 -o b.c=2 --resume",
+        "train_teacher",
+        {"0": "board", "1": Path("t"), "changes": ["a=1", "b.c=2"], "resume": True},
+    ),
+    ("teacher info t", "teacher_info", {"0": "t"}),
+    (
+        "collect t --out s --count 10 --keep 3 --rank 1 --world 4 --hold-out 2",
+        "collect_store",
+        {
+            "0": "t",
+            "1": Path("s"),
+            "2": {"count": 10, "steps": 18, "keep": 3, "seed": 0, "hold_out": 2, "dtype": "float32"},
+            "rank": 1,
+            "world": 4,
+        },
+    ),
+    ("collect t --out s --count 10 --keep all", "collect_store", {"rank": 0, "world": 1}),
+    ("data info s", "store_info", {"0": Path("s")}),
+    ("data verify s", "verify_store", {"0": Path("s")}),
+    ("data repair s --teacher t", "repair_store", {"0": Path("s"), "1": "t"}),
+    (
+        "data import x --out s --hold-out 5",
+        "import_store",
+        {"0": Path("x"), "1": Path("s"), "hold_out": 5, "layout": "auto"},
+    ),
+    ("train board --data s --out r -o a=1", "load_recipe", {"0": "board", "1": "kdm", "2": ["a=1"]}),
+    (
+        "train board --data s --out r",
+        "train_student",
+        {"0": {"a": "recipe"}, "1": Path("s"), "2": Path("r"), "resume": False},
+    ),
+    (
+        "sample r --count 4 --seed 9 --class-labels 0,1 --out x.png",
+        "sample_run",
+        {"0": Path("r"), "count": 4, "seed": 9, "class_labels": [0, 1], "out": Path("x.png")},
+    ),
+    (
+        "evaluate r --data s --metrics pair_mse,in_cell --count 5 --reference digits",
+        "evaluate_run",
+        {"data": Path("s"), "reference": "digits", "count": 5, "metrics": ["pair_mse", "in_cell"]},
+    ),
+    ("analyze r spectrum --out f", "analyze_run", {"0": Path("r"), "1": "spectrum", "out": Path("f"), "data": None}),
+    ("compare a b", "compare_runs", {"0": [Path("a"), Path("b")]}),
+]
+
+
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch) -> cli_fakes.Calls:
+    monkeypatch.delenv("RANK", raising=False)
+    return cli_fakes.install(lambda name, module: monkeypatch.setitem(sys.modules, name, module))
+
+
+@pytest.mark.parametrize(("line", "function", "given"), COMMANDS, ids=[line for line, _, _ in COMMANDS])
+def test_a_command_passes_on_what_it_was_told(
+    line: str, function: str, given: dict[str, Any], calls: cli_fakes.Calls, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main.run(line.split()) == 0
+    got = calls[function]
+    assert {name: got[name] for name in given} == given
+    said = capsys.readouterr()
+    assert said.out.strip()
+    assert said.err == ""
+
+
+@pytest.mark.parametrize("line", [line for line, _, _ in COMMANDS])
+def test_json_is_the_last_line_of_standard_output(
+    line: str, calls: cli_fakes.Calls, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main.run([*line.split(), "--json"]) == 0
+    said = capsys.readouterr()
+    assert len(said.out.splitlines()) == 1  # and it is the only one: text for people is on standard error
+    assert isinstance(json.loads(said.out), dict)
+    assert "NaN" not in said.out
+    assert "Infinity" not in said.out
+    assert said.err.strip()
+
+
+def test_the_demo_shows_both_tables_and_ends_with_the_report(
+    calls: cli_fakes.Calls, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main.run(["demo"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-1] == "report: runs/x/report.html"
+    assert "checkerboard         teacher  student" in lines
+    assert "in_cell                 0.99     0.98" in lines
+    assert "pair_mse                   –    0.001" in lines
+    assert "digits               teacher  student" in lines
+    assert "train         20" in lines
+
+
+def test_a_training_whose_loss_is_not_finite_is_null_in_json(
+    calls: cli_fakes.Calls, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main.run(["train", "board", "--data", "s", "--out", "r", "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert result == {"run": "r", "step": 5, "loss": None, "seconds": 1.0, "images_per_second": 2000.0}
+
+
+def test_damage_found_by_verify_ends_with_three_after_the_report(
+    calls: cli_fakes.Calls, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = {"count": 10, "damaged": cli_fakes.DAMAGED, "root": "ab"}
+    monkeypatch.setattr(sys.modules["koopstep.workflows.gather"], "verify_store", lambda folder, console: found)
+    assert main.run(["data", "verify", "s", "--json"]) == 3
+    said = capsys.readouterr()
+    assert json.loads(said.out)["damaged"] == cli_fakes.DAMAGED
+    assert said.err.splitlines()[-1] == (
+        "koopstep: s: 1 damaged unit(s): unit 3 (other hash); run `koopstep data repair s`"
+    )
+
+
+@pytest.mark.parametrize("line", ["demo", "train board --data s --out r --json"])
+def test_under_torchrun_only_the_first_process_speaks(
+    line: str, calls: cli_fakes.Calls, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("RANK", "1")
+    assert main.run(line.split()) == 0
+    said = capsys.readouterr()
+    assert (said.out, said.err) == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("collect t --out s --count 10 --rank 1", "--rank and --world belong together"),
+        ("collect t --out s --count 10 --keep some", "--keep takes ends, all or a number"),
+        ("sample r --count 4 --out x.png --class-labels cat", "--class-labels takes integers"),
+        ("evaluate r --metrics a,,b", "--metrics takes names"),
+        ("data import x --out s --layout odd", "--layout takes auto, kdm-ffhq"),
+        ("collect t --out s --count ten", "--count"),
+        ("collect t --out s --count 0", "--count"),
+        ("train board --data s", "--out"),
+        ("train board --data s --out r --fast", "--fast"),
+        ("trian board", "trian"),
+        ("data", "info, verify, repair, import"),
+    ],
+)
+def test_bad_usage_is_one_line_and_two(
+    line: str, words: str, calls: cli_fakes.Calls, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main.run(line.split()) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert len(said.err.splitlines()) == 1
+    assert said.err.startswith("koopstep: ")
+    assert words in said.err
+    assert not calls

@@ -67,7 +67,8 @@ def sum_over_processes(place: Place, tensors: list[torch.Tensor]) -> None:
     """Add each tensor over all processes, in place, in one message per dtype."""
     if place.world == 1:
         return
-    for dtype in {t.dtype for t in tensors}:
+    # sorted: every process must send the dtypes in the same order
+    for dtype in sorted({t.dtype for t in tensors}, key=str):
         group = [t for t in tensors if t.dtype == dtype]
         flat = torch.cat([t.reshape(-1) for t in group])
         torch.distributed.all_reduce(flat)

@@ -133,7 +133,7 @@ def make_unit(
 
 def collect(
     teacher: Teacher,
-    folder: Path,
+    folder: Path | str,
     settings: CollectSettings,
     *,
     rank: int = 0,
@@ -165,7 +165,7 @@ def collect(
         Interrupted: `should_stop` said so; all finished units are committed.
     """
     manifest = plan(teacher, settings)
-    writer = StoreWriter(folder, manifest)
+    writer = StoreWriter(Path(folder), manifest)
     pending = writer.pending_units(rank, world)
     records = writer.committed()
     done, size = sum(r.stop - r.start for r in records.values()), sum(r.bytes for r in records.values())

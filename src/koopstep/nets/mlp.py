@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -16,10 +17,10 @@ class MLPConfig(Config):
     """Size of an :class:`MLP`; ``output_scale`` multiplies the initial weights of the last layer (0 starts silent)."""
 
     kind: Literal["mlp"] = "mlp"
-    width: int = 256
-    depth: int = 4
-    fourier: int = 4
-    input_octaves: int = 0
+    width: int = Field(default=256, ge=1)
+    depth: int = Field(default=4, ge=1)
+    fourier: int = Field(default=4, ge=0)
+    input_octaves: int = Field(default=0, ge=0)
     output_scale: float = 1.0
 
 

@@ -29,6 +29,8 @@ def build_network(
     Raises:
         UsageError: if the network does not fit the shape.
     """
+    if not shape or min(shape) < 1:
+        raise UsageError(f"a sample's shape is one or more numbers above 0, got {shape}")
     outputs = shape[0] if outputs is None else outputs
     if isinstance(config, UNetConfig):
         if len(shape) != 3 or shape[1] != shape[2] or shape[1] % 2 ** (len(config.channel_mult) - 1):

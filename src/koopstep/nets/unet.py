@@ -10,6 +10,7 @@ import math
 from typing import Literal
 
 import torch
+from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -23,12 +24,12 @@ class UNetConfig(Config):
     """Size of a :class:`UNet`; the defaults are EDM's for CIFAR-10 but for the width."""
 
     kind: Literal["unet"] = "unet"
-    model_channels: int = 128
-    channel_mult: tuple[int, ...] = (2, 2, 2)
-    channel_mult_emb: int = 4
-    num_blocks: int = 4
+    model_channels: int = Field(default=128, ge=2, multiple_of=2)
+    channel_mult: tuple[PositiveInt, ...] = Field(default=(2, 2, 2), min_length=1)
+    channel_mult_emb: int = Field(default=4, ge=1)
+    num_blocks: int = Field(default=4, ge=1)
     attention_resolutions: tuple[int, ...] = (16,)
-    dropout: float = 0.0
+    dropout: float = Field(default=0.0, ge=0, lt=1)
 
 
 class Block(nn.Module):

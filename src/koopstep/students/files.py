@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import torch
 
@@ -25,7 +26,7 @@ class StudentFile(Config):
         provenance: names and digests of what it was made from, as plain text.
     """
 
-    format: int = 1
+    format: Literal[1] = 1
     student: StudentConfig
     facts: DataFacts
     sha256: str
@@ -36,7 +37,6 @@ def save_student(
     folder: Path, config: StudentConfig, student: KoopmanStudent, provenance: dict[str, str], card: str
 ) -> None:
     """Write ``student`` into ``folder`` (made if absent); ``config.json`` comes last and vouches for the rest."""
-    folder.mkdir(parents=True, exist_ok=True)
     digest = save_tensors(folder / "model.safetensors", student.state_dict())
     write_atomic(folder / "README.md", card.encode())
     described = StudentFile(student=config, facts=student.facts, sha256=digest, provenance=provenance)
@@ -55,13 +55,14 @@ def read_student_file(folder: Path) -> StudentFile:
     return StudentFile.parse(read_json(path), str(path))
 
 
-def load_student(folder: Path, device: torch.device | None = None) -> tuple[KoopmanStudent, StudentFile]:
+def load_student(folder: Path | str, device: torch.device | None = None) -> tuple[KoopmanStudent, StudentFile]:
     """Read a student, ready to sample (eval mode, no gradients).
 
     Raises:
         UsageError: if the folder is no student folder.
         DamagedError: if a file is damaged or does not fit.
     """
+    folder = Path(folder)
     described = read_student_file(folder)
     tensors, _ = load_tensors(folder / "model.safetensors", described.sha256)
     student = build_student(described.student, described.facts)

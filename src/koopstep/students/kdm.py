@@ -9,6 +9,7 @@ import math
 from typing import Literal
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
 from koopstep.core.config import Config
@@ -30,7 +31,8 @@ class KDMConfig(Config):
         latent: dimension d of the latent. Networks that give images hold it as ``latent_channels`` planes and, where the
             planes have another size than d, a linear layer (the paper's linear module).
         latent_channels: planes of the latent (images only; 1 in the paper).
-        tied: one encoder for both ends, fed with raw states. With the network ``linear`` this pins the observables.
+        tied: one encoder for both ends, fed with raw states. With the network ``linear`` and no more latent dimensions
+            than the state has this pins the observables (of a wider latent, some eigenvalues act on nothing).
         carry: how much of the (rescaled) state itself is added to the front of the latent. 0 as in the paper; 1 makes
             the fresh student start from the state instead of from nothing.
         decoder_label: the constant noise label the decoder is called with (0 in the paper). A decoder that starts from
@@ -43,7 +45,7 @@ class KDMConfig(Config):
     decoder: NetworkConfig
     operator: OperatorConfig
     latent: int
-    latent_channels: int = 1
+    latent_channels: int = Field(default=1, ge=1)
     tied: bool = False
     carry: float = 0.0
     decoder_label: float = 0.0
@@ -104,12 +106,18 @@ class FlatCodec(Codec):
         super().__init__()
         if config.latent < 1:
             raise UsageError(f"the latent needs at least one dimension, got {config.latent}")
+        if not (facts.noise_scale > 0 and facts.data_scale > 0):
+            raise UsageError(
+                f"noise and data must have a standard deviation above 0, got {facts.noise_scale} and {facts.data_scale}"
+            )
         sizes = (facts.shape, config.latent, config.latent_channels, facts.num_classes)
         self.noise_encoder = _Reader(config.encoder, *sizes)
         self.data_encoder = None if config.tied else _Reader(config.data_encoder or config.encoder, *sizes)
         self.decoder = _Writer(config.decoder, *sizes)
         self.facts, self.carry, self.decoder_label = facts, config.carry, config.decoder_label
-        self._linear = config.encoder.kind == "linear"
+        linear_observables = config.tied and config.encoder.kind == "linear"
+        self._pinned = linear_observables and config.latent <= math.prod(facts.shape)
+        self._output_scale = 1.0 if linear_observables else facts.data_scale
 
     def encode(self, x: Tensor, u: float, class_labels: Tensor | None) -> Latent:
         """Lift an end of the path: ``u`` is 0 (noise) or 1 (data)."""
@@ -135,10 +143,6 @@ class FlatCodec(Codec):
             raise UsageError(f"a KDM student decodes at the end of the path only (u = 1), got u = {u}")
         return self.decoder(latent[0], self.decoder_label, class_labels) * self._output_scale  # type: ignore[no-any-return]
 
-    @property
-    def _output_scale(self) -> float:
-        return 1.0 if self._linear else self.facts.data_scale
-
     def sampling_modules(self) -> list[nn.Module]:
         return [self.noise_encoder, self.decoder]
 
@@ -147,11 +151,7 @@ class FlatCodec(Codec):
 
     @property
     def pinned_by(self) -> str:
-        return (
-            "linear observables of the raw state, the same at both ends"
-            if self._linear and not self.data_encoder
-            else ""
-        )
+        return "linear observables of the raw state, the same at both ends" if self._pinned else ""
 
 
 def build_kdm(config: KDMConfig, facts: DataFacts, seed: int = 0) -> KoopmanStudent:

@@ -118,8 +118,12 @@ class KoopmanStudent(nn.Module):
         Raises:
             UsageError: on a wrong shape, or class labels that are missing, superfluous or out of range.
         """
-        if self.facts.num_classes and class_labels is None:
-            raise UsageError(f"this student is conditional: give class_labels (0 to {self.facts.num_classes - 1})")
+        if self.facts.num_classes:
+            last = self.facts.num_classes - 1
+            if class_labels is None:
+                raise UsageError(f"this student is conditional: give class_labels (0 to {last})")
+            if bool(((class_labels < 0) | (class_labels > last)).any()):
+                raise UsageError(f"class_labels go from 0 to {last}, got {class_labels.tolist()[:8]}")
         latent = self.encode(noise * self.facts.noise_scale, 0.0, class_labels)
         return self.decode(self.evolve(latent, 1.0, class_labels), 1.0, class_labels)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
 from koopstep.core.config import Config
@@ -17,7 +18,7 @@ class GaussianConfig(Config):
     """Data ``N(mean, covariance)`` in ``dimension`` dimensions; mean and covariance are the file's tensors."""
 
     kind: Literal["gaussian"] = "gaussian"
-    dimension: int
+    dimension: int = Field(ge=1)
     sigma_min: float = 0.002
     sigma_max: float = 80.0
     rho: float = 7.0
@@ -28,9 +29,9 @@ class MixtureConfig(Config):
     """Data from ``components`` isotropic Gaussians of one common standard deviation ``spread``."""
 
     kind: Literal["mixture"] = "mixture"
-    dimension: int
-    components: int
-    spread: float = 0.1
+    dimension: int = Field(ge=1)
+    components: int = Field(ge=1)
+    spread: float = Field(default=0.1, gt=0)
     sigma_min: float = 0.002
     sigma_max: float = 80.0
     rho: float = 7.0
@@ -127,11 +128,15 @@ def gaussian_teacher(mean: Tensor, covariance: Tensor, *, sigma_max: float = 80.
     return analytic_teacher(config, GaussianDenoiser(mean, covariance), "gaussian", "")
 
 
-def mixture_teacher(means: Tensor, spread: float, weights: Tensor | None = None) -> DenoiserTeacher:
+def mixture_teacher(
+    means: Tensor, spread: float, weights: Tensor | None = None, *, sigma_max: float = 80.0
+) -> DenoiserTeacher:
     """A mixture teacher from component means (K, D), their common standard deviation and optional weights (K,)."""
     if means.ndim != 2 or spread <= 0:
         raise UsageError("a mixture needs means of shape (components, dimension) and a positive spread")
-    config = MixtureConfig(dimension=means.shape[1], components=len(means), spread=spread)
+    config = MixtureConfig(dimension=means.shape[1], components=len(means), spread=spread, sigma_max=sigma_max)
+    if weights is not None and (weights.shape != means.shape[:1] or not bool((weights > 0).all())):
+        raise UsageError(f"the weights must be {len(means)} numbers above 0, got {weights.tolist()}")
     denoiser = MixtureDenoiser(means, torch.ones(len(means)) if weights is None else weights, spread)
     return analytic_teacher(config, denoiser, "mixture", "")
 

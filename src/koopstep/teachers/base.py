@@ -64,7 +64,7 @@ class Teacher(ABC):
         """Carry unit-variance ``noise`` (B, *shape) to data; returns (steps + 1, B, *shape) float32.
 
         Raises:
-            UsageError: on a wrong shape, missing or superfluous class labels.
+            UsageError: on a wrong shape, class labels that are superfluous or out of range, or ``steps`` < 1.
         """
         if tuple(noise.shape[1:]) != self.shape:
             raise UsageError(f"this teacher makes samples of shape {self.shape}, got noise of {tuple(noise.shape[1:])}")
@@ -72,6 +72,8 @@ class Teacher(ABC):
             raise UsageError("this teacher knows no classes; leave class_labels away")
         if class_labels is not None and class_labels.shape != noise.shape[:1]:
             raise UsageError(f"class_labels must be one row of {len(noise)} numbers, got {tuple(class_labels.shape)}")
+        if class_labels is not None and not bool(((class_labels >= 0) & (class_labels < self.num_classes)).all()):
+            raise UsageError(f"class_labels go from 0 to {self.num_classes - 1}, got {class_labels.tolist()[:8]}")
         return torch.stack([state.float() for state in self.states(noise, class_labels, steps)])
 
     def identity(self, steps: int) -> TeacherIdentity:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Literal
 
+from pydantic import Field
 from torch import Tensor
 
 from koopstep.core.config import Config
@@ -19,9 +20,9 @@ class EDMConfig(Config):
 
     kind: Literal["edm"] = "edm"
     shape: tuple[int, ...]
-    num_classes: int = 0
+    num_classes: int = Field(default=0, ge=0)
     network: NetworkConfig
-    sigma_data: float = 0.5
+    sigma_data: float = Field(default=0.5, gt=0)
     sigma_min: float = 0.002
     sigma_max: float = 80.0
     rho: float = 7.0

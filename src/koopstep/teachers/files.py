@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import torch
 from pydantic import Field
@@ -61,7 +61,7 @@ TEACHERS: dict[str, Kind] = {
 class TeacherHeader(Config):
     """What the file says of itself."""
 
-    format: int = 1
+    format: Literal[1] = 1
     config: TeacherConfig
     name: str
     made_by: str = ""
@@ -127,7 +127,7 @@ def load_teacher(name_or_path: str | Path, device: torch.device | None = None) -
         raise UsageError(f"{path} holds tensors but is no koopstep teacher (its header has no 'koopstep_teacher')")
     try:
         raw = json.loads(metadata["koopstep_teacher"])
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise DamagedError(f"{path}: the teacher's header is not JSON ({error})") from error
     header = TeacherHeader.parse(raw, f"header of {path}")
     kind = TEACHERS[header.config.kind]

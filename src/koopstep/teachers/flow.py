@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
 from koopstep.core.config import Config
@@ -18,9 +19,9 @@ class FlowConfig(Config):
 
     kind: Literal["flow"] = "flow"
     shape: tuple[int, ...]
-    num_classes: int = 0
+    num_classes: int = Field(default=0, ge=0)
     network: NetworkConfig
-    data_scale: float = 0.5
+    data_scale: float = Field(default=0.5, gt=0)
     solver: Literal["euler", "midpoint", "heun"] = "euler"
 
 

@@ -35,7 +35,10 @@ class _FunctionTeacher(Teacher):
     def _field(self, class_labels: Tensor | None) -> Callable[[Tensor, float], Tensor]:
         def field(x: Tensor, level: float) -> Tensor:
             levels = torch.full((len(x),), level, dtype=torch.float32, device=x.device)
-            return self._fn(x.float(), levels, class_labels).to(torch.float64)
+            value = self._fn(x.float(), levels, class_labels)
+            if value.shape != x.shape:
+                raise UsageError(f"the teacher's function must return shape {tuple(x.shape)}, got {tuple(value.shape)}")
+            return value.to(torch.float64)
 
         return field
 
@@ -171,7 +174,7 @@ def from_epsilon(
     and with ``x`` in DDPM's scaling (unit variance overall). Paths use evenly spaced timesteps, the levels are their sigmas.
 
     Raises:
-        UsageError: on a schedule outside (0, 1), too many steps, or an unknown solver.
+        UsageError: on a schedule outside (0, 1) or rising, too many steps, or an unknown solver.
     """
     table = ddpm_sigmas(torch.as_tensor(alphas_cumprod))
 

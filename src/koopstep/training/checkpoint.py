@@ -6,7 +6,9 @@ with the same bits as if it had never stopped.
 
 from __future__ import annotations
 
+import json
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,14 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from koopstep.core.errors import DamagedError, StorageError, UsageError
-from koopstep.core.files import publish_folder, read_json, remove_stale, temporary_beside, write_json
+from koopstep.core.files import (
+    publish_folder,
+    read_json,
+    remove_stale,
+    sha256_bytes,
+    temporary_beside,
+    write_json,
+)
 from koopstep.core.tensors import load_tensors, save_tensors
 from koopstep.training.loop import TrainingState
 
@@ -28,15 +37,13 @@ def save_checkpoint(folder: Path, state: TrainingState, identity: dict[str, str]
     Args:
         folder: the run's ``checkpoints``.
         state: after a finished step.
-        identity: digests of what the run depends on (config, data); resuming compares them.
+        identity: what the run depends on, name -> value (settings, digest of the data); resuming compares them.
         keep: how many checkpoints stay.
 
     Raises:
         StorageError: if it cannot be written; older checkpoints are untouched.
     """
     final = folder / f"step-{state.step:08d}"
-    if final.exists():
-        return final
     folder.mkdir(parents=True, exist_ok=True)
     remove_stale(folder)
     temporary = temporary_beside(final)
@@ -44,9 +51,15 @@ def save_checkpoint(folder: Path, state: TrainingState, identity: dict[str, str]
         temporary.mkdir(parents=True)
     except OSError as error:
         raise StorageError(f"cannot write {temporary}: {error.strerror}; older checkpoints are untouched") from error
-    digests = {name: save_tensors(temporary / f"{name}.safetensors", part) for name, part in _parts(state).items()}
-    write_json(temporary / "state.json", {"format": 1, "step": state.step, "files": digests, "identity": identity})
-    publish_folder(temporary, final)
+    try:
+        digests = {name: save_tensors(temporary / f"{name}.safetensors", part) for name, part in _parts(state).items()}
+        described = {"format": 1, "step": state.step, "files": digests, "identity": identity}
+        write_json(temporary / "state.json", described | {"sha256": _digest(described)})
+        # one that stands there already was found damaged: training would be beyond it otherwise
+        publish_folder(temporary, final, replace=True)
+    except StorageError:
+        shutil.rmtree(temporary, ignore_errors=True)  # on a full disk every byte counts
+        raise
     for _, old in checkpoints(folder)[:-keep]:
         _remove(old)
     return final
@@ -67,7 +80,7 @@ def load_latest(folder: Path, state: TrainingState, identity: dict[str, str]) ->
 
     Raises:
         DamagedError: if there are checkpoints, but none is whole.
-        UsageError: if the run depends on something else than the checkpoint did.
+        UsageError: if the run depends on something else than the checkpoint did; names what.
     """
     damaged: list[str] = []
     for step, path in reversed(checkpoints(folder)):
@@ -98,21 +111,22 @@ def _parts(state: TrainingState) -> dict[str, dict[str, Tensor]]:
 
 def _read(path: Path) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]]:
     described = read_json(path / "state.json")
-    try:
-        names = dict(described["files"])
-        described["step"], described["identity"]
-    except (KeyError, TypeError, ValueError) as error:
-        raise DamagedError(f"{path / 'state.json'} does not describe a checkpoint") from error
-    return {name: load_tensors(path / f"{name}.safetensors", digest)[0] for name, digest in names.items()}, described
+    if not isinstance(described, dict) or described.pop("sha256", None) != _digest(described):
+        raise DamagedError(f"{path / 'state.json'} is not what was written")
+    names = described["files"].items()
+    return {name: load_tensors(path / f"{name}.safetensors", digest)[0] for name, digest in names}, described
+
+
+def _digest(described: dict[str, Any]) -> str:
+    return sha256_bytes(json.dumps(described, sort_keys=True).encode())
 
 
 def _compare(theirs: dict[str, str], ours: dict[str, str], path: Path) -> None:
-    for field in sorted(set(theirs) | set(ours)):
-        if theirs.get(field) != ours.get(field):
-            raise UsageError(
-                f"{path} was made with another {field} ({theirs.get(field)}, now {ours.get(field)}); "
-                "use the same one, or train into another folder"
-            )
+    different = [name for name in sorted({*theirs, *ours}) if theirs.get(name) != ours.get(name)]
+    if different:
+        shown = "; ".join(f"{name} was {theirs.get(name)}, is now {ours.get(name)}" for name in different[:3])
+        more = f"; and {len(different) - 3} more" if len(different) > 3 else ""
+        raise UsageError(f"{path} cannot be gone on with: {shown}{more}; use the same, or train into another folder")
 
 
 def _restore(state: TrainingState, files: dict[str, dict[str, Tensor]], step: int) -> None:

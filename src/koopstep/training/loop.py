@@ -135,12 +135,12 @@ def _check_finite(step: int, terms: dict[str, Tensor], gradients: list[Tensor]) 
     if broken:
         guilty = [name for name in broken if name != "total"] or broken
         raise NumericsError(
-            f"step {step + 1}: the term {guilty[0]!r} is {float(terms[guilty[0]])}; nothing was changed. "
-            "Lower training.learning_rate or set training.gradient_clip, then go on with --resume"
+            f"step {step + 1}: the term {guilty[0]!r} is {float(terms[guilty[0]])}; the weights were left as they were. "
+            "Train into another folder with a lower training.learning_rate or with training.gradient_clip"
         )
     norms = torch.stack(torch._foreach_norm(gradients))
     if not bool(torch.isfinite(norms).all()):
         raise NumericsError(
-            f"step {step + 1}: the gradient is not finite although all terms are; nothing was changed. "
-            "Set training.gradient_clip or training.autocast=none, then go on with --resume"
+            f"step {step + 1}: the gradient is not finite although all terms are; the weights were left as they were. "
+            "Train into another folder with a lower training.learning_rate or with training.autocast=none"
         )

@@ -60,8 +60,16 @@ class TrainingConfig(Config):
         for name in ("steps", "batch_size", "checkpoint_every", "keep_checkpoints", "log_every"):
             if getattr(self, name) < 1:
                 raise UsageError(f"training.{name} must be at least 1, got {getattr(self, name)}")
-        if self.learning_rate <= 0:
-            raise UsageError(f"training.learning_rate must be above 0, got {self.learning_rate}")
+        for name in ("learning_rate", "gradient_clip"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise UsageError(f"training.{name} must be above 0, got {value}")
+        for name in ("weight_decay", "warmup_steps", "ema_halflife_images", "ema_ramp"):
+            value = getattr(self, name)
+            if value is not None and not value >= 0:
+                raise UsageError(f"training.{name} must not be negative, got {value}")
+        if not all(0 <= beta < 1 for beta in self.betas):
+            raise UsageError(f"training.betas must be from 0 to below 1, got {list(self.betas)}")
         if self.batch_size % world:
             raise UsageError(
                 f"training.batch_size {self.batch_size} cannot be shared by {world} processes; use a multiple"

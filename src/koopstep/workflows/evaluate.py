@@ -25,6 +25,8 @@ from koopstep.sampling.onestep import generate_in_batches
 from koopstep.workflows.console import Console
 from koopstep.workflows.run import OpenRun, open_run
 
+_WITHOUT_RUN = ("pair_mse", "pair_mse_permuted")  # what a bare student folder is measured by
+
 
 @dataclass(frozen=True)
 class Comparison:
@@ -66,6 +68,9 @@ def compare_on_held_out(run: Path, data: Path | None, count: int | None, place: 
             f"{data} holds shape {ours[0]} with {ours[1]} classes, the student makes {facts.shape} with "
             f"{facts.num_classes}; use the store of its teacher"
         )
+    made_by, learned_from = store.manifest.teacher.sha256, opened.file.provenance.get("teacher_sha256", "")
+    if made_by and learned_from and made_by != learned_from:
+        raise UsageError(f"{data} holds paths of another teacher than the one this student learned from; use its store")
     rows = store.held_out_rows()
     if not len(rows):
         raise UsageError(f"{data} holds no rows out of training; collect or import with --hold-out")
@@ -105,19 +110,14 @@ def evaluate_run(
     """
     compared = compare_on_held_out(run, data, count, place)
     config = compared.run.config
-    names = (
-        tuple(metrics)
-        if metrics
-        else (config.recipe.evaluation.metrics if config else ("pair_mse", "pair_mse_permuted"))
-    )
-    unknown = [name for name in names if name not in METRICS]
+    named = tuple(metrics) if metrics else (config.recipe.evaluation.metrics if config else _WITHOUT_RUN)
+    unknown = [name for name in named if name not in METRICS]
     if unknown:
         raise UsageError(f"unknown metric {unknown[0]!r}; known: {', '.join(METRICS)}")
-    source = load_source(reference) if reference else (load_source(config.recipe.data) if config else None)
-    if source is not None and source.shape != compared.run.student.facts.shape:
-        raise UsageError(f"the reference {source.name!r} has shape {source.shape}, not the student's")
-    judge = _classifier(names, source)
+    source = _reference(named, reference, compared)
+    judge = _classifier(named, source)
     student, teacher = _samples(compared, source, judge, config.recipe.evaluation.seed if config else 0)
+    names = named if metrics else applicable(student, named)  # a preset's metrics may ask for labels own data lacks
     console.say(f"measuring {', '.join(names)} on {len(student.student)} held-out rows")
     protocol = _protocol(names, compared, source, judge)
     result: dict[str, Any] = {
@@ -132,6 +132,20 @@ def evaluate_run(
         write_json(path, {key: value for key, value in result.items() if key != "files"} | extra)
         result["files"] = [str(path)]
     return result
+
+
+def _reference(names: tuple[str, ...], reference: str | None, compared: Comparison) -> DataSource | None:
+    """The real data, where a metric needs any."""
+    config = compared.run.config
+    if not any("reference" in METRICS[name].needs for name in names):
+        return None
+    source = load_source(reference) if reference else (load_source(config.recipe.data) if config else None)
+    if source is not None and source.shape != compared.run.student.facts.shape:
+        raise UsageError(
+            f"the reference {source.name!r} has shape {source.shape}, the student makes "
+            f"{compared.run.student.facts.shape}; name other data with --reference"
+        )
+    return source
 
 
 def _samples(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 from collections.abc import Iterable
 from importlib import resources
@@ -14,6 +15,7 @@ from koopstep.losses.objective import ObjectiveConfig
 from koopstep.students.table import StudentConfig
 from koopstep.teachers.files import TeacherConfig
 from koopstep.training.settings import TrainingConfig
+from koopstep.workflows.tracking import Tracking
 
 
 class TeacherRecipe(Config):
@@ -48,6 +50,7 @@ class Recipe(Config):
         about: one line for people.
         data: name or path of the teacher's training data, which is also the reference of metrics.
         initialise: what the student starts from: ``fresh`` weights, or the ``teacher``'s in the decoder.
+        tracking: ``tensorboard`` writes event files into the run beside ``metrics.jsonl``.
     """
 
     preset: str
@@ -57,6 +60,7 @@ class Recipe(Config):
     teacher: TeacherRecipe
     collect: CollectSettings
     initialise: Literal["fresh", "teacher"] = "fresh"
+    tracking: Tracking = "none"
     student: StudentConfig
     objective: ObjectiveConfig
     training: TrainingConfig
@@ -97,10 +101,8 @@ def load_recipe(preset: str, method: str = "kdm", changes: Iterable[str] = (), *
         UsageError: on unknown names, keys or values.
     """
     presets, methods = preset_names(), method_names()
-    if preset not in presets:
-        raise UsageError(f"unknown preset {preset!r}; known: {', '.join(presets)}")
-    if method not in methods:
-        raise UsageError(f"unknown method {method!r}; known: {', '.join(methods)}")
+    _check_known("preset", preset, presets)
+    _check_known("method", method, methods)
     settings = _read(preset)
     budgets, own = settings.pop("budgets", {}), settings.pop("methods", {})
     settings = _merge(settings, _read("methods")[method]["settings"])
@@ -111,6 +113,13 @@ def load_recipe(preset: str, method: str = "kdm", changes: Iterable[str] = (), *
     settings = settings | {"preset": preset, "method": method}
     complete = dump(Recipe.parse(settings, f"preset {preset} with method {method}"))
     return Recipe.parse(override(complete, changes), f"preset {preset} with method {method}")
+
+
+def _check_known(what: str, name: str, known: Iterable[str]) -> None:
+    if name not in known:
+        close = difflib.get_close_matches(name, known, n=1)
+        hint = f"did you mean {close[0]!r}? " if close else ""
+        raise UsageError(f"unknown {what} {name!r}; {hint}known: {', '.join(known)}")
 
 
 def _merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:

@@ -97,16 +97,18 @@ def open_run(folder: Path, device: torch.device | None = None) -> OpenRun:
 
 
 def read_metrics(folder: Path) -> list[dict[str, Any]]:
-    """The lines of ``metrics.jsonl``, in order; a half-written last line is left out."""
+    """The lines of ``metrics.jsonl``, in order; what is no line of ours, such as a half-written last one, is left out."""
     path = folder / "metrics.jsonl"
     if not path.is_file():
         return []
     rows: list[dict[str, Any]] = []
-    for line in path.read_text(encoding="utf-8").splitlines():
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
         try:
-            rows.append(json.loads(line))
+            row = json.loads(line)
         except json.JSONDecodeError:
             continue
+        if isinstance(row, dict):
+            rows.append(row)
     return rows
 
 

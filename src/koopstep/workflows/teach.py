@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import json
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +11,13 @@ import torch
 from koopstep.core.config import dump
 from koopstep.core.devices import Place, barrier
 from koopstep.core.errors import UsageError
-from koopstep.core.files import sha256_bytes
 from koopstep.data.sources import DataSource, load_source
 from koopstep.teachers.files import TEACHERS, TeacherHeader, load_teacher, save_teacher
 from koopstep.training.checkpoint import checkpoints
 from koopstep.training.denoising import Denoising
 from koopstep.workflows.console import Console
 from koopstep.workflows.recipe import Recipe, load_recipe
-from koopstep.workflows.train import Stop, run_training
+from koopstep.workflows.train import Stop, begin_training, flat, run_training
 
 
 def train_teacher(
@@ -51,16 +49,13 @@ def train_teacher(
     )
     work = out.with_name(out.name + ".run")
     if checkpoints(work / "checkpoints") and not resume:
-        raise UsageError(f"{work} holds an unfinished training of this file; add --resume, or remove the folder")
-    if place.leads:
-        work.mkdir(parents=True, exist_ok=True)
-    barrier(place)
-    described = json.dumps([dump(recipe)["teacher"], recipe.data], sort_keys=True)
-    identity = {"settings": sha256_bytes(described.encode()), "data": source.sha256()}
-    state, done = run_training(task, training, work, identity, place=place, console=console, stop=stop)
+        raise UsageError(f"{work} holds a training of this file; add --resume to go on with it, or remove the folder")
+    depends_on = flat({"teacher": dump(recipe)["teacher"]}) | {"data": f"{recipe.data} {source.sha256()}"}
+    state = begin_training(task, training, work, depends_on, place=place, console=console)
+    done = run_training(task, state, training, work, depends_on, place=place, console=console, stop=stop)
     if place.leads:
         command = f"koopstep teacher train {preset}" + "".join(f" -o {change}" for change in changes)
-        made_by = f"{command}; data {source.name} {identity['data'][:16]}; torch {torch.__version__}"
+        made_by = f"{command}; data {source.name} {source.sha256()[:16]}; torch {torch.__version__}"
         header = TeacherHeader(
             config=config,
             name=recipe.teacher.file,

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from koopstep.core.config import Config, dump
+from koopstep.core.config import dump
 from koopstep.core.devices import Place, barrier
 from koopstep.core.errors import Interrupted, UsageError
-from koopstep.core.files import make_folder, sha256_bytes, storage_error
+from koopstep.core.files import make_folder
 from koopstep.data.store import TrajectoryStore
 from koopstep.losses.objective import build_objective
 from koopstep.nets.discriminators import build_discriminator
@@ -32,7 +32,8 @@ from koopstep.training.settings import TrainingConfig
 from koopstep.workflows.card import student_card
 from koopstep.workflows.console import Console
 from koopstep.workflows.recipe import Recipe
-from koopstep.workflows.run import RunConfig, write_config
+from koopstep.workflows.run import RunConfig, read_metrics, write_config
+from koopstep.workflows.tracking import Tracking, open_logs
 
 Stop = Callable[[], bool]
 
@@ -56,6 +57,8 @@ def train_student(
         UsageError: if something does not fit, or ``out`` holds a run and ``resume`` is False.
         Interrupted: after ``stop`` said so and a checkpoint was written.
     """
+    if checkpoints(out / "checkpoints") and not resume:
+        raise UsageError(f"{out} already holds a run; add --resume to go on with it, or choose another --out")
     store = TrajectoryStore.open(data)
     identity = store.manifest.teacher
     facts = DataFacts(
@@ -85,12 +88,23 @@ def train_student(
         seed=recipe.training.seed,
         place=place,
     )
-    digests = {"settings": _digest(recipe, "student", "objective", "training"), "data": store.root}
+    settings = dump(recipe)
+    depends_on = flat({name: settings[name] for name in ("initialise", "student", "objective", "training")})
+    depends_on["data"] = store.root
+    state = begin_training(task, recipe.training, out, depends_on, place=place, console=console)
     if place.leads:
-        _prepare(out, resume)
         write_config(out, config)
-    barrier(place)
-    state, done = run_training(task, recipe.training, out, digests, place=place, console=console, stop=stop)
+    done = run_training(
+        task,
+        state,
+        recipe.training,
+        out,
+        depends_on,
+        place=place,
+        console=console,
+        stop=stop,
+        tracking=recipe.tracking,
+    )
     if place.leads:
         provenance = {
             "preset": recipe.preset,
@@ -126,25 +140,65 @@ def fresh_student(recipe: Recipe, facts: DataFacts, identity: TeacherIdentity) -
     return recipe.model_copy(update={"student": config}), student
 
 
+def flat(settings: Mapping[str, Any], above: str = "") -> dict[str, str]:
+    """Nested settings as dotted names with their values in JSON, so that a difference can be named."""
+    result: dict[str, str] = {}
+    for name, value in settings.items():
+        result |= flat(value, f"{above}{name}.") if isinstance(value, dict) else {above + name: json.dumps(value)}
+    return result
+
+
+def begin_training(
+    task: Task, config: TrainingConfig, out: Path, depends_on: dict[str, str], *, place: Place, console: Console
+) -> TrainingState:
+    """The state to train from: the newest whole checkpoint in ``out/checkpoints``, else a fresh one.
+
+    Args:
+        task: what is trained.
+        config: how.
+        out: the run's folder, made if absent.
+        depends_on: name -> value of everything the result depends on; must be what the checkpoint was made with.
+        place: this process.
+        console: where words go.
+
+    Raises:
+        UsageError: if the settings do not fit together, or are not those of the checkpoint; nothing is written.
+        DamagedError: if there are checkpoints, but none is whole.
+    """
+    config.check(place.world)
+    state = TrainingState(task, config)
+    note = load_latest(out / "checkpoints", state, depends_on)
+    if note:
+        console.say(note)
+    if place.leads:
+        make_folder(out)
+    barrier(place)
+    return state
+
+
 def run_training(
     task: Task,
+    state: TrainingState,
     config: TrainingConfig,
     out: Path,
-    identity: dict[str, str],
+    depends_on: dict[str, str],
     *,
     place: Place,
     console: Console,
     stop: Stop,
-) -> tuple[TrainingState, Trained]:
-    """Train ``task`` with checkpoints in ``out/checkpoints`` and a line per ``log_every`` steps in ``out/metrics.jsonl``."""
-    config.check(place.world)
-    state = TrainingState(task, config)
-    note = load_latest(out / "checkpoints", state, identity)
-    if note:
-        console.say(note)
-    barrier(place)
-    started, first, loss, spent = time.perf_counter(), state.step, float("nan"), 0.0
-    with _log(out, state.step, place) as log, console.bar("training", config.steps, "step") as bar:
+    tracking: Tracking = "none",
+) -> Trained:
+    """Train ``task`` with checkpoints in ``out/checkpoints`` and a line per ``log_every`` steps in ``out/metrics.jsonl``.
+
+    Raises:
+        Interrupted: after ``stop`` said so and a checkpoint was written.
+        NumericsError: if something is not finite.
+        StorageError: if a file cannot be written; older checkpoints are untouched.
+    """
+    started, first, spent = time.perf_counter(), state.step, 0.0
+    loss = next((row["total"] for row in reversed(read_metrics(out)) if row.get("step") == first), float("nan"))
+    logs = open_logs(out, state.step, tracking) if place.leads else nullcontext(lambda report: None)
+    with logs as log, console.bar("training", config.steps, "step") as bar:
         for report in train(task, state, config, place):
             loss, spent = report.total, spent + report.seconds
             last = report.step == config.steps
@@ -153,7 +207,7 @@ def run_training(
                 bar.update(report.step, _note(report, config))
             halted = _agreed(stop(), place)
             if place.leads and (halted or last or report.step % config.checkpoint_every == 0):
-                save_checkpoint(out / "checkpoints", state, identity, config.keep_checkpoints)
+                save_checkpoint(out / "checkpoints", state, depends_on, config.keep_checkpoints)
             if halted and not last:
                 barrier(place)
                 raise Interrupted(
@@ -161,7 +215,7 @@ def run_training(
                 )
     steps = state.step - first
     speed = steps * config.batch_size / spent if spent else 0.0
-    return state, Trained(state.step, loss, round(time.perf_counter() - started, 3), round(speed, 1))
+    return Trained(state.step, loss, round(time.perf_counter() - started, 3), round(speed, 1))
 
 
 def _agreed(halted: bool, place: Place) -> bool:
@@ -173,55 +227,9 @@ def _agreed(halted: bool, place: Place) -> bool:
     return bool(vote > 0)
 
 
-@contextmanager
-def _log(out: Path, step: int, place: Place) -> Iterator[Callable[[StepReport], None]]:
-    """Append to ``metrics.jsonl``; lines beyond ``step`` (written after the checkpoint, before a kill) are dropped."""
-    if not place.leads:
-        yield lambda report: None
-        return
-    path = out / "metrics.jsonl"
-    kept: list[str] = []
-    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:
-        try:
-            if int(json.loads(line)["step"]) <= step:
-                kept.append(line)
-        except (ValueError, KeyError, TypeError):
-            continue
-    try:
-        with path.open("w", encoding="utf-8") as stream:
-            stream.writelines(line + "\n" for line in kept)
-            stream.flush()
-            yield lambda report: _write(stream, report)
-    except OSError as error:
-        raise storage_error(path, error) from error
-
-
-def _write(stream: Any, report: StepReport) -> None:
-    row = {
-        "step": report.step,
-        "total": report.total,
-        **report.terms,
-        "learning_rate": report.learning_rate,
-        "seconds": round(report.seconds, 5),
-    }
-    stream.write(json.dumps(row) + "\n")
-    stream.flush()
-
-
 def _note(report: StepReport, config: TrainingConfig) -> str:
     terms = "  ".join(f"{name} {value:.2e}" for name, value in report.terms.items())
     return f"{terms}  {config.batch_size / max(report.seconds, 1e-9):,.0f} images/s"
-
-
-def _prepare(out: Path, resume: bool) -> None:
-    make_folder(out)
-    if checkpoints(out / "checkpoints") and not resume:
-        raise UsageError(f"{out} already holds a run; add --resume to go on with it, or choose another --out")
-
-
-def _digest(recipe: Config, *sections: str) -> str:
-    described = dump(recipe)
-    return sha256_bytes(json.dumps([described[name] for name in sections], sort_keys=True).encode())
 
 
 def _check_fit(recipe: Recipe, facts: DataFacts) -> None:

@@ -36,8 +36,10 @@ def choose_device(name: str | None = None) -> torch.device:
         device = torch.device(name)
     except RuntimeError as error:
         raise UsageError(f"there is no device called {name!r}; use cpu, cuda or cuda:N") from error
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise UsageError(f"device {name!r} was asked for, but PyTorch sees no CUDA device; use cpu")
+    if device.type not in ("cpu", "cuda"):
+        raise UsageError(f"koopstep runs on cpu and cuda, not on {name!r}")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise UsageError(f"device {name!r} was asked for, but PyTorch sees {torch.cuda.device_count()} CUDA devices")
     return device
 
 

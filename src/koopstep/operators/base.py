@@ -107,7 +107,7 @@ class Operator(nn.Module, ABC):
 
     def inverse_consistency(self) -> Tensor:
         """Returns how far a separately learned inverse is from the true one, a scalar; 0 where none is learned."""
-        return torch.zeros(())
+        return self.matrix().new_zeros(())
 
     def spectrum(self) -> Spectrum:
         """Returns the eigenvalues of the effective real map over du = 1; the gauge is free.

@@ -31,7 +31,7 @@ class TeacherRecipe(Config):
     file: str
     model: TeacherConfig
     training: TrainingConfig
-    weights_dtype: str = "float32"
+    weights_dtype: Literal["float32", "float16", "float64"] = "float32"
 
 
 class EvaluationRecipe(Config):

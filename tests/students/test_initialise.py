@@ -1,0 +1,91 @@
+"""A student that starts from its teacher is the teacher's own one-step guess."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from koopstep.core.errors import UsageError
+from koopstep.nets.mlp import MLPConfig
+from koopstep.nets.unet import UNetConfig
+from koopstep.operators.dense import DenseConfig
+from koopstep.students.initialise import config_from_teacher, start_from_teacher
+from koopstep.students.kdm import KDMConfig, build_kdm
+from koopstep.students.student import DataFacts
+from koopstep.teachers.edm import EDMConfig, build_edm
+from koopstep.teachers.files import TeacherFile, TeacherHeader, load_teacher, save_teacher
+
+UNET = UNetConfig(model_channels=4, channel_mult=(1, 2), channel_mult_emb=1, num_blocks=1, attention_resolutions=())
+SILENT = MLPConfig(width=8, depth=1, output_scale=0.0)
+
+
+def teacher_file(path: Path, num_classes: int = 3) -> TeacherFile:
+    config = EDMConfig(shape=(1, 4, 4), num_classes=num_classes, network=UNET, sigma_max=80.0)
+    torch.manual_seed(0)
+    model = build_edm(config)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.2 * torch.randn(parameter.shape))
+    save_teacher(path, TeacherHeader(config=config, name="small"), model)
+    return load_teacher(path)
+
+
+def student_config(decoder: UNetConfig | MLPConfig = UNET, latent: int = 16, planes: int = 1) -> KDMConfig:
+    return KDMConfig(
+        encoder=SILENT,
+        decoder=decoder,
+        operator=DenseConfig(),
+        latent=latent,
+        latent_channels=planes,
+        carry=1.0,
+    )
+
+
+def facts(num_classes: int = 3) -> DataFacts:
+    return DataFacts(shape=(1, 4, 4), num_classes=num_classes, noise_scale=80.0, data_scale=0.5)
+
+
+def test_the_fresh_student_is_the_teacher_s_one_step_guess(tmp_path: Path) -> None:
+    teacher = teacher_file(tmp_path / "t")
+    student = build_kdm(config_from_teacher(student_config(), teacher), facts())
+    start_from_teacher(student, teacher)
+    noise, labels = torch.randn(5, 1, 4, 4), torch.tensor([0, 1, 2, 0, 1])
+    guess = teacher.model(80.0 * noise, torch.tensor(80.0), labels)
+    with torch.no_grad():
+        sample = student.generate(noise, labels)
+    assert float(guess.std()) > 0.05
+    assert float((sample - guess).abs().max()) < 0.03 * float(guess.std()) + 0.01  # EDM's skip adds c_skip * 80 < 0.004
+
+
+def test_the_teacher_s_weights_are_copied_not_shared(tmp_path: Path) -> None:
+    teacher = teacher_file(tmp_path / "t")
+    before = {name: value.clone() for name, value in teacher.model.state_dict().items()}
+    student = build_kdm(config_from_teacher(student_config(), teacher), facts())
+    start_from_teacher(student, teacher)
+    assert all(parameter.requires_grad for parameter in student.parameters())
+    with torch.no_grad():
+        for parameter in student.parameters():
+            parameter.add_(1.0)
+    assert all(torch.equal(value, before[name]) for name, value in teacher.model.state_dict().items())
+
+
+def test_other_networks_are_named(tmp_path: Path) -> None:
+    teacher = teacher_file(tmp_path / "t")
+    with pytest.raises(UsageError, match="decoder must be its network"):
+        config_from_teacher(student_config(UNET.model_copy(update={"num_blocks": 2})), teacher)
+    two_planes = config_from_teacher(student_config(latent=32, planes=2), teacher)
+    with pytest.raises(UsageError, match="does not fit the student's decoder"):
+        start_from_teacher(build_kdm(two_planes, facts()), teacher)
+    with pytest.raises(UsageError, match="does not fit the student's decoder"):
+        start_from_teacher(build_kdm(student_config(), facts(num_classes=0)), teacher)
+
+
+def test_closed_forms_have_no_network_to_start_from(tmp_path: Path) -> None:
+    from koopstep.teachers.analytic import GaussianConfig, build_gaussian
+
+    config = GaussianConfig(dimension=2)
+    save_teacher(tmp_path / "g", TeacherHeader(config=config, name="g"), build_gaussian(config))
+    with pytest.raises(UsageError, match="initialise=fresh"):
+        config_from_teacher(student_config(), load_teacher(tmp_path / "g"))

@@ -1,0 +1,157 @@
+"""Which setting wins, and what a wrong name is answered with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from koopstep.core.config import dump
+from koopstep.core.errors import UsageError
+from koopstep.data.sources import SOURCES
+from koopstep.evaluation.metrics import METRICS
+from koopstep.workflows import recipe as recipes
+from koopstep.workflows.presets import list_presets, show_preset
+from koopstep.workflows.recipe import Recipe, load_recipe, method_names, preset_names
+
+PRESETS, METHODS = sorted(preset_names()), sorted(method_names())
+
+_NETWORK = {"kind": "mlp", "width": 8}
+_PRESET: dict[str, Any] = {
+    "preset": "made-up",
+    "method": "kdm",
+    "about": "for this test",
+    "data": "checkerboard",
+    "teacher": {
+        "file": "x",
+        "model": {"kind": "edm", "shape": [2], "network": _NETWORK, "sigma_data": 1.0, "sigma_max": 9.0},
+        "training": {"steps": 1, "batch_size": 1},
+    },
+    "collect": {"count": 1, "steps": 1},
+    "student": {"kind": "kdm", "encoder": _NETWORK, "decoder": _NETWORK, "operator": {"kind": "dense"}, "latent": 1},
+    "objective": {"prediction": 1.0},
+    "training": {"steps": 1, "batch_size": 1},
+    "evaluation": {"metrics": ["pair_mse"]},
+}
+_LAYERS = ("the preset", "the method", "the preset's method", "the budget", "the budget's method", "a change")
+
+
+def _seed_after(monkeypatch: pytest.MonkeyPatch, layers: int) -> Recipe:
+    """Resolve with the first ``layers`` layers each setting ``training.seed`` to its own number."""
+    preset = {**_PRESET, "training": {**_PRESET["training"], "seed": 0}}
+    own = {"training": {"seed": 2}} if layers > 2 else {}
+    budget: dict[str, Any] = {"training": {"seed": 3}} if layers > 3 else {}
+    if layers > 4:
+        budget["methods"] = {"other": {"training": {"seed": 4}}}
+    files = {
+        "made-up": {
+            **preset,
+            "methods": {"other": own, "kdm": {"training": {"seed": 90}}},
+            "budgets": {"short": budget, "long": {"training": {"seed": 91}}},
+        },
+        "methods": {
+            "other": {"about": "", "settings": {"training": {"seed": 1}} if layers > 1 else {}},
+            "kdm": {"about": "", "settings": {"training": {"seed": 92}}},
+        },
+    }
+    monkeypatch.setattr(recipes, "_read", lambda name: files[name])
+    monkeypatch.setattr(recipes, "preset_names", lambda: {"made-up": ""})
+    changes = ["training.seed=5"] if layers > 5 else []
+    return load_recipe("made-up", "other", changes, budget="short")
+
+
+@pytest.mark.parametrize("layers", range(1, len(_LAYERS) + 1), ids=_LAYERS)
+def test_later_ones_win(monkeypatch: pytest.MonkeyPatch, layers: int) -> None:
+    found = _seed_after(monkeypatch, layers)
+    assert found.training.seed == layers - 1
+    assert (found.preset, found.method) == ("made-up", "other")
+    assert found.training.batch_size == 1  # what a layer does not name stays
+
+
+def test_another_kind_replaces_the_whole() -> None:
+    below = {"operator": {"kind": "dense", "affine": True}, "latent": 3}
+    assert recipes._merge(below, {"operator": {"kind": "spectral"}}) == {"operator": {"kind": "spectral"}, "latent": 3}
+    assert recipes._merge(below, {"operator": {"continuous": True}})["operator"] == {
+        "kind": "dense",
+        "affine": True,
+        "continuous": True,
+    }
+    assert below["operator"] == {"kind": "dense", "affine": True}
+
+
+def test_changes_reach_everything() -> None:
+    found = load_recipe(
+        "checkerboard",
+        "kdm-f",
+        ["student.operator={kind: dense, affine: true}", "training.learning_rate=1e-2", "collect.keep=all"],
+    )
+    assert found.student.operator.kind == "dense" and found.student.operator.affine
+    assert found.training.learning_rate == 0.01
+    assert found.collect.keep == "all"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("checkerbord",), "unknown preset 'checkerbord'; did you mean 'checkerboard'? known: checkerboard,"),
+        (("nothing-like-it",), "unknown preset 'nothing-like-it'; known: checkerboard,"),
+        (("checkerboard", "kmd"), "unknown method 'kmd'; did you mean 'kdm'? known: "),
+        (("methods",), "unknown preset 'methods'"),
+        (("../presets/checkerboard",), "unknown preset"),
+        (
+            ("checkerboard", "kdm", ["training.stepz=3"]),
+            "unknown setting 'training.stepz'; did you mean training.steps",
+        ),
+        (("checkerboard", "kdm", ["lerning_rate=3"]), "training.learning_rate"),
+        (("checkerboard", "kdm", ["training.steps"]), "expected key=value, got 'training.steps'"),
+        (("checkerboard", "kdm", ["training.steps=many"]), "field 'training.steps' got 'many'"),
+        (("checkerboard", "kdm", ["training.steps=1.5"]), "field 'training.steps' got 1.5"),
+        (("checkerboard", "kdm", ["training.optimizer=sgd"]), "field 'training.optimizer' got 'sgd'"),
+        (("checkerboard", "kdm", ["student.operator={kind: magic}"]), "student.operator"),
+        (("checkerboard", "kdm", ["tracking=wandb"]), "field 'tracking' got 'wandb'"),
+    ],
+)
+def test_wrong_names_and_values(arguments: tuple[Any, ...], words: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        load_recipe(*arguments)
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_the_list_is_whole() -> None:
+    listed = list_presets()
+    assert {"checkerboard", "checkerboard-fm", "digits", "digits-cond"} <= {row["name"] for row in listed["presets"]}
+    assert {"kdm", "kdm-f", "direct"} <= {row["name"] for row in listed["methods"]}
+    assert all(row["about"] for kind in ("presets", "methods") for row in listed[kind])
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("preset", PRESETS)
+def test_every_preset_builds_with_every_method(preset: str, method: str) -> None:
+    shown = show_preset(preset, method)
+    assert (shown["preset"], shown["method"]) == (preset, method)
+    assert shown["teacher"]["parameters"] > 0
+    assert shown["student"]["parameters"] >= shown["student"]["sampling_parameters"] > 0
+    assert Recipe.parse(shown["config"], "shown") == load_recipe(preset, method)
+
+
+@pytest.mark.parametrize("budget", [None, "demo", "quick"])
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("preset", PRESETS)
+def test_every_budget_fits(preset: str, method: str, budget: str | None) -> None:
+    recipe = load_recipe(preset, method, budget=budget)
+    for world in (1, 2):
+        recipe.training.check(world)
+        recipe.teacher.training.check(world)
+    held_out = recipe.collect.hold_out
+    assert held_out is not None and recipe.collect.count - held_out >= recipe.training.batch_size
+    assert set(recipe.evaluation.metrics) <= set(METRICS)
+    assert recipe.data in SOURCES or not Path(recipe.data).is_absolute()
+    assert Recipe.parse(dump(recipe), "dumped") == recipe
+
+
+def test_a_budget_is_shorter() -> None:
+    for preset in ("checkerboard", "digits"):
+        whole, quick = load_recipe(preset).training, load_recipe(preset, budget="quick").training
+        assert quick.steps * quick.batch_size < whole.steps * whole.batch_size

@@ -109,7 +109,8 @@ def upward_arrows(house: House) -> Iterator[str]:
     for module in house.values():
         for target, line, _ in imports(module, house):
             package = target.split(".")[1] if "." in target else ""
-            if module.name == "koopstep" or package == module.package != "":
+            # the root and ``python -m koopstep`` stand outside the floors
+            if module.name in ("koopstep", "koopstep.__main__") or package == module.package != "":
                 continue
             if package not in FLOOR or module.package not in FLOOR:
                 yield f"{module.name}:{line} imports {target}, which stands on no floor"

@@ -188,7 +188,7 @@ def test_what_differs_is_named(tmp_path: Path, name: str) -> None:
 def test_many_differences_are_counted(tmp_path: Path) -> None:
     _train(tmp_path, _config(), until=2)
     with pytest.raises(UsageError, match="and 2 more"):
-        load_latest(tmp_path, _fresh(_config()), {name: "x" for name in "pqr"})
+        load_latest(tmp_path, _fresh(_config()), dict.fromkeys("pqr", "x"))
 
 
 def test_another_model(tmp_path: Path) -> None:

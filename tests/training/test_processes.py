@@ -75,7 +75,8 @@ def _processes(world: int, work: Callable[[], object]) -> None:
             finally:
                 os._exit(code)
         pids.append(pid)
-    if any([os.waitpid(pid, 0)[1] for pid in pids]):
+    ends = [os.waitpid(pid, 0)[1] for pid in pids]  # of all, before any is looked at
+    if any(ends):
         raise RuntimeError(f"one of {world} processes failed")
 
 

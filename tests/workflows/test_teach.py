@@ -89,7 +89,7 @@ def test_stopped_and_gone_on(tmp_path: Path) -> None:
     assert not out.exists()
     with pytest.raises(UsageError, match="--resume"):
         _train("checkerboard", out)
-    with pytest.raises(UsageError, match="teacher.training.learning_rate was"):
+    with pytest.raises(UsageError, match=r"teacher\.training\.learning_rate was"):
         _train("checkerboard", out, [*TINY, "teacher.training.learning_rate=0.5"], resume=True)
     assert _train("checkerboard", out, resume=True)["step"] == 12
     assert out.read_bytes() == (tmp_path / "straight.safetensors").read_bytes()

@@ -77,17 +77,20 @@ def _lines(run: Path) -> int:
 
 
 def test_sigterm_saves_and_going_on_gives_the_same_bits(store: Path, straight: Path, tmp_path: Path) -> None:
-    run = tmp_path / "run"
-    with subprocess.Popen(_command(store, run), env=_environment(), stderr=subprocess.PIPE, text=True) as process:
-        while _lines(run) < 20 and process.poll() is None:
-            time.sleep(0.002)
-        asked = time.monotonic()
-        process.send_signal(signal.SIGTERM)
-        errors = process.communicate(timeout=60)[1]
+    for attempt in range(5):  # on a busy machine the training may be over before the signal is sent
+        run = tmp_path / f"run-{attempt}"
+        with subprocess.Popen(_command(store, run), env=_environment(), stderr=subprocess.PIPE, text=True) as process:
+            while _lines(run) < 3 and process.poll() is None:
+                time.sleep(0.002)
+            asked = time.monotonic()
+            process.send_signal(signal.SIGTERM)
+            errors = process.communicate(timeout=60)[1]
+        if process.returncode != 0:
+            break
     assert process.returncode == 75, errors
     assert time.monotonic() - asked < 30
     stopped = _lines(run)
-    assert 20 <= stopped < 300 and steps_of(run) == [stopped]
+    assert 3 <= stopped < 300 and steps_of(run) == [stopped]
     assert f"stopped at step {stopped} of 300, saved" in errors
     assert not (run / "student").exists()
     code, said, errors = _run(_command(store, run, "--resume"))

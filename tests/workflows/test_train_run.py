@@ -312,3 +312,24 @@ def test_a_run_where_a_file_is(tmp_path: Path, store: Path) -> None:
     with pytest.raises(StorageError):
         train_tiny(tiny_recipe(), store, tmp_path / "run")
     assert (tmp_path / "run").read_text() == "mine"
+
+
+def test_a_conditional_student(tmp_path: Path) -> None:
+    from koopstep.data.collect import CollectSettings, collect
+    from koopstep.teachers.functions import from_denoiser
+
+    def clean(x: torch.Tensor, sigma: torch.Tensor, labels: torch.Tensor | None) -> torch.Tensor:
+        assert labels is not None
+        return (2.0 * labels.to(x.dtype)[:, None] - 3).expand_as(x)  # each class is one point
+
+    teacher = from_denoiser(clean, (2,), num_classes=4, data_scale=2.0)
+    for _ in collect(teacher, tmp_path / "store", CollectSettings(count=200, steps=2, hold_out=20)):
+        pass
+    run = tmp_path / "run"
+    train_tiny(tiny_recipe("training.steps=300", "training.log_every=50"), tmp_path / "store", run)
+    student, described = load_student(run / "student")
+    assert described.facts.num_classes == 4
+    with torch.no_grad():
+        made = student.generate(torch.randn(40, 2, generator=torch.Generator().manual_seed(0)), torch.arange(40) % 4)
+    found = torch.stack([made[label::4].mean() for label in range(4)])
+    assert found.tolist() == pytest.approx([-3, -1, 1, 3], abs=0.7)

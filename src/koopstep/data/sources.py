@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -66,9 +67,13 @@ class FixedSet(DataSource):
         self.name, self.shape = name, tuple(data.shape[1:])
         self.num_classes = 0 if labels is None else int(labels.max()) + 1
         self._data, self._labels = data, labels
+        self._stream = lru_cache(maxsize=4)(self._make_stream)  # a stream keeps its epochs' orders
+
+    def _make_stream(self, batch_size: int, seed: int) -> BatchStream:
+        return BatchStream(np.arange(len(self._data), dtype=np.int64), batch_size, seed)
 
     def batch(self, seed: int, step: int, batch_size: int) -> tuple[Tensor, Tensor | None]:
-        rows = BatchStream(np.arange(len(self._data), dtype=np.int64), batch_size, seed).indices(step)
+        rows = self._stream(batch_size, seed).indices(step)
         return self._data[rows], None if self._labels is None else self._labels[rows]
 
     def reference(self, count: int | None = None) -> tuple[Tensor, Tensor | None]:

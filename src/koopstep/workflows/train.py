@@ -15,7 +15,7 @@ import torch
 from koopstep.core.config import dump
 from koopstep.core.devices import Place, barrier
 from koopstep.core.errors import Interrupted, UsageError
-from koopstep.core.files import make_folder
+from koopstep.core.files import make_folder, remove_stale
 from koopstep.data.store import TrajectoryStore
 from koopstep.losses.objective import build_objective
 from koopstep.nets.discriminators import build_discriminator
@@ -69,30 +69,19 @@ def train_student(
     )
     _check_fit(recipe, facts)
     recipe, student = fresh_student(recipe, facts, identity)
-    student.to(place.device)
-    config = RunConfig(
-        recipe=recipe,
-        data=str(data.resolve()),
-        data_root=store.root,
-        teacher=identity.name,
-        teacher_sha256=identity.sha256,
-    )
-    critic = (
-        build_discriminator(facts.shape, facts.num_classes).to(place.device) if recipe.objective.adversarial else None
-    )
-    task = Distillation(
-        student,
-        build_objective(recipe.objective, critic),
-        store,
-        batch_size=recipe.training.batch_size,
-        seed=recipe.training.seed,
-        place=place,
-    )
+    task = _task(recipe, student, store, place)
     settings = dump(recipe)
     depends_on = flat({name: settings[name] for name in ("initialise", "student", "objective", "training")})
     depends_on["data"] = store.root
     state = begin_training(task, recipe.training, out, depends_on, place=place, console=console)
     if place.leads:
+        config = RunConfig(
+            recipe=recipe,
+            data=str(data.resolve()),
+            data_root=store.root,
+            teacher=identity.name,
+            teacher_sha256=identity.sha256,
+        )
         write_config(out, config)
     done = run_training(
         task,
@@ -114,6 +103,7 @@ def train_student(
             "data_root": store.root,
         }
         averaged = state.average.model
+        remove_stale(out / "student")  # what a kill left of the last attempt to write it
         save_student(out / "student", recipe.student, averaged, provenance, student_card(recipe, facts, provenance))  # type: ignore[arg-type]
     barrier(place)
     return done
@@ -138,6 +128,19 @@ def fresh_student(recipe: Recipe, facts: DataFacts, identity: TeacherIdentity) -
     student = build_student(config, facts)
     start_from_teacher(student, teacher)
     return recipe.model_copy(update={"student": config}), student
+
+
+def _task(recipe: Recipe, student: KoopmanStudent, store: TrajectoryStore, place: Place) -> Distillation:
+    facts = student.facts
+    critic = build_discriminator(facts.shape, facts.num_classes) if recipe.objective.adversarial else None
+    return Distillation(
+        student.to(place.device),
+        build_objective(recipe.objective, None if critic is None else critic.to(place.device)),
+        store,
+        batch_size=recipe.training.batch_size,
+        seed=recipe.training.seed,
+        place=place,
+    )
 
 
 def flat(settings: Mapping[str, Any], above: str = "") -> dict[str, str]:
@@ -172,6 +175,7 @@ def begin_training(
         console.say(note)
     if place.leads:
         make_folder(out)
+        remove_stale(out)
     barrier(place)
     return state
 

@@ -1,0 +1,84 @@
+"""The demo goes the whole way, into one page that asks nothing of any network; repeated, it does nothing twice."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tiny_way import HERE, MEANS, tiny_recipe, tiny_teacher
+
+from koopstep.core.errors import Interrupted, UsageError
+from koopstep.workflows import demo
+from koopstep.workflows.console import Quiet
+from koopstep.workflows.demo import run_demo
+
+
+@pytest.fixture
+def tiny_presets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str | None]]:
+    """Every preset is the tiny one; holds which were asked for, and with what budget."""
+    teacher, asked = tiny_teacher(tmp_path / "teacher.safetensors"), []
+
+    def load(preset: str, method: str = "kdm", *, budget: str | None = None) -> Any:
+        asked.append((preset, budget))
+        return tiny_recipe(f"teacher.file={teacher}", f"preset={preset}", f"method={method}")
+
+    monkeypatch.setattr(demo, "load_recipe", load)
+    return asked
+
+
+def _demo(preset: str | None, out: Path, method: str = "kdm", after: int = 10**9) -> dict[str, Any]:
+    asked = iter(range(1, 10**9))
+    return run_demo(preset, method, out, place=HERE, console=Quiet(), stop=lambda: next(asked) >= after)
+
+
+def _check_page(page: Path, chapters: int) -> None:
+    text = page.read_text(encoding="utf-8")
+    assert text.count("<section>") == chapters
+    assert text.count("data:image/png;base64,") >= 4 * chapters
+    assert not re.search(r"""(src|href)\s*=\s*["'](?!data:)""", text)
+    assert "<script" not in text and "@import" not in text and "url(" not in text
+
+
+def test_one_preset(tmp_path: Path, tiny_presets: list[tuple[str, str | None]]) -> None:
+    out = tmp_path / "out"
+    with pytest.raises(Interrupted):
+        _demo("checkerboard", out, after=6)  # amid the training
+    said = _demo("checkerboard", out)
+    assert set(tiny_presets) == {("checkerboard", "demo")}
+    assert said["teacher"]["nfe"] == 5 and said["student"]["nfe"] == 1
+    assert {"pair_mse", "pair_mse_permuted"} <= set(said["metrics"])
+    assert set(said["seconds"]) == {"collect", "train", "evaluate", "report"}
+    assert all(Path(file).is_file() for file in said["files"])
+    assert (out / "run" / "student" / "config.json").is_file()
+    _check_page(Path(said["report"]), 1)
+    weights = (out / "run" / "student" / "model.safetensors").read_bytes()
+    again = _demo("checkerboard", out)
+    assert again["metrics"] == said["metrics"]
+    assert (out / "run" / "student" / "model.safetensors").read_bytes() == weights
+
+
+def test_without_a_preset_it_goes_twice(tmp_path: Path, tiny_presets: list[tuple[str, str | None]]) -> None:
+    said = _demo(None, tmp_path / "out")
+    assert set(tiny_presets) == {("checkerboard", "quick"), ("digits", "quick")}
+    assert set(said["runs"]) == {"checkerboard", "digits"}
+    for name, run in said["runs"].items():
+        assert run["teacher"]["nfe"] == 5 and run["metrics"]["pair_mse"] > 0
+        assert (tmp_path / "out" / name / "run" / "config.yaml").is_file()
+    _check_page(Path(said["report"]), 2)
+
+
+def test_other_settings_than_it_was_started_with(tmp_path: Path, tiny_presets: list[tuple[str, str | None]]) -> None:
+    _demo("checkerboard", tmp_path / "out")
+    tiny_teacher(tmp_path / "teacher.safetensors", MEANS + 1)
+    with pytest.raises(UsageError, match="teacher"):
+        _demo("checkerboard", tmp_path / "out")
+
+
+def test_unknown_names(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="unknown preset"):
+        _demo("chess", tmp_path / "out")
+    with pytest.raises(UsageError, match="unknown method"):
+        _demo("checkerboard", tmp_path / "out", method="magic")
+    assert not (tmp_path / "out").exists()

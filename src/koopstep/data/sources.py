@@ -11,12 +11,13 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from koopstep.core.errors import UsageError
 from koopstep.core.files import sha256_bytes
 from koopstep.core.noise import stream_seed
-from koopstep.data import checkerboard, digits, images
+from koopstep.data import checkerboard, digits, images, standard
 from koopstep.data.batches import BatchStream
 
 
@@ -61,7 +62,7 @@ class Checkerboard(DataSource):
 
 
 class FixedSet(DataSource):
-    """A finite set, reshuffled each epoch."""
+    """A finite set, reshuffled each epoch. Bytes (uint8) stay bytes in memory and become [-1, 1] when asked for."""
 
     def __init__(self, name: str, data: Tensor, labels: Tensor | None) -> None:
         self.name, self.shape = name, tuple(data.shape[1:])
@@ -74,10 +75,18 @@ class FixedSet(DataSource):
 
     def batch(self, seed: int, step: int, batch_size: int) -> tuple[Tensor, Tensor | None]:
         rows = self._stream(batch_size, seed).indices(step)
-        return self._data[rows], None if self._labels is None else self._labels[rows]
+        return scaled(self._data[rows]), None if self._labels is None else self._labels[rows]
 
     def reference(self, count: int | None = None) -> tuple[Tensor, Tensor | None]:
-        return self._data[:count], None if self._labels is None else self._labels[:count]
+        return scaled(self._data[:count]), None if self._labels is None else self._labels[:count]
+
+    def sha256(self) -> str:
+        return sha256_bytes(self._data.contiguous().numpy().tobytes())
+
+
+def scaled(data: Tensor) -> Tensor:
+    """Bytes as float32 in [-1, 1] (byte / 127.5 - 1); floats as they are."""
+    return data.to(torch.float32) / 127.5 - 1 if data.dtype == torch.uint8 else data
 
 
 def _digits() -> DataSource:
@@ -85,7 +94,19 @@ def _digits() -> DataSource:
     return FixedSet("digits", loaded.images, loaded.labels)
 
 
-SOURCES: dict[str, Callable[[], DataSource]] = {"checkerboard": Checkerboard, "digits": _digits}
+def _standard(name: str, loaded: standard.LabelledBytes) -> DataSource:
+    return FixedSet(name, torch.from_numpy(loaded.images), torch.from_numpy(loaded.labels))
+
+
+SOURCES: dict[str, Callable[[], DataSource]] = {
+    "checkerboard": Checkerboard,
+    "digits": _digits,
+    "mnist": lambda: _standard("mnist", standard.load_mnist("train")),
+    "mnist-test": lambda: _standard("mnist-test", standard.load_mnist("test")),
+    "cifar10": lambda: _standard("cifar10", standard.load_cifar10("train")),
+    "cifar10-test": lambda: _standard("cifar10-test", standard.load_cifar10("test")),
+}
+"""Name -> how to get it. Training and test images have different names, so that no number mixes them up."""
 
 
 def load_source(name_or_path: str) -> DataSource:

@@ -33,8 +33,9 @@ def build_network(
         raise UsageError(f"a sample's shape is one or more numbers above 0, got {shape}")
     outputs = shape[0] if outputs is None else outputs
     if isinstance(config, UNetConfig):
-        if len(shape) != 3 or shape[1] != shape[2] or shape[1] % 2 ** (len(config.channel_mult) - 1):
-            raise UsageError(f"a U-Net of {len(config.channel_mult)} levels needs square images, got shape {shape}")
+        step = config.patch * 2 ** (len(config.channel_mult) - 1)
+        if len(shape) != 3 or shape[1] != shape[2] or shape[1] % step:
+            raise UsageError(f"this U-Net needs square images with a side that {step} divides, got shape {shape}")
         return UNet(config, shape[1], shape[0], outputs, num_classes)
     if len(shape) != 1:
         raise UsageError(f"the network {config.kind!r} takes vectors, got shape {shape}; use 'unet' for images")

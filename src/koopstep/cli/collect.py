@@ -36,6 +36,9 @@ def collect(
     dtype: Annotated[
         str, typer.Option("--dtype", metavar="float32|float16", help="How states are stored.")
     ] = "float32",
+    autocast: Annotated[
+        str, typer.Option("--autocast", metavar="none|bfloat16", help="Number format of the teacher's network.")
+    ] = "none",
     rank: Rank = None,
     world: World = None,
     device: Device = None,
@@ -58,6 +61,7 @@ def collect(
         "seed": seed,
         "hold_out": hold_out,
         "dtype": dtype,
+        "autocast": autocast,
     }
     output = Output(as_json)
     with stop_on_signals() as stop:

@@ -15,7 +15,7 @@ from torch import Tensor
 from koopstep.core.config import Config
 from koopstep.core.errors import Interrupted, NumericsError, UsageError
 from koopstep.core.noise import gaussian, integers
-from koopstep.data.manifest import PHILOX, Manifest, default_micro_batch, default_unit_size
+from koopstep.data.manifest import PHILOX, Autocast, Manifest, default_micro_batch, default_unit_size
 from koopstep.data.writer import StoreWriter
 from koopstep.teachers.base import Teacher
 
@@ -34,6 +34,8 @@ class CollectSettings(Config):
         dtype: how states are stored.
         unit_size: rows of a shard; None: as many as fit 16 MiB, at most 4096.
         micro_batch: rows that pass the teacher at a time; None: at most 512.
+        autocast: `bfloat16` runs the teacher's network in bfloat16 (the solver keeps its own precision): several times
+            faster where the hardware has it, and another teacher by as much as the numbers are rounded.
     """
 
     count: int = Field(ge=1)
@@ -44,6 +46,7 @@ class CollectSettings(Config):
     dtype: Literal["float32", "float16"] = "float32"
     unit_size: int | None = Field(default=None, ge=1)
     micro_batch: int | None = Field(default=None, ge=1)
+    autocast: Autocast = "none"
 
 
 @dataclass(frozen=True)
@@ -97,6 +100,7 @@ def plan(teacher: Teacher, settings: CollectSettings) -> Manifest:
         noise_scheme=PHILOX,
         unit_size=unit_size,
         micro_batch=settings.micro_batch or default_micro_batch(unit_size),
+        autocast=settings.autocast,
         hold_out=hold_out,
         source=f"collected from the teacher {teacher.identity(settings.steps).name}",
     )
@@ -116,7 +120,9 @@ def make_unit(
         indices = range(start, min(start + manifest.micro_batch, rows.stop))
         noise = gaussian(manifest.seed, indices, manifest.shape)
         labels = integers(manifest.seed, indices, manifest.teacher.num_classes) if teacher.num_classes else None
-        path = teacher.path(noise.to(device), None if labels is None else labels.to(device), steps=manifest.steps).cpu()
+        given = None if labels is None else labels.to(device)
+        with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=manifest.autocast == "bfloat16"):
+            path = teacher.path(noise.to(device), given, steps=manifest.steps).cpu()
         expected = (manifest.steps + 1, len(indices), *manifest.shape)
         if tuple(path.shape) != expected:
             raise UsageError(f"the teacher's path must have shape {expected}, got {tuple(path.shape)}")

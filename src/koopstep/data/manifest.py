@@ -21,6 +21,7 @@ from koopstep.core.files import read_json, sha256_bytes
 from koopstep.teachers.base import TeacherIdentity
 
 PHILOX: Literal["philox-boxmuller-1"] = "philox-boxmuller-1"
+Autocast = Literal["none", "bfloat16"]
 _DTYPES = {"float32": torch.float32, "float16": torch.float16}
 _SHARD_BYTES, _SHARD_ROWS, _MICRO_BATCH = 16 * 1024 * 1024, 4096, 512
 
@@ -42,6 +43,7 @@ class Manifest(Config):
             it came from elsewhere and is stored as every other state.
         unit_size: rows of one shard, the atom that is made, committed and repaired.
         micro_batch: rows that pass the teacher at a time (results depend on it by about 1e-7).
+        autocast: number format of the teacher's network: `none` is that of its weights.
         hold_out: rows kept from training, spread evenly.
         source: where the paths come from, in words.
     """
@@ -58,6 +60,7 @@ class Manifest(Config):
     noise_scheme: Literal["philox-boxmuller-1", "stored"]
     unit_size: int = Field(ge=1)
     micro_batch: int = Field(ge=1)
+    autocast: Autocast = "none"
     hold_out: int = Field(ge=0)
     source: str
 

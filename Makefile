@@ -38,5 +38,5 @@ $(VENV)/.demo: $(INPUTS)
 	@touch $@
 
 $(VENV)/.test: $(INPUTS)
-	sh scripts/install.sh $(VENV) analysis,test,track
+	sh scripts/install.sh $(VENV) analysis,diffusers,test,track
 	@touch $(VENV)/.demo $@

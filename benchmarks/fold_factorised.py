@@ -1,6 +1,7 @@
 """Measures KDM-F at inference: the folded d x d map against the lifted formula as published.
 
-Prints both times and their ratio. Run: python benchmarks/fold_factorised.py [d] [batch] [repetitions]
+Prints both times and their ratio. (The published code names P and P_inv the other way round and builds its blocks anew at
+each call; the arithmetic is the same.) Run: python benchmarks/fold_factorised.py [d] [batch] [repetitions]
 """
 
 from __future__ import annotations

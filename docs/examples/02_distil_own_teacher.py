@@ -35,8 +35,7 @@ store = TrajectoryStore.open("paths")
 
 # --- the student: encoders, one 64 x 64 matrix, decoder (KDM Eq. 3) -----------------------------------------------
 place = prepare("cpu")
-made_by = store.manifest.teacher
-facts = DataFacts(shape=made_by.shape, noise_scale=made_by.noise_scale, data_scale=made_by.data_scale)
+facts = DataFacts.of(store.manifest)
 encoder = MLPConfig(width=128, depth=3, fourier=0, input_octaves=3)
 decoder = MLPConfig(width=128, depth=3, fourier=0)
 student = build_kdm(KDMConfig(encoder=encoder, decoder=decoder, operator=DenseConfig(), latent=64), facts)

@@ -32,7 +32,7 @@ store = TrajectoryStore.open("gaussian")
 place = prepare("cpu")
 linear = LinearConfig()
 modes = SpectralConfig(real_modes=3, initial_rate=-1.0)
-facts = DataFacts(shape=(3,), noise_scale=teacher.noise_scale, data_scale=teacher.data_scale)
+facts = DataFacts.of(store.manifest)
 student = build_kdm(KDMConfig(encoder=linear, decoder=linear, operator=modes, latent=3, tied=True), facts)
 
 training = TrainingConfig(steps=1500, batch_size=256, learning_rate=2e-2, schedule="cosine", ema_halflife_images=2000.0)

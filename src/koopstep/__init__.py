@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from koopstep.students.files import load_student
     from koopstep.students.student import KoopmanStudent
     from koopstep.teachers.analytic import gaussian_teacher, mixture_teacher
+    from koopstep.teachers.diffusion import from_diffusers
     from koopstep.teachers.files import load_teacher
     from koopstep.teachers.functions import from_denoiser, from_epsilon, from_velocity
 
@@ -30,6 +31,7 @@ __all__ = [
     "__version__",
     "collect",
     "from_denoiser",
+    "from_diffusers",
     "from_epsilon",
     "from_velocity",
     "gaussian_teacher",
@@ -46,6 +48,7 @@ _HOMES = {
     "TrajectoryStore": "koopstep.data.store",
     "collect": "koopstep.data.collect",
     "from_denoiser": "koopstep.teachers.functions",
+    "from_diffusers": "koopstep.teachers.diffusion",
     "from_epsilon": "koopstep.teachers.functions",
     "from_velocity": "koopstep.teachers.functions",
     "gaussian_teacher": "koopstep.teachers.analytic",

@@ -22,6 +22,18 @@ COMMANDS: list[tuple[str, str, dict[str, Any]]] = [
         "train_teacher",
         {"0": "board", "1": Path("t"), "changes": ["a=1", "b.c=2"], "resume": True},
     ),
+    (
+        "teacher convert s.pkl --out t --config c.yaml --sha256 ab --dtype float16 -o solver=euler",
+        "convert",
+        {
+            "0": Path("s.pkl"),
+            "1": Path("t"),
+            "config": Path("c.yaml"),
+            "sha256": "ab",
+            "weights_dtype": "float16",
+            "changes": ["solver=euler"],
+        },
+    ),
     ("teacher info t", "teacher_info", {"0": "t"}),
     (
         "collect t --out s --count 10 --keep 3 --rank 1 --world 4 --hold-out 2",

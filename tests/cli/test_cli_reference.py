@@ -10,6 +10,7 @@ COMMANDS = [
     "demo",
     "presets",
     "teacher train",
+    "teacher convert",
     "teacher info",
     "collect",
     "data info",

@@ -16,13 +16,26 @@ from koopstep.nets.mlp import MLPConfig
 from koopstep.nets.unet import UNetConfig
 from koopstep.teachers.analytic import GaussianConfig, MixtureConfig
 from koopstep.teachers.base import Teacher, TeacherIdentity
+from koopstep.teachers.diffusers_config import DiffusersConfig, UNet2DConfig
 from koopstep.teachers.edm import EDMConfig
 from koopstep.teachers.files import TEACHERS, TeacherHeader, load_teacher, save_teacher
 from koopstep.teachers.flow import FlowConfig
 
 MLP = MLPConfig(width=16, depth=2)
 UNET = UNetConfig(model_channels=4, channel_mult=(1, 2), channel_mult_emb=1, num_blocks=1, attention_resolutions=(2,))
+UNET2D = UNet2DConfig(
+    sample_size=4,
+    in_channels=2,
+    out_channels=2,
+    block_out_channels=(8, 8),
+    layers_per_block=1,
+    norm_num_groups=4,
+    down_block_types=("DownBlock2D", "AttnDownBlock2D"),
+    up_block_types=("AttnUpBlock2D", "UpBlock2D"),
+)
 MEMBERS: dict[str, Config] = {
+    "diffusers": DiffusersConfig(network=UNET2D),
+    "diffusers-ddim": DiffusersConfig(network=UNET2D, solver="ddim"),
     "edm": EDMConfig(shape=(2,), network=MLP),
     "edm-image-classes": EDMConfig(shape=(2, 4, 4), num_classes=3, network=UNET, solver="euler", sigma_max=20.0),
     "flow": FlowConfig(shape=(2,), num_classes=3, network=MLP),
@@ -164,7 +177,7 @@ def test_saved_and_loaded(made: Made, tmp_path: Path) -> None:
 
 def test_what_can_be_trained_learns(made: Made) -> None:
     loss = TEACHERS[made.config.kind].loss
-    assert (loss is None) == (made.config.kind in ("gaussian", "mixture"))
+    assert (loss is None) == (made.config.kind in ("diffusers", "gaussian", "mixture"))
     if loss is None:
         return
     data = 0.5 * made.noise(64, seed=1)

@@ -122,3 +122,55 @@ def test_sigma_and_flow_time_are_inverses(t: float) -> None:
 def test_pure_noise_has_no_finite_sigma() -> None:
     assert levels.sigma_from_flow_time(0.0) == math.inf
     assert levels.flow_time_from_sigma(math.inf) == 0.0
+
+
+def test_the_variance_preserving_schedule() -> None:
+    times = torch.linspace(1e-5, 1, 50, dtype=torch.float64)
+    sigmas = levels.vp_sigma(times)
+    torch.testing.assert_close(levels.vp_time(sigmas), times, rtol=1e-9, atol=0)
+    kept = torch.tensor([math.exp(-0.5 * 19.9 * t**2 - 0.1 * t) for t in times.tolist()]).double()
+    torch.testing.assert_close(1 / (1 + sigmas**2), kept, rtol=1e-6, atol=0)  # what is left of the data's variance
+    single = levels.vp_time(torch.tensor([1e-3], dtype=torch.float32))
+    torch.testing.assert_close(single.double(), levels.vp_time(torch.tensor([1e-3]).double()), rtol=1e-3, atol=0)
+
+
+def test_improved_ddpm_s_levels() -> None:
+    table = levels.iddpm_sigmas()
+    assert (table.shape, table.dtype) == ((1001,), torch.float64)
+    assert bool((table.diff() < 0).all())
+    assert float(table[-1]) == 0.0
+    kept = torch.sin(torch.pi / 2 * torch.arange(1001, dtype=torch.float64) / 1008) ** 2
+    torch.testing.assert_close(1 / (1 + table[1:] ** 2), kept[1:] / kept[-1], rtol=1e-9, atol=0)
+    assert float((1 + table[1] ** 2) / (1 + table[0] ** 2)) == pytest.approx(0.001)  # the last step is cut off
+    assert float(table[8]) == pytest.approx(80.2, rel=1e-3)  # where EDM starts from, just above 80
+
+
+def test_levels_of_a_table_are_the_nearest_while_it_is_dense() -> None:
+    table = torch.tensor([10.0, 5.0, 4.0, 2.0, 1.0, 0.5])
+    assert levels.nearest_levels(torch.tensor([9.0, 4.4, 1.9, 0.6]), table).tolist() == [10.0, 4.0, 2.0, 0.5]
+    assert levels.nearest_levels(torch.tensor([4.9]), table).tolist() == [5.0]
+
+
+@given(steps=st.integers(1, 60), low=st.floats(0.007, 1.0), ratio=st.floats(60.0, 1e4))
+def test_levels_of_a_table_are_all_different(steps: int, low: float, ratio: float) -> None:
+    table = levels.iddpm_sigmas()[:-1]
+    wanted = levels.karras_sigmas(steps, low, low * ratio)[:-1]
+    try:
+        found = levels.nearest_levels(wanted, table)
+    except UsageError as error:
+        assert "steps must be at most" in str(error)
+        return
+    assert bool((found.diff() < 0).all())
+    assert bool(torch.isin(found, table).all())
+    nearest = table[(wanted[:, None] - table).abs().argmin(dim=1)]
+    assert float(found[0]) == float(nearest[0])
+    assert float(found[-1]) == float(nearest[-1])
+    if len(nearest.unique()) == steps:
+        assert torch.equal(found, nearest)
+
+
+def test_more_levels_than_the_table_has_are_refused() -> None:
+    table = torch.tensor([3.0, 2.0, 1.0])
+    assert levels.nearest_levels(torch.tensor([3.0, 2.9, 1.0]), table).tolist() == [3.0, 2.0, 1.0]
+    with pytest.raises(UsageError, match=r"steps must be at most 2, .* got 3"):
+        levels.nearest_levels(torch.tensor([2.0, 1.5, 1.1]), table)

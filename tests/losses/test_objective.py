@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from koopstep.core.errors import UsageError
 from koopstep.core.records import Batch
-from koopstep.losses.distances import mse, pseudo_huber
+from koopstep.losses.distances import mse, pointwise, pseudo_huber
 from koopstep.losses.objective import ObjectiveConfig, build_objective
 from koopstep.losses.terms import TERMS
 from koopstep.nets.discriminators import build_discriminator
@@ -101,7 +101,7 @@ def test_distances_by_name() -> None:
     student, rows = tiny(), batch()
     for name, distance in expected.items():
         settings = ObjectiveConfig(**(OFF | {"prediction": 1.0}), distance=name)  # type: ignore[arg-type]
-        objective = build_objective(settings, perceptual=perceptual)
+        objective = build_objective(settings, perceptual_distance=pointwise(perceptual))
         run = objective.run(student, rows, 0)
         torch.testing.assert_close(objective.terms(run)["prediction"], distance(run.predicted, rows.data))
 
@@ -113,6 +113,9 @@ def test_distances_by_name() -> None:
         ({"latent": -0.5}, "objective.latent is a weight and must not be negative, got -0.5"),
         ({"adversarial": 0.01}, "no discriminator was given"),
         ({"distance": "perceptual"}, "no perceptual distance was given; use mse"),
+        ({"r1": -1.0}, "objective.r1 is a weight and must not be negative"),
+        ({"r2": 0.1}, "set objective.adversarial above 0"),
+        ({"pixel": 0.1}, "objective.pixel is added to the distance 'perceptual', not to 'mse'"),
     ],
 )
 def test_what_is_missing_is_named(settings: dict[str, Any], words: str) -> None:
@@ -125,6 +128,9 @@ def test_what_is_missing_is_named(settings: dict[str, Any], words: str) -> None:
     [
         ({"distance": "lpips"}, "field 'distance' got 'lpips'"),
         ({"spectral_target": "disk"}, "field 'spectral_target' got 'disk'"),
+        ({"adversary": "wasserstein"}, "field 'adversary' got 'wasserstein'"),
+        ({"critic": "vit"}, "field 'critic' got 'vit'"),
+        ({"perceptual_net": "inception"}, "field 'perceptual_net' got 'inception'"),
         ({"reconstruct": 1.0}, "did you mean 'reconstruction'"),
         ({"latent": "much"}, "field 'latent' got 'much'"),
     ],
@@ -141,3 +147,8 @@ def test_a_critic_that_is_not_asked_for_is_left_alone() -> None:
 
     objective = build_objective(ObjectiveConfig(), Refuses())
     objective.terms(objective.run(tiny(), batch(), 0))
+
+
+def test_without_a_critic_there_is_no_critic_s_loss() -> None:
+    objective = build_objective(ObjectiveConfig())
+    assert objective.critic_loss(objective.run(tiny(), batch(), 0)) is None

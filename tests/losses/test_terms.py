@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -11,9 +12,10 @@ from torch import Tensor, nn
 
 from koopstep.core.config import Config
 from koopstep.core.records import Batch
-from koopstep.losses.distances import mse, pseudo_huber
+from koopstep.losses.adversary import ADVERSARIES, critic_loss
+from koopstep.losses.distances import mse, pointwise, pseudo_huber
 from koopstep.losses.objective import ObjectiveConfig, build_objective
-from koopstep.losses.terms import TERMS, Pass, critic_loss
+from koopstep.losses.terms import TERMS, Pass
 from koopstep.nets.discriminators import build_discriminator
 from koopstep.nets.mlp import MLPConfig
 from koopstep.operators import penalties
@@ -26,6 +28,7 @@ from koopstep.students.student import DataFacts, KoopmanStudent
 MLP = MLPConfig(width=5, depth=1, fourier=0)
 FACTS = DataFacts(shape=(2,), num_classes=3, noise_scale=4.0, data_scale=0.7)
 ROWS, LATENT = 6, 3
+MSE, HUBER = pointwise(mse), pointwise(pseudo_huber)
 
 
 def tiny(operator: Config | None = None, tied: bool = False) -> KoopmanStudent:
@@ -67,7 +70,7 @@ def test_terms_are_their_equations(shaken: bool, distance: Callable[[Tensor, Ten
     student, rows = tiny(), batch()
     critic = build_discriminator((2,), 3).double()
     shake = jitter() if shaken else torch.zeros(2, ROWS, LATENT).double()
-    run = Pass(student, rows, distance, shake if shaken else None, critic)
+    run = Pass(student, rows, pointwise(distance), shake if shaken else None, critic)
     hand = ByHand(student, rows, shake)
     torch.testing.assert_close(TERMS["reconstruction"](run), distance(hand.reconstructed, rows.data))  # Eq. 5
     torch.testing.assert_close(TERMS["latent"](run), (hand.z_data - hand.pushed).square().mean())  # Eq. 6
@@ -99,9 +102,9 @@ def test_spectral_terms_are_the_penalties_of_the_eigenvalues() -> None:
     }
     assert float(expected["bound"]) > 0
     for target, value in expected.items():
-        run = Pass(student, batch(), mse, seed=9, spectral_target=target)
+        run = Pass(student, batch(), MSE, seed=9, spectral_target=target)
         torch.testing.assert_close(TERMS["spectral"](run), value)
-    other = Pass(student, batch(), mse, seed=10, spectral_target="uniform")
+    other = Pass(student, batch(), MSE, seed=10, spectral_target="uniform")
     assert float(TERMS["spectral"](other).detach()) != pytest.approx(float(expected["uniform"]))
 
 
@@ -117,7 +120,7 @@ def test_spectral_terms_need_no_eigendecomposition(
 
     for name in ("eig", "eigvals", "eigh", "eigvalsh", "svd", "svdvals"):
         monkeypatch.setattr(torch.linalg, name, refuse)
-    TERMS["spectral"](Pass(student, batch(), mse, spectral_target=target)).backward()
+    TERMS["spectral"](Pass(student, batch(), MSE, spectral_target=target)).backward()
     got = {
         name
         for name, p in student.operators.named_parameters()
@@ -136,7 +139,7 @@ def test_spectral_terms_pull_the_eigenvalues() -> None:
     optimizer = torch.optim.Adam(student.operators.parameters(), lr=0.1)
     for _ in range(150):
         optimizer.zero_grad()
-        TERMS["spectral"](Pass(student, batch(), mse, spectral_target="circle")).backward()
+        TERMS["spectral"](Pass(student, batch(), MSE, spectral_target="circle")).backward()
         optimizer.step()
     real, imaginary = student.operators[0].controlled_eigenvalues()  # type: ignore[operator]
     assert bool((torch.hypot(real, imaginary) > 0.95).all())
@@ -146,32 +149,41 @@ def test_inverse_consistency_is_the_operator_s() -> None:
     student = tiny(FactorisedConfig())
     with torch.no_grad():
         student.operators[0].inverse_real.mul_(1.3)  # type: ignore[operator, union-attr]
-    value = TERMS["inverse_consistency"](Pass(student, batch(), mse))
+    value = TERMS["inverse_consistency"](Pass(student, batch(), MSE))
     assert float(value.detach()) > 0
     torch.testing.assert_close(value, student.operators[0].inverse_consistency())  # type: ignore[operator]
 
 
 @pytest.mark.parametrize("name", ["reconstruction", "latent", "prediction", "adversarial"])
-def test_micro_batches_add_up(name: str) -> None:
+@pytest.mark.parametrize("adversary", sorted(ADVERSARIES))
+def test_micro_batches_add_up(name: str, adversary: str) -> None:
     student, rows, shake, critic = tiny(), batch(), jitter(), build_discriminator((2,), 3).double()
-    whole = TERMS[name](Pass(student, rows, pseudo_huber, shake, critic))
+    game = ADVERSARIES[adversary]
+    whole = TERMS[name](Pass(student, rows, HUBER, shake, critic, adversary=game))
     parts = [slice(0, 3), slice(3, 6)]
-    halves = [TERMS[name](Pass(student, rows[part], pseudo_huber, shake[:, part], critic)) for part in parts]
+    halves = [TERMS[name](Pass(student, rows[p], HUBER, shake[:, p], critic, adversary=game)) for p in parts]
     torch.testing.assert_close(torch.stack(halves).mean(), whole)
 
 
-def test_the_adversaries_gradients_do_not_cross() -> None:
+@pytest.mark.parametrize("adversary", ["nonsaturating", "hinge", "relativistic"])
+@pytest.mark.parametrize("penalty", [0.0, 0.5])
+def test_the_adversaries_gradients_do_not_cross(adversary: Any, penalty: float) -> None:
     """As the loop takes them: each side's loss with respect to its own weights."""
     student, rows, critic = tiny(), batch(), build_discriminator((2,), 3).double()
-    run = Pass(student, rows, mse, critic=critic)
-    student_s, critic_s = TERMS["adversarial"](run), critic_loss(critic, rows.data, run.predicted, rows.class_labels)
+    settings = ObjectiveConfig(adversarial=1.0, adversary=adversary, r1=penalty, r2=penalty)
+    objective = build_objective(settings, critic)
+    run = objective.run(student, rows, 0)
+    student_s, critic_s = TERMS["adversarial"](run), objective.critic_loss(run)
+    assert critic_s is not None
     torch.autograd.backward(student_s, inputs=list(student.parameters()), retain_graph=True)
     assert all(p.grad is None for p in critic.parameters())
     sampling = [*student.codec.sampling_modules(), student.operators, student.controls]
     assert all(p.grad is not None for module in sampling for p in module.parameters())
     before = [None if p.grad is None else p.grad.clone() for p in student.parameters()]
     critic_s.backward()  # to whatever it reaches
-    assert all(p.grad is not None and bool(p.grad.any()) for p in critic.parameters())
+    # pairs are about differences, and so is the hinge until it lets go: the last bias, alone, is free
+    silent = [name for name, p in critic.named_parameters() if p.grad is None or float(p.grad.abs().max()) < 1e-12]
+    assert silent == ([] if adversary == "nonsaturating" else ["last.bias"])
     for old, parameter in zip(before, student.parameters(), strict=True):
         assert (old is None and parameter.grad is None) or torch.equal(old, parameter.grad)  # type: ignore[arg-type]
 
@@ -183,14 +195,14 @@ def test_fooling_the_critic_lowers_the_student_s_term() -> None:
         def forward(self, x: Tensor, class_labels: Tensor | None = None) -> Tensor:
             return x[:, :1]  # what lies to the right is real
 
-    run = Pass(student, rows, mse, critic=Judge())
+    run = Pass(student, rows, MSE, critic=Judge())
     before = run.predicted[:, 0].mean()
     TERMS["adversarial"](run).backward()
     with torch.no_grad():
         for parameter in student.parameters():
             if parameter.grad is not None:
                 parameter -= 0.01 * parameter.grad
-    assert float(Pass(student, rows, mse).predicted[:, 0].mean().detach()) > float(before.detach())
+    assert float(Pass(student, rows, MSE).predicted[:, 0].mean().detach()) > float(before.detach())
 
 
 @pytest.mark.parametrize("operator", [None, FactorisedConfig(), SpectralConfig()])

@@ -61,7 +61,7 @@ def test_outputs_are_channels_for_images_and_dimensions_for_vectors() -> None:
 
 @pytest.mark.parametrize("config", [SMALL, LinearConfig()])
 def test_vector_networks_refuse_images(config: MLPConfig | LinearConfig) -> None:
-    with pytest.raises(UsageError, match=r"vectors, got shape \(1, 8, 8\); use 'unet'"):
+    with pytest.raises(UsageError, match=r"vectors, got shape \(1, 8, 8\); use 'unet' or 'adm'"):
         build_network(config, (1, 8, 8))
 
 

@@ -21,8 +21,8 @@ UNET = UNetConfig(model_channels=4, channel_mult=(1, 2), channel_mult_emb=1, num
 SILENT = MLPConfig(width=8, depth=1, output_scale=0.0)
 
 
-def teacher_file(path: Path, num_classes: int = 3) -> TeacherFile:
-    config = EDMConfig(shape=(1, 4, 4), num_classes=num_classes, network=UNET, sigma_max=80.0)
+def teacher_file(path: Path, num_classes: int = 3, network: UNetConfig = UNET) -> TeacherFile:
+    config = EDMConfig(shape=(1, 4, 4), num_classes=num_classes, network=network, sigma_max=80.0)
     torch.manual_seed(0)
     model = build_edm(config)
     with torch.no_grad():
@@ -57,6 +57,23 @@ def test_the_fresh_student_is_the_teacher_s_one_step_guess(tmp_path: Path) -> No
         sample = student.generate(noise, labels)
     assert float(guess.std()) > 0.05
     assert float((sample - guess).abs().max()) < 0.03 * float(guess.std()) + 0.01  # EDM's skip adds c_skip * 80 < 0.004
+
+
+def test_what_a_teacher_had_for_its_training_only_may_differ(tmp_path: Path) -> None:
+    """Published networks were trained with dropout and augmentation labels; samplers give no labels."""
+    trained = UNET.model_copy(update={"dropout": 0.13, "augment_channels": 9})
+    teacher, x = teacher_file(tmp_path / "t", network=trained), torch.randn(2, 1, 4, 4)
+    labels = torch.tensor([0, 2])
+    for decoder in (UNET, trained):
+        config = config_from_teacher(student_config(decoder), teacher)
+        student = build_kdm(config, facts()).eval()
+        start_from_teacher(student, teacher)
+        own = student.codec.decoder_network()
+        assert ("map_augment.weight" in own.state_dict()) == bool(decoder.augment_channels)
+        torch.testing.assert_close(own(x, torch.zeros(2), labels), teacher.model.model(x, torch.zeros(2), labels))  # type: ignore[operator]
+    plain = teacher_file(tmp_path / "plain")
+    with pytest.raises(UsageError, match=r"does not fit the student's decoder: .*map_augment"):
+        start_from_teacher(build_kdm(config_from_teacher(student_config(trained), plain), facts()), plain)
 
 
 def test_the_teacher_s_weights_are_copied_not_shared(tmp_path: Path) -> None:

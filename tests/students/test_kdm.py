@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from koopstep.core.errors import UsageError
+from koopstep.nets.adm import ADMConfig
 from koopstep.nets.linear import LinearConfig
 from koopstep.nets.mlp import MLPConfig
 from koopstep.nets.unet import UNetConfig
@@ -90,6 +91,33 @@ def test_the_linear_module_is_there_where_planes_and_latent_differ(latent: int, 
     encoded = parts.encode(x, 0.0, None)[0]
     assert encoded.shape == (2, latent)
     assert parts.decode((encoded,), 1.0, None).shape == x.shape
+
+
+@pytest.mark.parametrize(("latent", "operator"), [(16, DenseConfig()), (6, DenseConfig(affine=True, init="default"))])
+def test_classes_reach_all_networks_and_the_latent_at_any_resolution(latent: int, operator: DenseConfig) -> None:
+    """The published class control is tied to 32 x 32 and to latents without a linear module."""
+    torch.manual_seed(0)
+    facts = IMAGE.model_copy(update={"num_classes": 3})
+    student = build_kdm(KDMConfig(encoder=UNET, decoder=UNET, operator=operator, latent=latent), facts).double()
+    with torch.no_grad():
+        for parameter in student.parameters():
+            parameter.add_(0.2 * torch.randn(parameter.shape))
+    x, one, two = torch.randn(2, 2, 4, 4).double(), torch.tensor([0, 0]), torch.tensor([2, 2])
+    for u in (0.0, 1.0):
+        assert not torch.allclose(student.encode(x, u, one)[0], student.encode(x, u, two)[0])
+    (z,) = student.encode(x, 0.0, one)
+    control = student.controls[0].weight[[0, 2]]  # type: ignore[index]
+    (first,), (second,), (none,) = (student.evolve((z,), 1.0, labels) for labels in (one, two, None))
+    torch.testing.assert_close(first - none, control[[0, 0]])
+    torch.testing.assert_close(second - none, control[[1, 1]])
+    assert not torch.allclose(student.decode((z,), 1.0, one), student.decode((z,), 1.0, two))
+    assert student.generate(x, two).shape == x.shape
+
+
+def test_any_network_of_images_serves() -> None:
+    adm = ADMConfig(model_channels=32, channel_mult=(1, 2), channel_mult_emb=1, num_blocks=1, attention_resolutions=())
+    student = build_kdm(KDMConfig(encoder=adm, decoder=UNET, operator=DenseConfig(), latent=16), IMAGE)
+    assert student.generate(torch.randn(2, 2, 4, 4)).shape == (2, 2, 4, 4)
 
 
 def test_vector_networks_flatten_images() -> None:

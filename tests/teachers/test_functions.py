@@ -100,6 +100,37 @@ def check_calls(make: Callable[[Named], Teacher], fn: Named, steps: int) -> None
     assert set(seen) == {None}
 
 
+def test_the_adaptive_solver_measures_its_calls() -> None:
+    calls: list[int] = []
+
+    def counted(x: Tensor, t: Tensor, class_labels: Tensor | None) -> Tensor:
+        calls.append(len(x))
+        assert class_labels is not None and class_labels.tolist() == [0, 1, 0, 1, 0, 1, 0, 1][: len(x)]
+        return velocity(x, t, class_labels)
+
+    teacher = from_velocity(counted, (2,), solver="dopri5", rtol=1e-3, atol=1e-4, num_classes=2)
+    promised = teacher.evaluations(5)
+    assert calls == [8] * promised  # measured on eight rows of its own
+    assert teacher.identity(9).num_function_evaluations == promised == len(calls)  # once, whatever the grid
+    assert teacher.identity(9).solver == "dopri5 rtol=0.001 atol=0.0001"
+    path = teacher.path(NOISE[:8], torch.arange(8) % 2, steps=5)
+    assert len(calls) - promised == pytest.approx(promised, abs=12)  # other rows, about as many calls
+    tight = from_velocity(velocity, (2,), solver="dopri5", rtol=1e-8, atol=1e-8)
+    torch.testing.assert_close(path, tight.path(NOISE[:8], steps=5), rtol=1e-2, atol=1e-2)
+    torch.testing.assert_close(tight.path(NOISE, steps=3)[-1], MEAN + VARIANCE.sqrt() * NOISE, rtol=1e-4, atol=1e-4)
+
+
+def test_a_velocity_is_followed_from_any_start() -> None:
+    """A stochastic interpolant's start is whatever it was made for; here uniform, carried to three times itself plus one."""
+    starts = torch.rand(16, 2, generator=torch.Generator().manual_seed(0))
+    teacher = from_velocity(
+        lambda x, t, labels: 2 * (x - t[:, None]) / (1 + 2 * t[:, None]) + 1, (2,), solver="midpoint"
+    )
+    path = teacher.path(starts, steps=8)
+    assert torch.equal(path[0], starts)
+    torch.testing.assert_close(path[-1], 3 * starts + 1, rtol=1e-2, atol=1e-2)
+
+
 def test_class_labels_reach_the_function() -> None:
     def shifted(x: Tensor, sigma: Tensor, class_labels: Tensor | None) -> Tensor:
         assert class_labels is not None
@@ -135,7 +166,7 @@ def test_settings_travel_into_the_identity() -> None:
     ("make", "words"),
     [
         (lambda: from_denoiser(denoiser, (2,), solver="rk4"), "unknown solver 'rk4'; known: euler, heun"),
-        (lambda: from_velocity(velocity, (2,), solver="ddim"), "known: euler, heun, midpoint"),
+        (lambda: from_velocity(velocity, (2,), solver="ddim"), "known: dopri5, euler, heun, midpoint"),
         (lambda: from_epsilon(epsilon, (2,), alphas_cumprod=ALPHAS, solver="ddpm"), "unknown solver"),
         (lambda: from_denoiser(denoiser, (2,), sigma_min=2.0, sigma_max=1.0), "sigma_min < sigma_max"),
         (lambda: from_epsilon(epsilon, (2,), alphas_cumprod=torch.linspace(1e-4, 0.02, 1000)), "rise"),

@@ -94,8 +94,11 @@ def test_changes_reach_everything() -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("checkerbord",), "unknown preset 'checkerbord'; did you mean 'checkerboard'? known: checkerboard,"),
-        (("nothing-like-it",), "unknown preset 'nothing-like-it'; known: checkerboard,"),
+        (
+            ("checkerbord",),
+            "unknown preset 'checkerbord'; did you mean 'checkerboard'? known: afhqv2-64, checkerboard,",
+        ),
+        (("nothing-like-it",), "unknown preset 'nothing-like-it'; known: afhqv2-64, checkerboard,"),
         (("checkerboard", "kmd"), "unknown method 'kmd'; did you mean 'kdm'? known: "),
         (("methods",), "unknown preset 'methods'"),
         (("../presets/checkerboard",), "unknown preset"),

@@ -27,7 +27,11 @@ Method = Annotated[
     str, typer.Option("--method", metavar="M", help="How the student learns; `koopstep presets` lists them.")
 ]
 Preset = Annotated[
-    str, typer.Argument(metavar="PRESET", help="Where settings come from; `koopstep presets` lists them.")
+    str,
+    typer.Argument(
+        metavar="PRESET",
+        help="Where settings come from: a name (`koopstep presets` lists them) or your own .yaml file.",
+    ),
 ]
 Changes = Annotated[
     list[str] | None,

@@ -18,7 +18,9 @@ JSON_KEYS = "JSON: presets, methods; with NAME: preset, method, about, teacher, 
 def presets(
     name: Annotated[
         str | None,
-        typer.Argument(metavar="[NAME]", help="A preset to print with every setting.", show_default=False),
+        typer.Argument(
+            metavar="[NAME]", help="A preset, or your own .yaml file, to print in full.", show_default=False
+        ),
     ] = None,
     method: Method = "kdm",
     as_json: Json = False,

@@ -12,7 +12,7 @@ from koopstep.cli.options import Device, Json, Preset, Resume
 if TYPE_CHECKING:
     from koopstep.cli.output import Page
 
-commands = typer.Typer(help="Train a teacher, or show what one is.", rich_markup_mode=None)
+commands = typer.Typer(help="Train a teacher, convert a foreign one, or show what one is.", rich_markup_mode=None)
 
 
 _INFO = "file, name, kind, shape, num_classes, parameters, weights_dtype, sha256, made_by, config"
@@ -50,6 +50,48 @@ def train(
                 console=output.console,
                 stop=stop,
             )
+    output.finish(result, lambda page: _show(page, result))
+
+
+@commands.command("convert", epilog=f"JSON: {_INFO}, source, source_sha256, format, notes.")
+def convert(
+    source: Annotated[
+        Path,
+        typer.Argument(
+            metavar="SRC",
+            help="EDM network pickle, diffusers folder, state dict with a config, or KDM checkerboard module.",
+        ),
+    ],
+    out: Annotated[
+        Path,
+        typer.Option("--out", metavar="FILE", help="The teacher's file; a KDM module becomes a student folder."),
+    ],
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            "--config", metavar="FILE", help="A state dict's teacher config (YAML or JSON); else the one beside SRC."
+        ),
+    ] = None,
+    sha256: Annotated[
+        str | None, typer.Option("--sha256", metavar="HEX", help="Refuse SRC unless it has this digest.")
+    ] = None,
+    changes: Annotated[
+        list[str] | None,
+        typer.Option("-o", metavar="KEY=VALUE", help="Change how paths are made, as in `-o solver=ddim`; repeatable."),
+    ] = None,
+    dtype: Annotated[
+        str, typer.Option("--dtype", metavar="NAME", help="How weights are stored: float32, float16 or float64.")
+    ] = "float32",
+    as_json: Json = False,
+) -> None:
+    """Convert a foreign checkpoint; nothing in it is executed."""
+    from koopstep.cli.output import Output
+    from koopstep.workflows.convert import convert as run_convert
+
+    output = Output(as_json)
+    result = run_convert(
+        source, out, config=config, sha256=sha256, weights_dtype=dtype, console=output.console, changes=changes or []
+    )
     output.finish(result, lambda page: _show(page, result))
 
 

@@ -54,6 +54,52 @@ def ddpm_sigmas(alphas_cumprod: Tensor) -> Tensor:
     return ((1 - alphas) / alphas).sqrt()
 
 
+VP_SLOPE, VP_START = 19.9, 0.1
+"""The variance-preserving schedule of Song et al.: beta rises from 0.1 by 19.9 over time 0 to 1 (EDM Table 1)."""
+
+
+def vp_sigma(t: Tensor) -> Tensor:
+    """Sigma of the variance-preserving schedule at time ``t`` from 0 (data) to 1 (EDM Table 1, column VP)."""
+    return (VP_SLOPE / 2 * t**2 + VP_START * t).expm1().sqrt()
+
+
+def vp_time(sigma: Tensor) -> Tensor:
+    """The inverse of :func:`vp_sigma`."""
+    return ((VP_START**2 + 2 * VP_SLOPE * (sigma**2).log1p()).sqrt() - VP_START) / VP_SLOPE
+
+
+def iddpm_sigmas() -> Tensor:
+    """The 1001 falling sigmas of improved DDPM's cosine schedule, the last one 0; float64, on the CPU.
+
+    EDM Table 1, column iDDPM + DDIM, with C_1 = 0.001, C_2 = 0.008 and M = 1000.
+    """
+    kept = [math.sin(math.pi / 2 * step / 1000 / 1.008) ** 2 for step in range(1001)]
+    sigmas = [0.0]
+    for step in range(1000, 0, -1):
+        ratio = max(kept[step - 1] / kept[step], 0.001)
+        sigmas.append(math.sqrt((sigmas[-1] ** 2 + 1) / ratio - 1))
+    return torch.tensor(sigmas[::-1], dtype=torch.float64, device="cpu")
+
+
+def nearest_levels(sigmas: Tensor, table: Tensor) -> Tensor:
+    """The levels of a falling ``table`` nearest to falling ``sigmas``, each a different one; both (n,).
+
+    Where the table is sparser than the wanted levels, these move down to the next free ones (EDM's sampler would take
+    one twice: a step of length 0).
+
+    Raises:
+        UsageError: if the table has fewer levels between the first and the last sigma than are wanted.
+    """
+    nearest = (sigmas[:, None] - table).abs().argmin(dim=1)
+    first, last, order = int(nearest[0]), int(nearest[-1]), torch.arange(len(sigmas))
+    if last - first + 1 < len(sigmas):
+        raise UsageError(
+            f"steps must be at most {last - first + 1}, the noise levels this network knows in its range; got {len(sigmas)}"
+        )
+    rising = (nearest - order).cummax(dim=0).values + order
+    return table[torch.minimum(rising, last - len(sigmas) + 1 + order)]
+
+
 def denoised_from_epsilon(x: Tensor, epsilon: Tensor, sigma: Tensor | float) -> Tensor:
     """``x = data + sigma * epsilon`` solved for data."""
     return x - sigma * epsilon

@@ -163,7 +163,7 @@ def _cifar_arrays(path: Path) -> LabelledBytes:
     planar = images if images.shape[1] == 3 else images.transpose(0, 3, 1, 2)
     if planar.shape[1:] != (3, 32, 32) or planar.dtype != np.uint8:
         raise UsageError(f"{path}: expected uint8 images of 32 x 32 RGB, got {images.dtype} {images.shape}")
-    return LabelledBytes(planar, labels.astype(np.int64))
+    return LabelledBytes(planar.astype(np.uint8, copy=False), labels.astype(np.int64))
 
 
 def _undo_delta(delta: Bytes) -> Bytes:

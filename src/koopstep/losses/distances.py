@@ -1,4 +1,4 @@
-"""Distances ``d(prediction, target)`` of KDM Eqs. 5 to 7: pure functions of two batches, each a mean over rows."""
+"""Distances of KDM Eqs. 5 to 7: pure functions of two batches, each a mean over rows."""
 
 from __future__ import annotations
 
@@ -8,8 +8,14 @@ from collections.abc import Callable
 from torch import Tensor
 from torch.nn import functional
 
-Distance = Callable[[Tensor, Tensor], Tensor]
-"""``d(prediction, target)``: (B, *shape), (B, *shape) -> scalar, a mean over rows (so that micro-batches add up)."""
+PairFunction = Callable[[Tensor, Tensor], Tensor]
+"""``f(prediction, target)``: (B, *shape), (B, *shape) -> scalar, a mean over rows (so that micro-batches add up)."""
+
+Towards = Callable[[Tensor], Tensor]
+"""The distance to one target: predictions (B, *shape) -> scalar, a mean over rows."""
+
+Distance = Callable[[Tensor], Towards]
+"""``d(target)(prediction)``. What is known of a target alone is worked out once, however many predictions follow."""
 
 
 def mse(prediction: Tensor, target: Tensor) -> Tensor:
@@ -24,5 +30,10 @@ def pseudo_huber(prediction: Tensor, target: Tensor) -> Tensor:
     return ((difference.square().sum(dim=1) + c * c).sqrt() - c).mean()
 
 
-DISTANCES: dict[str, Distance] = {"mse": mse, "pseudo-huber": pseudo_huber}
-"""The distances that need nothing but the two batches. A perceptual one is handed to the objective from outside."""
+def pointwise(function: PairFunction) -> Distance:
+    """A distance of which nothing can be worked out beforehand."""
+    return lambda target: lambda prediction: function(prediction, target)
+
+
+DISTANCES: dict[str, PairFunction] = {"mse": mse, "pseudo-huber": pseudo_huber}
+"""The distances that need nothing but the two batches; ``perceptual`` also needs a network (`losses.perceptual`)."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import Literal
 
 import torch
@@ -11,15 +13,30 @@ from torch import Tensor, nn
 from koopstep.core.config import Config
 from koopstep.core.errors import UsageError
 from koopstep.core.records import Batch
-from koopstep.losses.distances import DISTANCES, Distance
+from koopstep.losses.adversary import ADVERSARIES, critic_loss
+from koopstep.losses.distances import DISTANCES, Distance, pointwise
+from koopstep.losses.perceptual import PerceptualNetwork, check_images, perceptual
 from koopstep.losses.terms import TERMS, Pass
-from koopstep.students.student import KoopmanStudent
+from koopstep.nets.discriminators import CriticName, build_discriminator
+from koopstep.students.student import DataFacts, KoopmanStudent
+
+FeatureNetName = Literal["squeeze", "vgg", "alex"]
 
 
 class ObjectiveConfig(Config):
-    """Weights of KDM Eqs. 4 to 9 (0 leaves a term out and does not compute it), and the distance of Eqs. 5 and 7.
+    """Weights of KDM Eqs. 4 to 9 (0 leaves a term out and does not compute it), the distance of Eqs. 5 and 7, the game.
 
-    ``latent_noise`` is the standard deviation of what is added to both latents in training (the paper's 0.4).
+    Attributes:
+        reconstruction, latent, prediction, adversarial, spectral, inverse_consistency: the weights.
+        distance: ``perceptual`` is LPIPS, as published for images.
+        perceptual_net: the network LPIPS looks through; its weights are found by path.
+        pixel: weight of the mean squared error over pixels beside LPIPS; 0 as published.
+        adversary: the game (``losses.adversary``); the paper's is ``nonsaturating``.
+        critic: the discriminator (``nets.discriminators``); the paper's four convolutions are ``conv``.
+        critic_net: the network whose features the critic ``features`` judges.
+        r1, r2: weights of the critic's gradient penalties on real and generated rows.
+        spectral_target: where the eigenvalues are drawn to.
+        latent_noise: standard deviation of what is added to both latents in training (the paper's 0.4).
     """
 
     reconstruction: float = 1.0
@@ -29,6 +46,13 @@ class ObjectiveConfig(Config):
     spectral: float = 0.0
     inverse_consistency: float = 0.0
     distance: Literal["mse", "pseudo-huber", "perceptual"] = "mse"
+    perceptual_net: FeatureNetName = "vgg"
+    pixel: float = 0.0
+    adversary: Literal["nonsaturating", "hinge", "relativistic"] = "nonsaturating"
+    critic: CriticName = "conv"
+    critic_net: FeatureNetName = "squeeze"
+    r1: float = 0.0
+    r2: float = 0.0
     spectral_target: Literal["uniform", "circle", "bound"] = "bound"
     latent_noise: float = 0.0
 
@@ -49,7 +73,8 @@ class Objective:
     def run(self, student: KoopmanStudent, batch: Batch, seed: int, jitter: Tensor | None = None) -> Pass:
         """Send ``batch`` through ``student`` (lazily). ``jitter`` (2, B, d) is standard normal."""
         scaled = None if jitter is None or not self.config.latent_noise else jitter * self.config.latent_noise
-        return Pass(student, batch, self.distance, scaled, self.critic, seed, self.config.spectral_target)
+        target, adversary = self.config.spectral_target, ADVERSARIES[self.config.adversary]
+        return Pass(student, batch, self.distance, scaled, self.critic, seed, target, adversary)
 
     def terms(self, run: Pass) -> dict[str, Tensor]:
         """Unweighted value of every term that is switched on."""
@@ -60,30 +85,81 @@ class Objective:
         weights = self.config.weights()
         return torch.stack([weights[name] * value for name, value in terms.items()]).sum()
 
+    def critic_loss(self, run: Pass) -> Tensor | None:
+        """What the discriminator minimises on the rows of ``run``; None without one. It gives the student no gradient."""
+        if run.critic is None:
+            return None
+        return critic_loss(
+            run.critic,
+            run.batch.data,
+            run.predicted,
+            run.batch.class_labels,
+            adversary=run.adversary,
+            r1=self.config.r1,
+            r2=self.config.r2,
+        )
+
 
 def build_objective(
-    config: ObjectiveConfig, critic: nn.Module | None = None, perceptual: Distance | None = None
+    config: ObjectiveConfig, critic: nn.Module | None = None, perceptual_distance: Distance | None = None
 ) -> Objective:
     """Resolve the distance and check that everything the weights ask for is there.
 
     Args:
         config: the weights.
         critic: the discriminator, needed when ``adversarial`` > 0.
-        perceptual: the distance called ``perceptual``.
+        perceptual_distance: the distance called ``perceptual``.
 
     Raises:
-        UsageError: if no term is on, a weight is negative, or something needed is missing.
+        UsageError: if no term is on, a weight is negative or without its term, or something needed is missing.
     """
-    weights = {name: float(getattr(config, name)) for name in TERMS}
-    for name, weight in weights.items():
+    for name in (*TERMS, "pixel", "r1", "r2"):
+        weight = float(getattr(config, name))
         if weight < 0:
             raise UsageError(f"objective.{name} is a weight and must not be negative, got {weight}")
     if not config.weights():
         raise UsageError("the objective has no term: give at least one weight above 0")
     if config.adversarial and critic is None:
         raise UsageError("objective.adversarial is above 0, but no discriminator was given")
+    if (config.r1 or config.r2) and not config.adversarial:
+        raise UsageError("objective.r1 and r2 are penalties on a discriminator; set objective.adversarial above 0")
+    if config.pixel and config.distance != "perceptual":
+        raise UsageError(
+            f"objective.pixel is added to the distance 'perceptual', not to {config.distance!r}; set it to 0"
+        )
     if config.distance == "perceptual":
-        if perceptual is None:
+        if perceptual_distance is None:
             raise UsageError("objective.distance is 'perceptual', but no perceptual distance was given; use mse")
-        return Objective(config, perceptual, critic)
-    return Objective(config, DISTANCES[config.distance], critic)
+        return Objective(config, perceptual_distance, critic)
+    return Objective(config, pointwise(DISTANCES[config.distance]), critic)
+
+
+def objective_for(
+    config: ObjectiveConfig,
+    facts: DataFacts,
+    device: torch.device,
+    find_network: Callable[[FeatureNetName], PerceptualNetwork],
+) -> Objective:
+    """The objective for data of ``facts`` with everything it needs: its discriminator, its feature networks, on ``device``.
+
+    ``find_network`` gives a frozen network by name, on the CPU; it is asked once a name, and only for what is used.
+
+    Raises:
+        UsageError: as :func:`build_objective`; or if a network's weights are missing, or it cannot look at this data.
+    """
+    find = cache(find_network)
+    critic = distance = None
+    if config.adversarial:
+        network = None
+        if config.critic == "features":
+            network = find(config.critic_net)
+            check_images(network, facts.shape, torch.device("cpu"), "the critic 'features'")
+        critic = build_discriminator(facts.shape, facts.num_classes, config.critic, network).to(device)
+        if network is not None:
+            network.to(device)
+    if config.distance == "perceptual":
+        seen = find(config.perceptual_net)
+        seen.to(device)
+        check_images(seen, facts.shape, device, "the distance 'perceptual'")
+        distance = perceptual(seen, config.pixel)
+    return build_objective(config, critic, distance)

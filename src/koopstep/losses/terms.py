@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from koopstep.core.records import Batch
-from koopstep.losses.distances import Distance
+from koopstep.losses.adversary import ADVERSARIES, Adversary
+from koopstep.losses.distances import Distance, Towards
 from koopstep.operators import penalties
 from koopstep.students.student import KoopmanStudent, Latent
 
@@ -26,11 +27,12 @@ class Pass:
     Attributes:
         student: in training.
         batch: (B, ...) rows with both ends of the path.
-        distance: ``d`` of Eqs. 5 and 7.
+        distance: ``d`` of Eqs. 5 and 7, as ``d(target)(prediction)``.
         jitter: standard normal numbers (2, B, d) times the latent noise of the paper's Alg. 1 (line 3); None for none.
         critic: the discriminator, when the objective has an adversarial term.
         seed: of the spectral penalty's fixed random target.
         spectral_target: ``uniform``, ``circle`` or ``bound``.
+        adversary: the game that student and critic play.
     """
 
     student: KoopmanStudent
@@ -40,6 +42,7 @@ class Pass:
     critic: nn.Module | None = None
     seed: int = 0
     spectral_target: str = "bound"
+    adversary: Adversary = ADVERSARIES["nonsaturating"]
 
     @cached_property
     def noise_latent(self) -> Latent:
@@ -66,6 +69,11 @@ class Pass:
         """D(E_0(x_0))."""
         return self.student.decode(self._shaken(self.clean_data_latent, 1), 1.0, self.batch.class_labels)
 
+    @cached_property
+    def to_data(self) -> Towards:
+        """The distance to x_0; what it needs of x_0 is worked out once for all terms."""
+        return self.distance(self.batch.data)
+
     def _shaken(self, latent: Latent, which: int) -> Latent:
         if self.jitter is None:
             return latent
@@ -74,7 +82,7 @@ class Pass:
 
 def reconstruction(run: Pass) -> Tensor:
     """KDM Eq. 5: ``d(x_0, D(E_0(x_0)))``."""
-    return run.distance(run.reconstructed, run.batch.data)
+    return run.to_data(run.reconstructed)
 
 
 def latent(run: Pass) -> Tensor:
@@ -85,14 +93,18 @@ def latent(run: Pass) -> Tensor:
 
 def prediction(run: Pass) -> Tensor:
     """KDM Eq. 7: ``d(x_0, D(C E_T(x_T)))``."""
-    return run.distance(run.predicted, run.batch.data)
+    return run.to_data(run.predicted)
 
 
 def adversarial(run: Pass) -> Tensor:
-    """KDM Eq. 8, the student's side in the non-saturating form of its Alg. 1 (line 13)."""
+    """KDM Eq. 8, the student's side of the game; only the student gets its gradient."""
     if run.critic is None:
         raise RuntimeError("the adversarial term needs a critic")
-    return functional.softplus(-run.critic(run.predicted, run.batch.class_labels)).mean()
+    labels, real = run.batch.class_labels, None
+    if run.adversary.pairs:
+        with torch.no_grad():
+            real = run.critic(run.batch.data, labels)
+    return run.adversary.student(run.critic(run.predicted, labels), real)
 
 
 def spectral(run: Pass) -> Tensor:
@@ -123,9 +135,3 @@ TERMS: dict[str, Callable[[Pass], Tensor]] = {
     "spectral": spectral,
     "inverse_consistency": inverse_consistency,
 }
-
-
-def critic_loss(critic: nn.Module, real: Tensor, fake: Tensor, class_labels: Tensor | None) -> Tensor:
-    """KDM Eq. 8, the discriminator's side (Alg. 1, line 14): cross-entropy on real and (detached) generated data."""
-    on_real = functional.softplus(-critic(real, class_labels)).mean()
-    return on_real + functional.softplus(critic(fake.detach(), class_labels)).mean()

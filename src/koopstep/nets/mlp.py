@@ -14,7 +14,10 @@ from koopstep.nets.layers import linear
 
 
 class MLPConfig(Config):
-    """Size of an :class:`MLP`; ``output_scale`` multiplies the initial weights of the last layer (0 starts silent)."""
+    """Size of an :class:`MLP`; ``output_scale`` multiplies the initial weights of the last layer (0 starts silent).
+
+    Plain stacks of other programs are ``residual=False``, those that end in a SiLU ``output_activation=True``.
+    """
 
     kind: Literal["mlp"] = "mlp"
     width: int = Field(default=256, ge=1)
@@ -23,10 +26,12 @@ class MLPConfig(Config):
     input_cdf: bool = False
     input_octaves: int = Field(default=0, ge=0)
     output_scale: float = 1.0
+    residual: bool = True
+    output_activation: bool = False
 
 
 class MLP(nn.Module):
-    """``(x, noise_labels, class_labels) -> vector``: ``depth`` hidden layers, residual from the second on.
+    """``(x, noise_labels, class_labels) -> vector``: ``depth`` hidden layers, residual from the second on (if wanted).
 
     The level enters as sines and cosines of ``fourier`` octaves (and as itself), the class as a learned vector. With
     ``input_octaves`` the vector itself enters as sines and cosines too, which lets a small network draw sharp edges.
@@ -38,6 +43,7 @@ class MLP(nn.Module):
         super().__init__()
         self.num_classes = num_classes
         self.input_cdf = config.input_cdf
+        self.residual, self.output_activation = config.residual, config.output_activation
         self.octaves, self.input_octaves = config.fourier, config.input_octaves
         self.first = linear(inputs * (1 + 2 * config.input_octaves) + 2 * config.fourier + 1, config.width)
         self.hidden = nn.ModuleList(linear(config.width, config.width) for _ in range(config.depth - 1))
@@ -55,8 +61,10 @@ class MLP(nn.Module):
             hidden = hidden + self.label.weight.t()[class_labels]
         hidden = functional.silu(hidden)
         for layer in self.hidden:
-            hidden = hidden + functional.silu(layer(hidden))
-        return self.last(hidden)  # type: ignore[no-any-return]
+            lifted = functional.silu(layer(hidden))
+            hidden = hidden + lifted if self.residual else lifted
+        output: Tensor = self.last(hidden)
+        return functional.silu(output) if self.output_activation else output
 
 
 def _waves(x: Tensor, octaves: int) -> list[Tensor]:

@@ -8,11 +8,12 @@ from pydantic import Field
 from torch import nn
 
 from koopstep.core.errors import UsageError
+from koopstep.nets.adm import ADM, ADMConfig
 from koopstep.nets.linear import Linear, LinearConfig
 from koopstep.nets.mlp import MLP, MLPConfig
 from koopstep.nets.unet import UNet, UNetConfig
 
-NetworkConfig = Annotated[MLPConfig | UNetConfig | LinearConfig, Field(discriminator="kind")]
+NetworkConfig = Annotated[MLPConfig | UNetConfig | ADMConfig | LinearConfig, Field(discriminator="kind")]
 
 
 def build_network(
@@ -24,6 +25,8 @@ def build_network(
 ) -> nn.Module:
     """Build ``f(x, noise_labels, class_labels)`` for states of ``shape`` ((D,) or (C, H, W)).
 
+    A network with ``augment_channels`` also takes ``augment_labels``.
+
     ``outputs`` is the number of channels (images) or dimensions (vectors) that come out; by default as many as go in.
 
     Raises:
@@ -32,13 +35,21 @@ def build_network(
     if not shape or min(shape) < 1:
         raise UsageError(f"a sample's shape is one or more numbers above 0, got {shape}")
     outputs = shape[0] if outputs is None else outputs
-    if isinstance(config, UNetConfig):
-        step = config.patch * 2 ** (len(config.channel_mult) - 1)
+    if isinstance(config, UNetConfig | ADMConfig):
+        patch = config.patch if isinstance(config, UNetConfig) else 1
+        levels = len(config.channel_mult)
+        step = patch * 2 ** (levels - 1)
         if len(shape) != 3 or shape[1] != shape[2] or shape[1] % step:
-            raise UsageError(f"this U-Net needs square images with a side that {step} divides, got shape {shape}")
+            raise UsageError(
+                f"this U-Net of {levels} levels needs square images with a side that {step} divides, got shape {shape}"
+            )
+        if isinstance(config, ADMConfig):
+            return ADM(config, shape[1], shape[0], outputs, num_classes)
         return UNet(config, shape[1], shape[0], outputs, num_classes)
     if len(shape) != 1:
-        raise UsageError(f"the network {config.kind!r} takes vectors, got shape {shape}; use 'unet' for images")
+        raise UsageError(
+            f"the network {config.kind!r} takes vectors, got shape {shape}; use 'unet' or 'adm' for images"
+        )
     if isinstance(config, LinearConfig):
         return Linear(shape[0], outputs)
     return MLP(config, shape[0], outputs, num_classes)

@@ -160,4 +160,4 @@ def build_kdm(config: KDMConfig, facts: DataFacts, seed: int = 0) -> KoopmanStud
 
 
 def _is_spatial(config: NetworkConfig) -> bool:
-    return config.kind == "unet"
+    return config.kind in ("unet", "adm")

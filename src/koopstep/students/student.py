@@ -5,11 +5,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Self
 
 from torch import Tensor, nn
 
 from koopstep.core.config import Config
 from koopstep.core.errors import UsageError
+from koopstep.data.manifest import Manifest
 from koopstep.operators.base import Operator, Spectrum
 
 Latent = tuple[Tensor, ...]
@@ -30,6 +32,17 @@ class DataFacts(Config):
     num_classes: int = 0
     noise_scale: float = 1.0
     data_scale: float = 0.5
+
+    @classmethod
+    def of(cls, manifest: Manifest) -> Self:
+        """The facts of a store, as in ``DataFacts.of(store.manifest)``."""
+        made_by = manifest.teacher
+        return cls(
+            shape=manifest.shape,
+            num_classes=made_by.num_classes,
+            noise_scale=made_by.noise_scale,
+            data_scale=made_by.data_scale,
+        )
 
 
 class Codec(nn.Module, ABC):

@@ -24,6 +24,16 @@ class GaussianConfig(Config):
     rho: float = 7.0
     solver: Literal["heun", "euler"] = "heun"
 
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of one sample."""
+        return (self.dimension,)
+
+    @property
+    def num_classes(self) -> int:
+        """Closed forms know no classes."""
+        return 0
+
 
 class MixtureConfig(Config):
     """Data from ``components`` isotropic Gaussians of one common standard deviation ``spread``."""
@@ -36,6 +46,16 @@ class MixtureConfig(Config):
     sigma_max: float = 80.0
     rho: float = 7.0
     solver: Literal["heun", "euler"] = "heun"
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of one sample."""
+        return (self.dimension,)
+
+    @property
+    def num_classes(self) -> int:
+        """Closed forms know no classes."""
+        return 0
 
 
 class GaussianDenoiser(nn.Module):

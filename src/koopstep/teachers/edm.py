@@ -3,25 +3,40 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Literal
 
+import torch
 from pydantic import Field
 from torch import Tensor
 
 from koopstep.core.config import Config
-from koopstep.core.levels import karras_sigmas
-from koopstep.nets.preconditioning import EDMDenoiser
+from koopstep.core.levels import iddpm_sigmas, karras_sigmas, nearest_levels, vp_sigma
+from koopstep.nets.preconditioning import PRECONDITIONINGS, EDMDenoiser, PreconditioningName
 from koopstep.nets.table import NetworkConfig, build_network
 from koopstep.teachers.functions import DenoiserTeacher
 
 
 class EDMConfig(Config):
-    """An EDM teacher; the defaults are EDM's (Table 1). ``sigma_data`` is the standard deviation of the data."""
+    """An EDM teacher; the defaults are EDM's (Table 1).
+
+    Attributes:
+        shape: of one sample.
+        num_classes: 0 without classes.
+        network: F.
+        preconditioning: what surrounds F: EDM's own, or that of the older models EDM compares with.
+        sigma_data: standard deviation of the data.
+        sigma_min: the last level above 0 of a path, or the lowest the preconditioning knows.
+        sigma_max: the first level of a path, or the highest the preconditioning knows.
+        rho: how the levels bend (EDM Eq. 5).
+        solver: how the path is followed.
+    """
 
     kind: Literal["edm"] = "edm"
     shape: tuple[int, ...]
     num_classes: int = Field(default=0, ge=0)
     network: NetworkConfig
+    preconditioning: PreconditioningName = "edm"
     sigma_data: float = Field(default=0.5, gt=0)
     sigma_min: float = 0.002
     sigma_max: float = 80.0
@@ -31,7 +46,25 @@ class EDMConfig(Config):
 
 def build_edm(config: EDMConfig) -> EDMDenoiser:
     """The denoiser with fresh weights."""
-    return EDMDenoiser(build_network(config.network, config.shape, num_classes=config.num_classes), config.sigma_data)
+    outputs = config.shape[0] * PRECONDITIONINGS[config.preconditioning].outputs if config.shape else None
+    network = build_network(config.network, config.shape, outputs=outputs, num_classes=config.num_classes)
+    return EDMDenoiser(network, config.sigma_data, config.preconditioning)
+
+
+def edm_sigmas(config: EDMConfig, steps: int) -> Tensor:
+    """The ``steps + 1`` falling levels of a path, float64, the last one 0, within what the preconditioning knows.
+
+    Those of iDDPM are levels it was trained on.
+
+    Raises:
+        UsageError: if ``steps`` < 1 or more than iDDPM has levels, or the range is empty.
+    """
+    known = PRECONDITIONINGS[config.preconditioning]
+    low, high = max(config.sigma_min, known.sigma_min), min(config.sigma_max, known.sigma_max)
+    sigmas = karras_sigmas(steps, low, high, config.rho)
+    if config.preconditioning == "iddpm":
+        sigmas[:-1] = nearest_levels(sigmas[:-1], iddpm_sigmas()[:-1])
+    return sigmas
 
 
 def edm_teacher(config: EDMConfig, denoiser: EDMDenoiser, name: str, sha256: str) -> DenoiserTeacher:
@@ -39,7 +72,7 @@ def edm_teacher(config: EDMConfig, denoiser: EDMDenoiser, name: str, sha256: str
     return DenoiserTeacher(
         denoiser,
         config.shape,
-        sigmas=lambda steps: karras_sigmas(steps, config.sigma_min, config.sigma_max, config.rho),
+        sigmas=lambda steps: edm_sigmas(config, steps),
         num_classes=config.num_classes,
         data_scale=config.sigma_data,
         solver=config.solver,
@@ -49,20 +82,71 @@ def edm_teacher(config: EDMConfig, denoiser: EDMDenoiser, name: str, sha256: str
     )
 
 
-def edm_loss(config: EDMConfig, denoiser: EDMDenoiser, data: Tensor, labels: Tensor | None, draw: Tensor) -> Tensor:
+def noisiest_label(config: EDMConfig) -> float:
+    """The noise label the network sees at the start of a path."""
+    scales = PRECONDITIONINGS[config.preconditioning].scales(edm_sigmas(config, 1)[:1], config.sigma_data)
+    return float(scales.noise)
+
+
+def edm_loss(
+    config: EDMConfig,
+    denoiser: EDMDenoiser,
+    data: Tensor,
+    labels: Tensor | None,
+    draw: Tensor,
+    augment_labels: Tensor | None = None,
+) -> Tensor:
     """EDM's training loss (EDM Eq. 8 and Table 1): mean over rows and dimensions of the weighted squared error.
 
     Args:
-        config: for ``sigma_data``.
+        config: for ``sigma_data`` and ``preconditioning``.
         denoiser: the model in training.
         data: (B, *shape).
         labels: (B,) int64 or None.
         draw: (B, 1 + prod(shape)) standard normal numbers: the first of each row picks the level, the rest is the noise.
+        augment_labels: (B, A), how each row of ``data`` was augmented; None when it was not.
 
-    ``ln sigma ~ N(-1.2, 1.2^2)`` for ``sigma_data`` = 0.5; other data sizes shift the mean by their logarithm.
+    ``ln sigma ~ N(-1.2, 1.2^2)`` for ``sigma_data`` = 0.5; other data sizes shift the mean by their logarithm. The older
+    preconditionings have their own levels (:data:`TRAINING_LEVELS`) and the weight ``1 / sigma^2``: the error of the
+    predicted noise.
     """
-    sigma = (draw[:, 0] * 1.2 - 1.2 + math.log(config.sigma_data / 0.5)).exp().reshape(-1, *[1] * (data.ndim - 1))
+    sigma = TRAINING_LEVELS[config.preconditioning](draw[:, 0], config.sigma_data).reshape(-1, *[1] * (data.ndim - 1))
     noisy = data + sigma * draw[:, 1:].reshape(data.shape)
-    weight = (sigma**2 + config.sigma_data**2) / (sigma * config.sigma_data) ** 2
-    error: Tensor = (denoiser(noisy, sigma.flatten(), labels) - data) ** 2
+    weight = 1 / sigma**2
+    if config.preconditioning == "edm":
+        weight = (sigma**2 + config.sigma_data**2) / (sigma * config.sigma_data) ** 2
+    told = {} if augment_labels is None else {"augment_labels": augment_labels}
+    error: Tensor = (denoiser(noisy, sigma.flatten(), labels, **told) - data) ** 2
     return (weight * error).mean()
+
+
+def _edm_levels(normal: Tensor, sigma_data: float) -> Tensor:
+    return torch.exp(normal * 1.2 - 1.2 + math.log(sigma_data / 0.5))
+
+
+def _vp_levels(normal: Tensor, sigma_data: float) -> Tensor:
+    """Times even between 1e-5 and 1."""
+    return vp_sigma(1 + (1e-5 - 1) * torch.special.ndtr(normal))
+
+
+def _ve_levels(normal: Tensor, sigma_data: float) -> Tensor:
+    """Logarithms even between the bounds."""
+    known = PRECONDITIONINGS["ve"]
+    low, high = math.log(known.sigma_min), math.log(known.sigma_max)
+    return torch.exp(low + (high - low) * torch.special.ndtr(normal))
+
+
+def _iddpm_levels(normal: Tensor, sigma_data: float) -> Tensor:
+    """Each of the levels above 0 as often."""
+    levels = iddpm_sigmas()[:-1].to(normal)
+    index = (torch.special.ndtr(normal) * len(levels)).long()
+    return levels[index.clamp(max=len(levels) - 1)]
+
+
+TRAINING_LEVELS: dict[str, Callable[[Tensor, float], Tensor]] = {
+    "edm": _edm_levels,
+    "vp": _vp_levels,
+    "ve": _ve_levels,
+    "iddpm": _iddpm_levels,
+}
+"""Preconditioning -> (standard normal numbers (B,), sigma_data) -> the levels (B,) its loss trains (EDM Table 1)."""

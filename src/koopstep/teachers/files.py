@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import resources
@@ -26,10 +25,14 @@ from koopstep.teachers.analytic import (
     build_mixture,
 )
 from koopstep.teachers.base import Teacher
-from koopstep.teachers.edm import EDMConfig, build_edm, edm_loss, edm_teacher
+from koopstep.teachers.diffusers_config import DiffusersConfig
+from koopstep.teachers.diffusion import build_diffusers, diffusers_teacher
+from koopstep.teachers.edm import EDMConfig, build_edm, edm_loss, edm_teacher, noisiest_label
 from koopstep.teachers.flow import FlowConfig, build_flow, flow_loss, flow_teacher
 
-TeacherConfig = Annotated[EDMConfig | FlowConfig | GaussianConfig | MixtureConfig, Field(discriminator="kind")]
+TeacherConfig = Annotated[
+    EDMConfig | FlowConfig | GaussianConfig | MixtureConfig | DiffusersConfig, Field(discriminator="kind")
+]
 
 
 @dataclass(frozen=True)
@@ -39,33 +42,36 @@ class Kind:
     Attributes:
         build: config -> model with fresh weights.
         teacher: (config, model, name, sha256) -> the model as a teacher.
-        loss: (config, model, data, class_labels, draw) -> what training minimises; None for closed forms.
+        loss: (config, model, data, class_labels, draw, augment_labels=None) -> what training minimises; None for closed
+            forms.
         noisiest_label: config -> the noise label its network sees at the start of a path; None without a network.
     """
 
     build: Callable[[Any], nn.Module]
     teacher: Callable[[Any, Any, str, str], Teacher]
-    loss: Callable[[Any, Any, Tensor, Tensor | None, Tensor], Tensor] | None = None
+    loss: Callable[..., Tensor] | None = None
     noisiest_label: Callable[[Any], float] | None = None
 
 
 TEACHERS: dict[str, Kind] = {
-    "edm": Kind(build_edm, edm_teacher, edm_loss, lambda config: math.log(config.sigma_max) / 4),
+    "edm": Kind(build_edm, edm_teacher, edm_loss, noisiest_label),
     "flow": Kind(build_flow, flow_teacher, flow_loss, lambda config: 0.0),
     "gaussian": Kind(build_gaussian, analytic_teacher),
     "mixture": Kind(build_mixture, analytic_teacher),
+    "diffusers": Kind(build_diffusers, diffusers_teacher),
 }
 """The table of teachers that have files. To add one: a file with its config and functions, a line here."""
 
 
 class TeacherHeader(Config):
-    """What the file says of itself."""
+    """What the file says of itself; ``source`` of a converted one names the foreign file, its format and SHA-256."""
 
     format: Literal[1] = 1
     config: TeacherConfig
     name: str
     made_by: str = ""
     weights_dtype: str = "float32"
+    source: dict[str, str] = Field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -110,7 +116,10 @@ def find_teacher(name_or_path: str) -> Path:
     path = Path(name_or_path)
     if not path.is_file():
         names = ", ".join(packaged)
-        raise UsageError(f"no teacher {name_or_path!r}: neither a file nor one of the packaged teachers ({names})")
+        raise UsageError(
+            f"no teacher {name_or_path!r}: neither a file nor one of the packaged teachers ({names}); make it with "
+            "`koopstep teacher train PRESET --out FILE`, or of published weights with `koopstep teacher convert`"
+        )
     return path
 
 

@@ -15,14 +15,25 @@ from koopstep.teachers.functions import VelocityTeacher
 
 
 class FlowConfig(Config):
-    """A flow-matching teacher. ``data_scale`` is the standard deviation of the data."""
+    """A flow-matching teacher.
+
+    Attributes:
+        shape: of one sample.
+        num_classes: 0 without class labels.
+        network: of the velocity.
+        data_scale: standard deviation of the data.
+        solver: ``dopri5`` is adaptive (Dormand and Prince, by SciPy), the others take the steps they are given.
+        rtol, atol: tolerances of ``dopri5``.
+    """
 
     kind: Literal["flow"] = "flow"
     shape: tuple[int, ...]
     num_classes: int = Field(default=0, ge=0)
     network: NetworkConfig
     data_scale: float = Field(default=0.5, gt=0)
-    solver: Literal["euler", "midpoint", "heun"] = "euler"
+    solver: Literal["euler", "midpoint", "heun", "dopri5"] = "euler"
+    rtol: float = Field(default=1e-5, gt=0)
+    atol: float = Field(default=1e-5, gt=0)
 
 
 def build_flow(config: FlowConfig) -> VelocityModel:
@@ -38,21 +49,33 @@ def flow_teacher(config: FlowConfig, model: VelocityModel, name: str, sha256: st
         num_classes=config.num_classes,
         data_scale=config.data_scale,
         solver=config.solver,
+        rtol=config.rtol,
+        atol=config.atol,
+        device=next(model.parameters()).device,
         kind="flow",
         name=name,
         sha256=sha256,
     )
 
 
-def flow_loss(config: FlowConfig, model: VelocityModel, data: Tensor, labels: Tensor | None, draw: Tensor) -> Tensor:
+def flow_loss(
+    config: FlowConfig,
+    model: VelocityModel,
+    data: Tensor,
+    labels: Tensor | None,
+    draw: Tensor,
+    augment_labels: Tensor | None = None,
+) -> Tensor:
     """Conditional flow matching (Lipman et al., Eq. 23 with sigma_min = 0): squared error of ``data - noise``.
 
     ``draw`` is (B, 1 + prod(shape)) standard normal; the first number of each row becomes the uniform time. The error is
     divided by the target's mean square ``1 + data_scale^2`` so that its size does not depend on the data's units.
+    ``augment_labels`` (B, A) say how each row of ``data`` was augmented; None when it was not.
     """
     t = torch.special.ndtr(draw[:, 0])
     noise = draw[:, 1:].reshape(data.shape)
     time = t.reshape(-1, *[1] * (data.ndim - 1))
-    predicted = model((1 - time) * noise + time * data, t, labels)
+    told = {} if augment_labels is None else {"augment_labels": augment_labels}
+    predicted = model((1 - time) * noise + time * data, t, labels, **told)
     error: Tensor = ((predicted - (data - noise)) ** 2).mean()
     return error / (1 + config.data_scale**2)

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import cached_property, partial
 
 import torch
 from torch import Tensor
 
 from koopstep.core.errors import UsageError
 from koopstep.core.levels import ddpm_sigmas, denoised_from_epsilon, flow_times, karras_sigmas
+from koopstep.core.noise import gaussian
 from koopstep.teachers.base import Teacher
 from koopstep.teachers.solvers import DENOISER_SOLVERS, VELOCITY_SOLVERS
 
 Function = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 """``fn(x, level, class_labels)``: (B, *shape), (B,), (B,) int64 or None -> (B, *shape)."""
+
+_PROBED_ROWS = 8
 
 
 class _FunctionTeacher(Teacher):
@@ -78,7 +82,11 @@ class DenoiserTeacher(_FunctionTeacher):
 
 
 class VelocityTeacher(_FunctionTeacher):
-    """A teacher that is given as a velocity ``v(x, t)`` from noise (t = 0) to data (t = 1)."""
+    """A teacher that is given as a velocity ``v(x, t)`` from noise (t = 0) to data (t = 1).
+
+    :meth:`path` follows the velocity from wherever it is started: of a stochastic interpolant between two data sets, give
+    it rows of the first. Only what addresses noise by (seed, index), as ``collect`` does, presumes a Gaussian start.
+    """
 
     noise_scale = 1.0
 
@@ -90,22 +98,47 @@ class VelocityTeacher(_FunctionTeacher):
         num_classes: int = 0,
         data_scale: float = 0.5,
         solver: str = "euler",
+        rtol: float = 1e-5,
+        atol: float = 1e-5,
+        device: torch.device | str = "cpu",
         kind: str = "velocity",
         name: str = "function",
         sha256: str = "",
     ) -> None:
         super().__init__(fn, shape, num_classes, data_scale, name, sha256)
         self.kind, self.solver = kind, _known_solver(solver, sorted(VELOCITY_SOLVERS))
+        self._solve, self._count = VELOCITY_SOLVERS[solver]
+        self._device = device
+        if self._count is None:  # adaptive: its tolerances decide what comes out
+            self.solver = f"{solver} rtol={rtol:g} atol={atol:g}"
+            self._solve = partial(self._solve, rtol=rtol, atol=atol)
 
     def levels(self, steps: int) -> tuple[float, ...]:
         return tuple(flow_times(steps).tolist())
 
     def evaluations(self, steps: int) -> int:
-        return VELOCITY_SOLVERS[self.solver][1](steps)
+        """How often :meth:`path` calls the network (NFE); of an adaptive solver, how often it did for eight fixed rows."""
+        return self._measured if self._count is None else self._count(steps)
 
     def states(self, noise: Tensor, class_labels: Tensor | None, steps: int) -> Iterator[Tensor]:
         start = noise.to(torch.float64)
-        return VELOCITY_SOLVERS[self.solver][0](self._field(class_labels), start, list(self.levels(steps)))
+        return self._solve(self._field(class_labels), start, list(self.levels(steps)))
+
+    @cached_property
+    def _measured(self) -> int:
+        noise = gaussian(0, range(_PROBED_ROWS), self.shape).to(self._device)
+        labels = torch.arange(_PROBED_ROWS, device=self._device) % self.num_classes if self.num_classes else None
+        field, calls = self._field(labels), 0
+
+        def counted(x: Tensor, level: float) -> Tensor:
+            nonlocal calls
+            calls += 1
+            return field(x, level)
+
+        with torch.no_grad():
+            for _ in self._solve(counted, noise.to(torch.float64), [0.0, 1.0]):
+                pass
+        return calls
 
 
 def from_denoiser(
@@ -149,13 +182,40 @@ def from_velocity(
     num_classes: int = 0,
     data_scale: float = 0.5,
     solver: str = "euler",
+    rtol: float = 1e-5,
+    atol: float = 1e-5,
+    device: torch.device | str = "cpu",
     name: str = "velocity",
 ) -> VelocityTeacher:
-    """Make ``fn(x, t, class_labels) -> velocity`` a teacher (flow matching; t = 0 noise, t = 1 data).
+    """Make ``fn(x, t, class_labels) -> velocity`` a teacher (flow matching, stochastic interpolants; t = 0 start, 1 data).
 
-    The arguments are those of :func:`from_denoiser`; ``solver`` is ``euler``, ``midpoint`` or ``heun``.
+    ``path`` starts wherever it is told to: give it rows of any distribution in place of noise.
+
+    Args:
+        fn: takes (B, *shape) float32, (B,) float32 and (B,) int64 or None.
+        shape: of one sample.
+        num_classes: 0 without class labels.
+        data_scale: standard deviation of the data; students use it to scale their inputs.
+        solver: ``euler``, ``midpoint``, ``heun``, or the adaptive ``dopri5`` (needs SciPy).
+        rtol: relative tolerance of ``dopri5``.
+        atol: absolute tolerance of ``dopri5``.
+        device: where ``fn`` computes; ``dopri5`` measures there how many calls it takes.
+        name: what to call it in reports.
+
+    Raises:
+        UsageError: on an unknown solver.
     """
-    return VelocityTeacher(fn, shape, num_classes=num_classes, data_scale=data_scale, solver=solver, name=name)
+    return VelocityTeacher(
+        fn,
+        shape,
+        num_classes=num_classes,
+        data_scale=data_scale,
+        solver=solver,
+        rtol=rtol,
+        atol=atol,
+        device=device,
+        name=name,
+    )
 
 
 def from_epsilon(

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator
+from typing import Any
 
+import torch
 from torch import Tensor
+
+from koopstep.core.errors import NumericsError, UsageError
 
 Field = Callable[[Tensor, float], Tensor]
 """``f(x, level)``: a denoiser (level sigma) or a velocity (level t); (B, *shape) float64 -> (B, *shape)."""
@@ -62,16 +66,61 @@ def flow_heun(velocity: Field, x: Tensor, times: list[float]) -> Iterator[Tensor
         yield x
 
 
-Solver = Callable[[Field, Tensor, list[float]], Iterator[Tensor]]
+def flow_dopri5(
+    velocity: Field, x: Tensor, times: list[float], *, rtol: float = 1e-5, atol: float = 1e-5
+) -> Iterator[Tensor]:
+    """Dormand and Prince's adaptive method of order 5 in t, by SciPy.
 
-DENOISER_SOLVERS: dict[str, tuple[Solver, Callable[[int], int]]] = {
+    The batch is one vector: all rows share their steps, which go by the root mean square of the error over all of them.
+    States at ``times`` are read off the method's own interpolant (order 4), the last is the end of a step. How often it
+    calls ``velocity`` depends on the batch and the tolerances, not on ``times``.
+
+    Raises:
+        UsageError: if SciPy is not installed, or a tolerance is not above 0.
+        NumericsError: if the velocity holds NaN or infinity, or no step is small enough.
+    """
+    if not (rtol > 0 and atol > 0):
+        raise UsageError(f"the solver dopri5 needs rtol and atol above 0, got {rtol} and {atol}")
+    method = _runge_kutta()
+
+    def slope(t: float, flat: Any) -> Any:
+        value = velocity(torch.from_numpy(flat).to(x.device).view(x.shape), float(t))
+        if not bool(torch.isfinite(value).all()):
+            raise NumericsError(f"the velocity holds NaN or infinity at t = {float(t):.6g}")
+        return value.reshape(-1).cpu().numpy()
+
+    yield x
+    solver = method(slope, times[0], x.reshape(-1).cpu().numpy(), times[-1], rtol=rtol, atol=atol)
+    for t in times[1:]:
+        while solver.t < t:
+            failed = solver.step()
+            if failed:
+                raise NumericsError(f"the solver dopri5 got stuck at t = {solver.t:.6g}: {failed}")
+        reached = solver.y if solver.t == t else solver.dense_output()(t)
+        yield torch.from_numpy(reached.copy()).to(x.device).view(x.shape)
+
+
+def _runge_kutta() -> Any:
+    try:
+        from scipy.integrate import RK45
+    except ImportError as error:
+        raise UsageError("the solver dopri5 needs SciPy: pip install koopstep[analysis]") from error
+    return RK45
+
+
+Solver = Callable[[Field, Tensor, list[float]], Iterator[Tensor]]
+Count = Callable[[int], int]
+
+DENOISER_SOLVERS: dict[str, tuple[Solver, Count]] = {
     "heun": (edm_heun, lambda steps: 2 * steps - 1),
     "euler": (edm_euler, lambda steps: steps),
 }
 """Name -> (solver, number of network calls for so many steps)."""
 
-VELOCITY_SOLVERS: dict[str, tuple[Solver, Callable[[int], int]]] = {
+VELOCITY_SOLVERS: dict[str, tuple[Callable[..., Iterator[Tensor]], Count | None]] = {
     "euler": (flow_euler, lambda steps: steps),
     "midpoint": (flow_midpoint, lambda steps: 2 * steps),
     "heun": (flow_heun, lambda steps: 2 * steps),
+    "dopri5": (flow_dopri5, None),
 }
+"""The same for velocities; None where the solver is adaptive: it takes ``rtol`` and ``atol``, and its calls are measured."""

@@ -10,7 +10,6 @@ from koopstep.core.noise import stream_seed
 from koopstep.data.batches import BatchStream
 from koopstep.data.store import TrajectoryStore
 from koopstep.losses.objective import Objective
-from koopstep.losses.terms import critic_loss
 from koopstep.students.student import KoopmanStudent
 from koopstep.training.loop import Losses, Task
 
@@ -40,10 +39,7 @@ class Distillation(Task):
         batch = self._store.batch(indices).to(self._place.device, self._dtype)
         run = self._objective.run(self.model, batch, self._seed, self._jitter(step, rows))
         terms = self._objective.terms(run)
-        critic = None
-        if self.critic is not None:
-            critic = critic_loss(self.critic, batch.data, run.predicted, batch.class_labels)
-        return Losses(self._objective.total(terms), terms, critic)
+        return Losses(self._objective.total(terms), terms, self._objective.critic_loss(run))
 
     def _jitter(self, step: int, rows: slice) -> Tensor | None:
         if not self._objective.config.latent_noise:

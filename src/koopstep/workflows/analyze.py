@@ -87,7 +87,7 @@ def outlier_figures(compared: Comparison, folder: Path) -> tuple[list[Path], dic
         compared.batch.noise[rows],
         {"teacher": compared.batch.data[rows], "student": compared.student[rows]},
     )
-    board = _is_board(compared)
+    board = is_board(compared)
     cells = {name: _ends(points, board) for name, points in samples.items()}
     found = {name: find_outliers(noise, points, cells[name]) for name, points in samples.items()}
     path = figures.outlier_map(
@@ -153,7 +153,7 @@ def outcomes(compared: Comparison, rows: slice) -> Outcomes:
     student, teacher = compared.student[rows], compared.batch.data[rows]
     chance = torch.arange(len(student)) % len(real)
     if compared.run.student.facts.shape == (2,):
-        board = _is_board(compared)
+        board = is_board(compared)
         return Outcomes(_cells(teacher, board), _cells(student, board), _cells(real[chance], board), ())
     if real_labels is None:
         raise UsageError("this analysis needs outcomes: 2-D data, or data with class labels for a classifier")
@@ -163,7 +163,8 @@ def outcomes(compared: Comparison, rows: slice) -> Outcomes:
     return Outcomes(judge.predict(teacher), judge.predict(student), real_labels[order][chance], names)
 
 
-def _is_board(compared: Comparison) -> bool:
+def is_board(compared: Comparison) -> bool:
+    """Whether the run's preset learns the checkerboard, whose squares figures then draw."""
     return compared.run.config is not None and compared.run.config.recipe.data == "checkerboard"
 
 

@@ -12,7 +12,7 @@ from koopstep.analysis import curves, figures
 from koopstep.core.devices import Place
 from koopstep.core.files import make_folder
 from koopstep.evaluation.metrics import METRICS
-from koopstep.workflows.analyze import neighbour_figures, outcomes, outlier_figures, spectrum_figures
+from koopstep.workflows.analyze import is_board, neighbour_figures, outcomes, outlier_figures, spectrum_figures
 from koopstep.workflows.evaluate import Comparison, compare_on_held_out
 from koopstep.workflows.report import Chapter, Picture, number
 from koopstep.workflows.run import read_metrics
@@ -69,7 +69,7 @@ def chapter_of(run: Path, store: Path, measured: dict[str, Any], place: Place, s
 def _side_by_side(compared: Comparison, folder: Path) -> Picture:
     teacher, student = compared.batch.data, compared.student
     if compared.run.student.facts.shape == (2,):
-        board = _is_board(compared)
+        board = is_board(compared)
         path = figures.paired_scatter(
             folder / "samples.png",
             teacher,
@@ -125,7 +125,3 @@ def _outliers(compared: Comparison, folder: Path) -> list[Picture]:
         f"{found['student']} of the student's; crosses mark them and the noise they come from (KDM Fig. 5)."
     )
     return [Picture(files[0], "Outliers and where they come from", caption)]
-
-
-def _is_board(compared: Comparison) -> bool:
-    return compared.run.recipe("the board").recipe.data == "checkerboard"

@@ -31,11 +31,11 @@ def show_preset(name: str, method: str = "kdm") -> dict[str, Any]:
     model = recipe.teacher.model
     with torch.device("meta"):
         teacher = TEACHERS[model.kind].build(model)
-        facts = DataFacts(shape=model.shape, num_classes=model.num_classes)  # type: ignore[union-attr]
+        facts = DataFacts(shape=model.shape, num_classes=model.num_classes)
         student = build_student(recipe.student, facts)
     everything, sampling = student.parameter_counts()
     return {
-        "preset": name,
+        "preset": recipe.preset,
         "method": method,
         "about": recipe.about,
         "teacher": {

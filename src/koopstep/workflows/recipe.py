@@ -6,10 +6,12 @@ import difflib
 import json
 from collections.abc import Iterable
 from importlib import resources
+from pathlib import Path
 from typing import Any, Literal
 
 from koopstep.core.config import Config, dump, override, parse_yaml
 from koopstep.core.errors import UsageError
+from koopstep.core.files import read_bytes
 from koopstep.data.collect import CollectSettings
 from koopstep.losses.objective import ObjectiveConfig
 from koopstep.students.table import StudentConfig
@@ -45,7 +47,7 @@ class Recipe(Config):
     """All settings of one way from noise to numbers.
 
     Attributes:
-        preset: the name it started from.
+        preset: the name it started from; of one's own file, the name without its ending.
         method: the method applied to it.
         about: one line for people.
         data: name or path of the teacher's training data, which is also the reference of metrics.
@@ -73,6 +75,27 @@ def _read(name: str) -> dict[str, Any]:
     return result
 
 
+def _read_own(path: Path) -> dict[str, Any]:
+    """A preset that is somebody's own file: plain settings, laid out as the packaged ones are."""
+    try:
+        settings = parse_yaml(read_bytes(path).decode(), str(path))
+        plain: Any = json.loads(json.dumps(settings))
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"{path} is no preset: {error}") from error
+    if not isinstance(plain, dict):
+        raise UsageError(f"{path} is no preset: it must hold settings by name, as `koopstep presets NAME` shows them")
+    for layers in [plain, *_layers(plain, "budgets", path).values()]:
+        _layers(layers, "methods", path)
+    return plain
+
+
+def _layers(settings: dict[str, Any], key: str, path: Path) -> dict[str, Any]:
+    found = settings.get(key, {})
+    if not isinstance(found, dict) or not all(isinstance(value, dict) for value in found.values()):
+        raise UsageError(f"{path}: {key!r} must hold settings under each name")
+    return found
+
+
 def method_names() -> dict[str, str]:
     """Method -> one line about it."""
     return {name: str(entry["about"]) for name, entry in _read("methods").items()}
@@ -92,34 +115,35 @@ def load_recipe(preset: str, method: str = "kdm", changes: Iterable[str] = (), *
     ``quick``: shorter versions a preset may define, with settings for the method again), then ``changes``.
 
     Args:
-        preset: one of :func:`preset_names`.
+        preset: one of :func:`preset_names`, or the path of a ``.yaml`` file of the same layout.
         method: one of :func:`method_names`.
         changes: ``key=value`` texts with dotted keys.
         budget: name of a budget of the preset; None for the full one.
 
     Raises:
-        UsageError: on unknown names, keys or values.
+        UsageError: on unknown names, keys or values, or a file that is no preset.
     """
-    presets, methods = preset_names(), method_names()
-    _check_known("preset", preset, presets)
-    _check_known("method", method, methods)
-    settings = _read(preset)
+    own_file = Path(preset) if preset.endswith((".yaml", ".yml")) else None
+    if own_file is None:
+        _check_known("preset", preset, preset_names(), "; or name a .yaml file")
+    _check_known("method", method, method_names())
+    settings = _read(preset) if own_file is None else _read_own(own_file)
     budgets, own = settings.pop("budgets", {}), settings.pop("methods", {})
     settings = _merge(settings, _read("methods")[method]["settings"])
     settings = _merge(settings, own.get(method, {}))
     chosen = dict(budgets.get(budget, {})) if budget else {}
     of_method = chosen.pop("methods", {}).get(method, {})
     settings = _merge(_merge(settings, chosen), of_method)
-    settings = settings | {"preset": preset, "method": method}
+    settings = settings | {"preset": own_file.stem if own_file else preset, "method": method}
     complete = dump(Recipe.parse(settings, f"preset {preset} with method {method}"))
     return Recipe.parse(override(complete, changes), f"preset {preset} with method {method}")
 
 
-def _check_known(what: str, name: str, known: Iterable[str]) -> None:
+def _check_known(what: str, name: str, known: Iterable[str], otherwise: str = "") -> None:
     if name not in known:
         close = difflib.get_close_matches(name, known, n=1)
         hint = f"did you mean {close[0]!r}? " if close else ""
-        raise UsageError(f"unknown {what} {name!r}; {hint}known: {', '.join(known)}")
+        raise UsageError(f"unknown {what} {name!r}; {hint}known: {', '.join(known)}{otherwise}")
 
 
 def _merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:

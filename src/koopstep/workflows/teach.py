@@ -33,7 +33,9 @@ def train_teacher(
     config, training = recipe.teacher.model, recipe.teacher.training
     kind = TEACHERS[config.kind]
     if kind.loss is None:
-        raise UsageError(f"a teacher of kind {config.kind!r} is known in closed form; there is nothing to train")
+        raise UsageError(
+            f"a teacher of kind {config.kind!r} is known in closed form or comes trained; nothing to train"
+        )
     source = load_source(recipe.data)
     _check_data(recipe, source)
     torch.manual_seed(training.seed)
@@ -42,7 +44,7 @@ def train_teacher(
         model,
         functools.partial(kind.loss, config),
         source,
-        conditional=bool(getattr(config, "num_classes", 0)),
+        conditional=bool(config.num_classes),
         batch_size=training.batch_size,
         seed=training.seed,
         place=place,
@@ -91,7 +93,7 @@ def teacher_info(name_or_path: str) -> dict[str, Any]:
 
 
 def _check_data(recipe: Recipe, source: DataSource) -> None:
-    config: Any = recipe.teacher.model
+    config = recipe.teacher.model
     if source.shape != tuple(config.shape):
         raise UsageError(f"the data {source.name!r} has shape {source.shape}, the teacher wants {tuple(config.shape)}")
     if config.num_classes and source.num_classes != config.num_classes:

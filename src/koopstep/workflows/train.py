@@ -17,8 +17,8 @@ from koopstep.core.devices import Place, barrier
 from koopstep.core.errors import Interrupted, UsageError
 from koopstep.core.files import make_folder, remove_stale
 from koopstep.data.store import TrajectoryStore
-from koopstep.losses.objective import build_objective
-from koopstep.nets.discriminators import build_discriminator
+from koopstep.losses.objective import FeatureNetName, objective_for
+from koopstep.losses.perceptual import PerceptualNetwork
 from koopstep.students.files import save_student
 from koopstep.students.initialise import config_from_teacher, start_from_teacher
 from koopstep.students.student import DataFacts, KoopmanStudent
@@ -61,12 +61,7 @@ def train_student(
         raise UsageError(f"{out} already holds a run; add --resume to go on with it, or choose another --out")
     store = TrajectoryStore.open(data)
     identity = store.manifest.teacher
-    facts = DataFacts(
-        shape=store.manifest.shape,
-        num_classes=identity.num_classes,
-        noise_scale=identity.noise_scale,
-        data_scale=identity.data_scale,
-    )
+    facts = DataFacts.of(store.manifest)
     _check_fit(recipe, facts)
     recipe, student = fresh_student(recipe, facts, identity)
     task = _task(recipe, student, store, place)
@@ -131,16 +126,20 @@ def fresh_student(recipe: Recipe, facts: DataFacts, identity: TeacherIdentity) -
 
 
 def _task(recipe: Recipe, student: KoopmanStudent, store: TrajectoryStore, place: Place) -> Distillation:
-    facts = student.facts
-    critic = build_discriminator(facts.shape, facts.num_classes) if recipe.objective.adversarial else None
     return Distillation(
         student.to(place.device),
-        build_objective(recipe.objective, None if critic is None else critic.to(place.device)),
+        objective_for(recipe.objective, student.facts, place.device, _find_network),
         store,
         batch_size=recipe.training.batch_size,
         seed=recipe.training.seed,
         place=place,
     )
+
+
+def _find_network(name: FeatureNetName) -> PerceptualNetwork:
+    from koopstep.nets.features.lpips import find_lpips  # only for objectives that look through one
+
+    return find_lpips(name)
 
 
 def flat(settings: Mapping[str, Any], above: str = "") -> dict[str, str]:
@@ -238,9 +237,8 @@ def _note(report: StepReport, config: TrainingConfig) -> str:
 
 def _check_fit(recipe: Recipe, facts: DataFacts) -> None:
     wanted = recipe.teacher.model
-    shape = getattr(wanted, "shape", facts.shape)
-    if tuple(shape) != facts.shape:
+    if tuple(wanted.shape) != facts.shape:
         raise UsageError(
-            f"the preset {recipe.preset!r} is for data of shape {tuple(shape)}, the store holds {facts.shape}; "
+            f"the preset {recipe.preset!r} is for data of shape {tuple(wanted.shape)}, the store holds {facts.shape}; "
             "choose the preset that fits or collect with its teacher"
         )

@@ -1,0 +1,1 @@
+"""Teachers that other programs saved, read as data."""

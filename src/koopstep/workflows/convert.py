@@ -1,0 +1,182 @@
+"""``koopstep teacher convert``: weights of other programs, read as data and written as ours."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from koopstep.core.config import Config, dump, override, parse_yaml
+from koopstep.core.errors import DamagedError, UsageError
+from koopstep.core.files import make_folder, publish_folder, read_bytes, read_json, remove_stale, temporary_beside
+from koopstep.students.files import load_student, save_student
+from koopstep.students.foreign import ForeignStudent, is_checkerboard_module, read_checkerboard_module
+from koopstep.students.table import build_student
+from koopstep.teachers.files import TEACHERS, TeacherConfig, TeacherHeader, save_teacher
+from koopstep.teachers.foreign.base import ForeignTeacher
+from koopstep.teachers.foreign.table import FOREIGN, sniff, source_sha256
+from koopstep.workflows.console import Console
+from koopstep.workflows.teach import teacher_info
+
+WEIGHTS_DTYPES = ("float32", "float16", "float64")
+KDM_MODULE = "kdm-module"
+_OF_WEIGHTS = ("kind", "shape", "num_classes", "network", "preconditioning", "schedule", "sigma_data")
+
+
+class _Described(Config):
+    """A teacher's config in a file of its own."""
+
+    config: TeacherConfig
+
+
+def convert(
+    source: Path,
+    out: Path,
+    *,
+    config: Path | None,
+    sha256: str | None,
+    weights_dtype: str,
+    console: Console,
+    changes: Sequence[str] = (),
+) -> dict[str, Any]:
+    """Read a foreign checkpoint without running anything in it, and write it as a teacher file or a student folder.
+
+    Args:
+        source: an EDM network pickle, a diffusers folder, a state dict with a config, or the published checkerboard module.
+        out: the teacher's file; for the checkerboard module the student's folder, which must not exist.
+        config: a teacher's config (YAML or JSON) for weights that do not say what they are.
+        sha256: refuse any other file than the one with this digest.
+        weights_dtype: how floats are stored.
+        console: where words go.
+        changes: ``key=value`` texts for the teacher's config, such as ``solver=ddim``; not for what the weights decide.
+
+    Raises:
+        UsageError: an unknown format or content, another digest, a missing config, or a change that cannot be.
+        DamagedError: the source is broken or holds what it should not.
+        StorageError: the result cannot be written.
+    """
+    if weights_dtype not in WEIGHTS_DTYPES:
+        raise UsageError(f"weights are stored as {', '.join(WEIGHTS_DTYPES)}, got {weights_dtype!r}")
+    if not source.exists():
+        raise UsageError(f"{source} does not exist")
+    digest = source_sha256(source)
+    console.say(f"SHA-256 of {source}: {digest}")
+    if sha256 is not None and sha256.lower() != digest:
+        raise DamagedError(f"{source} has SHA-256 {digest}, wanted {sha256}; it is another file, or was changed")
+    if is_checkerboard_module(source):
+        if changes:
+            raise UsageError("this file is a student, which has nothing to change; leave -o away")
+        return _write_student(read_checkerboard_module(source), source, digest, out, weights_dtype)
+    name = sniff(source)
+    described = _read_config(source, config) if FOREIGN[name].wants_config or config is not None else None
+    if described is not None and not FOREIGN[name].wants_config:
+        raise UsageError(f"{source} ({name}) says itself what it is; leave --config away")
+    teacher = _changed(FOREIGN[name].read(source, described), changes, source)
+    for note in teacher.notes:
+        console.say(note)
+    return _write_teacher(teacher, name, source, digest, out, weights_dtype)
+
+
+def _changed(teacher: ForeignTeacher, changes: Sequence[str], source: Path) -> ForeignTeacher:
+    plain = override(dump(teacher.config), changes)
+    for change in changes:
+        if change.split("=")[0].split(".")[0].strip() in _OF_WEIGHTS:
+            raise UsageError(f"-o {change}: this is what the weights are; change how paths are made, such as solver")
+    config = _Described.parse({"config": plain}, f"the teacher of {source} with its changes").config
+    return replace(teacher, config=config)
+
+
+def _write_teacher(
+    teacher: ForeignTeacher, name: str, source: Path, digest: str, out: Path, weights_dtype: str
+) -> dict[str, Any]:
+    if out.is_dir():
+        raise UsageError(f"{out} is a folder; name the teacher's file")
+    model = TEACHERS[teacher.config.kind].build(teacher.config)
+    try:
+        model.load_state_dict(dict(teacher.tensors))
+    except RuntimeError as error:
+        raise DamagedError(f"{source}: the weights do not fit: {' '.join(str(error).split())[:300]}") from error
+    recorded = {"name": source.name, "sha256": digest, "format": name, **teacher.recorded}
+    header = TeacherHeader(
+        config=teacher.config,
+        name=source.stem,
+        made_by=f"koopstep teacher convert {source.name} (SHA-256 {digest}); torch {torch.__version__}",
+        weights_dtype=weights_dtype,
+        source=recorded,
+    )
+    save_teacher(out, header, model)
+    written = teacher_info(str(out))
+    return written | {"source": str(source), "source_sha256": digest, "format": name, "notes": list(teacher.notes)}
+
+
+def _write_student(foreign: ForeignStudent, source: Path, digest: str, out: Path, weights_dtype: str) -> dict[str, Any]:
+    if weights_dtype != "float32":
+        raise UsageError("students are stored in float32; leave --dtype away")
+    if out.exists():
+        raise UsageError(f"{out} exists already; this becomes a student folder, so name one that does not exist")
+    student = build_student(foreign.config, foreign.facts)
+    student.load_state_dict(foreign.tensors)
+    provenance = {"source": source.name, "source_sha256": digest, "source_format": KDM_MODULE}
+    make_folder(out.parent)
+    remove_stale(out.parent)
+    temporary = temporary_beside(out)
+    save_student(temporary, foreign.config, student, provenance, _card(foreign, source, digest))
+    publish_folder(temporary, out)
+    opened, described = load_student(out)
+    return {
+        "file": str(out),
+        "name": source.stem,
+        "sha256": described.sha256,
+        "kind": foreign.config.kind,
+        "shape": list(foreign.facts.shape),
+        "num_classes": foreign.facts.num_classes,
+        "parameters": opened.parameter_counts()[0],
+        "source": str(source),
+        "source_sha256": digest,
+        "format": KDM_MODULE,
+        "notes": ["a student, not a teacher: `koopstep sample` and `koopstep evaluate` open the folder"],
+    }
+
+
+def _read_config(source: Path, config: Path | None) -> TeacherConfig | None:
+    """The teacher's config that was named, or the one that lies beside the source; None without either."""
+    beside = [source.with_suffix(suffix) for suffix in (".yaml", ".yml", ".json")]
+    found = [config] if config is not None else [path for path in beside if path != source and path.is_file()]
+    if not found:
+        return None
+    path = found[0]
+    if path.suffix == ".json":
+        plain = read_json(path)
+    else:
+        try:
+            plain = parse_yaml(read_bytes(path).decode(), str(path))
+        except UnicodeDecodeError as error:
+            raise UsageError(f"{path} is no text") from error
+    return _Described.parse({"config": plain}, str(path)).config
+
+
+def _card(foreign: ForeignStudent, source: Path, digest: str) -> str:
+    return "\n".join(
+        [
+            "---",
+            "library_name: koopstep",
+            "tags:",
+            "- koopman",
+            "- distillation",
+            "- one-step",
+            "---",
+            "",
+            f"# {source.stem}, a published KDM student",
+            "",
+            f"Converted from `{source.name}` (SHA-256 {digest}), a pickled module that was read as data and never run.",
+            "",
+            f"- samples: shape {foreign.facts.shape}; one network evaluation a sample; unit-variance noise goes in",
+            f"- latent: {foreign.config.latent} dimensions, affine operator",
+            "",
+            "The licence is the source's; it is not stated here.",
+            "",
+        ]
+    )

@@ -19,6 +19,8 @@ OTHER = {
     "reference_count": 9,
     "classifier": "other",
     "classifier_accuracy": 0.5,
+    "networks": {"inception-768": "ab"},
+    "preparation": {"inception-768": "other"},
     "rounding": "uint8",
     "software": {"torch": "0"},
 }

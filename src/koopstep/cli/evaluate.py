@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -32,6 +33,14 @@ def evaluate(
     metrics: Annotated[
         str | None, typer.Option("--metrics", metavar="A,B", help="Names of metrics; else the preset's.")
     ] = None,
+    reference_count: Annotated[
+        int | None,
+        typer.Option("--reference-count", metavar="N", min=2, help="Real images to compare with; else up to 5,000."),
+    ] = None,
+    weights: Annotated[
+        Path | None,
+        typer.Option("--weights", metavar="DIR", help="Folder of feature networks' weights; else KOOPSTEP_WEIGHTS."),
+    ] = None,
     device: Device = None,
     as_json: Json = False,
 ) -> None:
@@ -40,6 +49,8 @@ def evaluate(
     from koopstep.cli.output import Output, flat, place_of
     from koopstep.workflows.evaluate import evaluate_run
 
+    if weights is not None:
+        os.environ["KOOPSTEP_WEIGHTS"] = str(weights)
     output = Output(as_json)
     with place_of(device) as place:
         result = evaluate_run(
@@ -50,6 +61,7 @@ def evaluate(
             metrics=names,
             place=place,
             console=output.console,
+            reference_count=reference_count,
         )
 
     def show(page: Page) -> None:

@@ -2,73 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Literal, TypeVar
+from collections.abc import Sequence
 
 import torch
-from torch import Tensor
 
 from koopstep.core.errors import NumericsError, UsageError
 from koopstep.evaluation import scores
-from koopstep.evaluation.classifier import Classifier
+from koopstep.evaluation.feature_metrics import FEATURE_METRICS
+from koopstep.evaluation.features import available
 from koopstep.evaluation.frechet import frechet_distance
 from koopstep.evaluation.moments import moments
+from koopstep.evaluation.samples import Metric, Samples, given
 
-T = TypeVar("T")
 _BATCH = 1024
-
-
-@dataclass(frozen=True)
-class Samples:
-    """What a measurement looks at.
-
-    Attributes:
-        student: (N, *shape), generated samples in data units ([-1, 1] for images, not clipped).
-        target: (N, *shape), the teacher's ends for the same noise, or None.
-        class_labels: int64 (N,), the classes asked for, or None.
-        reference: (M, *shape), real data, or None.
-        reference_labels: int64 (M,), classes of the real data, or None.
-        classifier: Names the class of a sample, or None.
-        seed: Of the random directions, choices and partners some metrics use.
-    """
-
-    student: Tensor
-    target: Tensor | None = None
-    class_labels: Tensor | None = None
-    reference: Tensor | None = None
-    reference_labels: Tensor | None = None
-    classifier: Classifier | None = None
-    seed: int = 0
-
-
-@dataclass(frozen=True)
-class Metric:
-    """One line of the table.
-
-    Attributes:
-        function: Maps samples to the value.
-        needs: Fields of `Samples` besides ``student`` that must not be None.
-        measures: What the value says, in a sentence.
-        direction: Which values are better; "control" is neither, but a value to hold others against.
-        unit: Of the value.
-    """
-
-    function: Callable[[Samples], float]
-    needs: tuple[str, ...]
-    measures: str
-    direction: Literal["lower", "higher", "control"]
-    unit: str
 
 
 def pair_mse(samples: Samples) -> float:
     """`scores.pair_mse` of student and teacher."""
-    return scores.pair_mse(samples.student, _given(samples.target, "target"))
+    return scores.pair_mse(samples.student, given(samples.target, "target"))
 
 
 def pair_mse_permuted(samples: Samples) -> float:
     """`scores.pair_mse_permuted` of student and teacher."""
-    return scores.pair_mse_permuted(samples.student, _given(samples.target, "target"), samples.seed)
+    return scores.pair_mse_permuted(samples.student, given(samples.target, "target"), samples.seed)
 
 
 def in_cell(samples: Samples) -> float:
@@ -78,12 +34,12 @@ def in_cell(samples: Samples) -> float:
 
 def sliced_wasserstein(samples: Samples) -> float:
     """`scores.sliced_wasserstein` of student and real data, 256 directions."""
-    return scores.sliced_wasserstein(samples.student, _given(samples.reference, "reference"), seed=samples.seed)
+    return scores.sliced_wasserstein(samples.student, given(samples.reference, "reference"), seed=samples.seed)
 
 
 def mmd(samples: Samples) -> float:
     """`scores.mmd` of student and real data."""
-    return scores.mmd(samples.student, _given(samples.reference, "reference"), seed=samples.seed)
+    return scores.mmd(samples.student, given(samples.reference, "reference"), seed=samples.seed)
 
 
 def frechet_pixel(samples: Samples) -> float:
@@ -100,21 +56,21 @@ def frechet_pixel(samples: Samples) -> float:
 
     For scale: the trace of the digits' covariance is 18.78.
     """
-    reference = _given(samples.reference, "reference")
+    reference = given(samples.reference, "reference")
     return frechet_distance(moments(torch.split(samples.student, _BATCH)), moments(torch.split(reference, _BATCH)))
 
 
 def class_balance(samples: Samples) -> float:
     """`scores.class_balance` of what the classifier sees in the student's images and the real classes."""
-    real = _given(samples.reference_labels, "reference_labels")
-    seen = _given(samples.classifier, "classifier").predict(samples.student)
+    real = given(samples.reference_labels, "reference_labels")
+    seen = given(samples.classifier, "classifier").predict(samples.student)
     return scores.class_balance(seen, real, int(max(seen.max(), real.max())) + 1)
 
 
 def class_accuracy(samples: Samples) -> float:
     """`scores.class_accuracy` of the classes the classifier sees and those asked for."""
-    asked = _given(samples.class_labels, "class_labels")
-    return scores.class_accuracy(_given(samples.classifier, "classifier").predict(samples.student), asked)
+    asked = given(samples.class_labels, "class_labels")
+    return scores.class_accuracy(given(samples.classifier, "classifier").predict(samples.student), asked)
 
 
 METRICS: dict[str, Metric] = {
@@ -168,6 +124,7 @@ METRICS: dict[str, Metric] = {
         "higher",
         "share",
     ),
+    **FEATURE_METRICS,
 }
 """Every metric by its name."""
 
@@ -215,21 +172,15 @@ def evaluate(samples: Samples, names: Sequence[str]) -> dict[str, float]:
 
 
 def applicable(samples: Samples, names: Sequence[str]) -> tuple[str, ...]:
-    """Those of `names`, in order, whose needs `samples` meets.
+    """Those of `names`, in order, whose needs `samples` meets and whose network's weights are at hand.
 
     Raises:
         UsageError: An unknown metric.
     """
-    return tuple(name for name in names if not _missing(samples, name))
+    return tuple(name for name in names if not _missing(samples, name) and available(METRICS[name].network))
 
 
 def _missing(samples: Samples, name: str) -> list[str]:
     if name not in METRICS:
         raise UsageError(f"unknown metric {name!r}; there are: {', '.join(METRICS)}")
     return [need for need in METRICS[name].needs if getattr(samples, need) is None]
-
-
-def _given(value: T | None, name: str) -> T:
-    if value is None:
-        raise UsageError(f"this metric needs {name}")
-    return value

@@ -30,6 +30,8 @@ class Protocol(Config):
         reference_count: How many real samples, or None.
         classifier: Name of the classifier, or None when no metric needed one.
         classifier_accuracy: Its accuracy on held-out real data, in [0, 1], or None.
+        networks: Feature network -> SHA-256 of its weights.
+        preparation: Feature network -> what was done to images before it saw them.
         rounding: What was done to samples before measuring: "none", "clip" (to [-1, 1]) or "uint8" (clipped
             and rounded to 256 levels).
         software: Versions. Recorded, but no bar to comparing.
@@ -44,6 +46,8 @@ class Protocol(Config):
     reference_count: int | None = None
     classifier: str | None = None
     classifier_accuracy: float | None = None
+    networks: dict[str, str] = Field(default_factory=dict)
+    preparation: dict[str, str] = Field(default_factory=dict)
     rounding: Literal["none", "clip", "uint8"] = "none"
     software: dict[str, str] = Field(default_factory=dict)
 

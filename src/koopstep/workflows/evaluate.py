@@ -19,12 +19,15 @@ from koopstep.data.sources import DataSource, load_source
 from koopstep.data.store import TrajectoryStore
 from koopstep.evaluation import classifier as classifiers
 from koopstep.evaluation.classifier import SupportVectorClassifier
-from koopstep.evaluation.metrics import METRICS, Samples, applicable, evaluate
+from koopstep.evaluation.features import Eyes, available, preparation
+from koopstep.evaluation.metrics import METRICS, applicable, evaluate
 from koopstep.evaluation.protocol import Protocol, software_versions
+from koopstep.evaluation.samples import Samples
 from koopstep.sampling.onestep import generate_in_batches
 from koopstep.workflows.console import Console
 from koopstep.workflows.run import OpenRun, open_run
 
+_MOST_IMAGES = 5000
 _WITHOUT_RUN = ("pair_mse", "pair_mse_permuted")  # what a bare student folder is measured by
 
 
@@ -43,6 +46,16 @@ class Comparison:
     store: TrajectoryStore
     batch: Batch
     student: Tensor
+
+
+@dataclass(frozen=True)
+class Reference:
+    """Real data as it is used: its source's name and digest, and the rows chosen."""
+
+    name: str
+    sha256: str
+    data: Tensor
+    labels: Tensor | None
 
 
 def compare_on_held_out(run: Path, data: Path | None, count: int | None, place: Place) -> Comparison:
@@ -93,6 +106,7 @@ def evaluate_run(
     metrics: list[str] | None,
     place: Place,
     console: Console,
+    reference_count: int | None = None,
 ) -> dict[str, Any]:
     """Measure a student and its teacher; writes ``report/evaluation.json`` into a run.
 
@@ -104,6 +118,7 @@ def evaluate_run(
         metrics: names; the preset's when absent.
         place: the device.
         console: where words go.
+        reference_count: real images used, an even choice; at most 5,000 when absent.
 
     Raises:
         UsageError: on anything missing or unknown.
@@ -115,14 +130,20 @@ def evaluate_run(
     if unknown:
         raise UsageError(f"unknown metric {unknown[0]!r}; known: {', '.join(METRICS)}")
     source = _reference(named, reference, compared)
-    judge = _classifier(named, source)
-    student, teacher = _samples(compared, source, judge, config.recipe.evaluation.seed if config else 0)
+    real = None if source is None else _chosen(source, reference_count)
+    judge = _classifier(named, real)
+    eyes = _eyes(compared, real, place, console)
+    student, teacher = _samples(compared, real, judge, eyes, config.recipe.evaluation.seed if config else 0)
     names = named if metrics else applicable(student, named)  # a preset's metrics may ask for labels own data lacks
+    unseen = sorted({METRICS[name].network for name in named if not available(METRICS[name].network)})
+    if unseen and not metrics:
+        console.say(f"left out what needs weights that are not at hand ({', '.join(unseen)}); see KOOPSTEP_WEIGHTS")
     console.say(f"measuring {', '.join(names)} on {len(student.student)} held-out rows")
-    protocol = _protocol(names, compared, source, judge)
+    values, of_teacher = evaluate(student, names), evaluate(teacher, applicable(teacher, names))
+    protocol = _protocol(names, compared, real, judge, eyes)
     result: dict[str, Any] = {
-        "metrics": evaluate(student, names),
-        "teacher": evaluate(teacher, applicable(teacher, names)),
+        "metrics": values,
+        "teacher": of_teacher,
         "protocol": dump(protocol),
         "files": [],
     }
@@ -148,39 +169,70 @@ def _reference(names: tuple[str, ...], reference: str | None, compared: Comparis
     return source
 
 
+def _chosen(source: DataSource, count: int | None) -> Reference:
+    """The real data, or an even choice of it; images are looked at one by one, so not all of a large set by default."""
+    data, labels = source.reference()
+    if count is not None and not 2 <= count <= len(data):
+        raise UsageError(f"--reference-count must be from 2 to the {len(data)} of {source.name!r}, got {count}")
+    most = count or (_MOST_IMAGES if data.ndim == 4 else len(data))
+    digest = source.sha256()
+    if len(data) > most:
+        rows = torch.from_numpy(np.arange(most) * len(data) // most)
+        data, labels = data[rows], None if labels is None else labels[rows]
+    return Reference(source.name, digest, data, labels)
+
+
+def _eyes(compared: Comparison, real: Reference | None, place: Place, console: Console) -> Eyes | None:
+    """Feature networks, for images of one or three planes."""
+    shape = compared.run.student.facts.shape
+    if len(shape) != 3 or shape[0] not in (1, 3):
+        return None
+    eyes = Eyes(place.device, console.bar)
+    if real is not None:
+        eyes.known.append((real.data, f"{real.sha256} {len(real.data)}"))
+    return eyes
+
+
 def _samples(
-    compared: Comparison, source: DataSource | None, judge: SupportVectorClassifier | None, seed: int
+    compared: Comparison,
+    real: Reference | None,
+    judge: SupportVectorClassifier | None,
+    eyes: Eyes | None,
+    seed: int,
 ) -> tuple[Samples, Samples]:
     """The student's samples with everything known about them, and the teacher's (which have no target)."""
-    real, real_labels = (None, None) if source is None else source.reference()
-    labels, data = compared.batch.class_labels, compared.batch.data
-    student = Samples(compared.student, data, labels, real, real_labels, judge, seed)
-    return student, Samples(data, None, labels, real, real_labels, judge, seed)
+    data, labels = (None, None) if real is None else (real.data, real.labels)
+    asked, target = compared.batch.class_labels, compared.batch.data
+    student = Samples(compared.student, target, asked, data, labels, judge, seed, eyes)
+    return student, Samples(target, None, asked, data, labels, judge, seed, eyes)
 
 
-def _classifier(names: tuple[str, ...], source: DataSource | None) -> SupportVectorClassifier | None:
-    if source is None or not any("classifier" in METRICS[name].needs for name in names):
+def _classifier(names: tuple[str, ...], real: Reference | None) -> SupportVectorClassifier | None:
+    if real is None or real.labels is None or not any("classifier" in METRICS[name].needs for name in names):
         return None
-    data, labels = source.reference()
-    return None if labels is None else classifiers.fit(data, labels)
+    return classifiers.fit(real.data, real.labels)
 
 
 def _protocol(
     names: tuple[str, ...],
     compared: Comparison,
-    source: DataSource | None,
+    real: Reference | None,
     judge: SupportVectorClassifier | None,
+    eyes: Eyes | None,
 ) -> Protocol:
     manifest = compared.store.manifest
+    networks = {} if eyes is None else eyes.digests()
     return Protocol(
         metrics=names,
         count=len(compared.student),
         noise_seed=manifest.seed,
         noise_rows=f"{len(compared.student)} held-out rows of the store {compared.store.root}",
-        reference=None if source is None else source.name,
-        reference_sha256=None if source is None else source.sha256(),
-        reference_count=None if source is None else len(source.reference()[0]),
+        reference=None if real is None else real.name,
+        reference_sha256=None if real is None else real.sha256,
+        reference_count=None if real is None else len(real.data),
         classifier=None if judge is None else "support vector machine on the reference",
         classifier_accuracy=None if judge is None else judge.held_out_accuracy,
+        networks=networks,
+        preparation={name: preparation(name) for name in networks},
         software=software_versions(),
     )

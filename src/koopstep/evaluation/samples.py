@@ -1,0 +1,72 @@
+"""What a measurement looks at, and what a metric is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, TypeVar
+
+from torch import Tensor
+
+from koopstep.core.errors import UsageError
+from koopstep.evaluation.classifier import Classifier
+from koopstep.evaluation.features import Eyes
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Samples:
+    """What a measurement looks at.
+
+    Attributes:
+        student: (N, *shape), generated samples in data units ([-1, 1] for images, not clipped).
+        target: (N, *shape), the teacher's ends for the same noise, or None.
+        class_labels: int64 (N,), the classes asked for, or None.
+        reference: (M, *shape), real data, or None.
+        reference_labels: int64 (M,), classes of the real data, or None.
+        classifier: Names the class of a sample, or None.
+        seed: Of the random directions, choices and partners some metrics use.
+        eyes: Networks that look at images, for the metrics that need any; None for data that is no image.
+    """
+
+    student: Tensor
+    target: Tensor | None = None
+    class_labels: Tensor | None = None
+    reference: Tensor | None = None
+    reference_labels: Tensor | None = None
+    classifier: Classifier | None = None
+    seed: int = 0
+    eyes: Eyes | None = None
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One line of the table.
+
+    Attributes:
+        function: Maps samples to the value.
+        needs: Fields of `Samples` besides ``student`` that must not be None.
+        measures: What the value says, in a sentence.
+        direction: Which values are better; "control" is neither, but a value to hold others against.
+        unit: Of the value.
+        network: The feature network it looks through, by name; empty for none.
+    """
+
+    function: Callable[[Samples], float]
+    needs: tuple[str, ...]
+    measures: str
+    direction: Literal["lower", "higher", "control"]
+    unit: str
+    network: str = ""
+
+
+def given(value: T | None, name: str) -> T:
+    """``value``, which a metric needs.
+
+    Raises:
+        UsageError: It is None.
+    """
+    if value is None:
+        raise UsageError(f"this metric needs {name}")
+    return value

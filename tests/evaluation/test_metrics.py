@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import fields, replace
 from contextlib import nullcontext
+from dataclasses import fields, replace
 from functools import cache
 from typing import Any
 

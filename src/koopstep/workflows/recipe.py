@@ -9,6 +9,8 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
 
+from pydantic import Field
+
 from koopstep.core.config import Config, dump, override, parse_yaml
 from koopstep.core.errors import UsageError
 from koopstep.core.files import read_bytes
@@ -28,12 +30,16 @@ class TeacherRecipe(Config):
         model: the teacher's configuration.
         training: how ``koopstep teacher train`` trains it.
         weights_dtype: how its weights are stored.
+        augment: probability of each of EDM's augmentations, which the network is told (it needs ``augment_channels: 9``).
+        xflip: mirror every other image at random; the network is not told.
     """
 
     file: str
     model: TeacherConfig
     training: TrainingConfig
     weights_dtype: Literal["float32", "float16", "float64"] = "float32"
+    augment: float = Field(default=0.0, ge=0, le=1)
+    xflip: bool = False
 
 
 class EvaluationRecipe(Config):

@@ -11,6 +11,7 @@ import torch
 from koopstep.core.config import dump
 from koopstep.core.devices import Place, barrier
 from koopstep.core.errors import UsageError
+from koopstep.data.augment import LABELS
 from koopstep.data.sources import DataSource, load_source
 from koopstep.teachers.files import TEACHERS, TeacherHeader, load_teacher, save_teacher
 from koopstep.training.checkpoint import checkpoints
@@ -48,6 +49,8 @@ def train_teacher(
         batch_size=training.batch_size,
         seed=training.seed,
         place=place,
+        augment=recipe.teacher.augment,
+        xflip=recipe.teacher.xflip,
     )
     work = out.with_name(out.name + ".run")
     if checkpoints(work / "checkpoints") and not resume:
@@ -94,6 +97,14 @@ def teacher_info(name_or_path: str) -> dict[str, Any]:
 
 def _check_data(recipe: Recipe, source: DataSource) -> None:
     config = recipe.teacher.model
+    if (recipe.teacher.augment or recipe.teacher.xflip) and len(config.shape) != 3:
+        raise UsageError(f"teacher.augment and teacher.xflip change images, the data {source.name!r} are none")
+    told = getattr(getattr(config, "network", None), "augment_channels", 0)
+    if recipe.teacher.augment and told != LABELS:
+        raise UsageError(
+            f"teacher.augment tells the network {LABELS} numbers about each image; set "
+            f"-o teacher.model.network.augment_channels={LABELS}, or teacher.augment=0"
+        )
     if source.shape != tuple(config.shape):
         raise UsageError(f"the data {source.name!r} has shape {source.shape}, the teacher wants {tuple(config.shape)}")
     if config.num_classes and source.num_classes != config.num_classes:

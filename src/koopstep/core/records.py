@@ -33,13 +33,21 @@ class Batch:
         return self.noise.shape[0]
 
     def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> Batch:
-        """The same batch on another device; `dtype` changes the floating-point tensors, never the labels."""
+        """The same batch on another device; `dtype` changes the floating-point tensors, never the labels.
+
+        The copy of a pinned batch does not wait.
+        """
         return Batch(
-            noise=self.noise.to(device=device, dtype=dtype),
-            states=self.states.to(device=device, dtype=dtype),
-            progress=self.progress.to(device=device, dtype=dtype),
-            class_labels=None if self.class_labels is None else self.class_labels.to(device=device),
+            noise=self.noise.to(device=device, dtype=dtype, non_blocking=True),
+            states=self.states.to(device=device, dtype=dtype, non_blocking=True),
+            progress=self.progress.to(device=device, dtype=dtype, non_blocking=True),
+            class_labels=None if self.class_labels is None else self.class_labels.to(device, non_blocking=True),
         )
+
+    def pinned(self) -> Batch:
+        """The same batch in page-locked memory, from which a GPU copies without waiting."""
+        labels = None if self.class_labels is None else self.class_labels.pin_memory()
+        return Batch(self.noise.pin_memory(), self.states.pin_memory(), self.progress, labels)
 
     def __getitem__(self, rows: slice) -> Batch:
         """The paths `rows` of the batch, with all their states."""

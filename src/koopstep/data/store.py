@@ -135,22 +135,24 @@ class TrajectoryStore:
         if rows.ndim != 1 or (rows.size and not 0 <= int(rows.min()) <= int(rows.max()) < self.count):
             raise UsageError(f"rows must be a list of numbers from 0 to {self.count - 1}")
         m = self.manifest
-        stored = np.empty((len(rows), m.stored_states, *m.shape), dtype=m.dtype)
+        states = torch.empty(len(m.kept), len(rows), *m.shape)
+        target = states.numpy()[len(m.kept) - m.stored_states :]
         classes = np.empty(len(rows), dtype=np.int64)
-        units = rows // m.unit_size
-        for unit in np.unique(units):
-            mine = np.flatnonzero(units == unit)
-            shard, local = self._shards[int(unit)], rows[mine] - int(unit) * m.unit_size
-            stored[mine] = shard.states[local]
+        # row by row, each straight to its place: in a large store hardly two rows share a shard
+        for place, (unit, local) in enumerate(zip(*divmod(rows, m.unit_size), strict=True)):
+            shard = self._shards[unit]
+            target[:, place] = shard.states[local]
             if shard.class_labels is not None:
-                classes[mine] = shard.class_labels[local]
-        states = torch.from_numpy(stored).to(torch.float32).movedim(1, 0)
+                classes[place] = shard.class_labels[local]
         scale = m.teacher.noise_scale
         if m.noise_scheme == PHILOX:
             noise = self._noise(rows)
-            states = torch.cat([(noise.double() * scale).to(torch.float32)[None], states])
+            exact = float(np.float32(scale)) == scale  # then float32 rounds as float64 would
+            if exact:
+                torch.mul(noise, scale, out=states[0])
+            else:
+                states[0] = noise.double() * scale
         else:
-            states = states.contiguous()
             noise = states[0] / scale
         labels = torch.from_numpy(classes) if m.teacher.num_classes > 0 else None
         return Batch(noise=noise, states=states, progress=self._progress, class_labels=labels)

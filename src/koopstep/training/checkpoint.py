@@ -54,6 +54,8 @@ def save_checkpoint(folder: Path, state: TrainingState, identity: dict[str, str]
     try:
         digests = {name: save_tensors(temporary / f"{name}.safetensors", part) for name, part in _parts(state).items()}
         described = {"format": 1, "step": state.step, "files": digests, "identity": identity}
+        if state.scaler.is_enabled():
+            described["scaler"] = state.scaler.state_dict()
         write_json(temporary / "state.json", described | {"sha256": _digest(described)})
         # one that stands there already was found damaged: training would be beyond it otherwise
         publish_folder(temporary, final, replace=True)
@@ -91,6 +93,8 @@ def load_latest(folder: Path, state: TrainingState, identity: dict[str, str]) ->
             continue
         _compare(described["identity"], identity, path)
         _restore(state, files, int(described["step"]))
+        if state.scaler.is_enabled() and "scaler" in described:
+            state.scaler.load_state_dict(described["scaler"])
         skipped = f"; damaged and skipped: {', '.join(damaged)}" if damaged else ""
         return f"going on from step {step}{skipped}"
     if damaged:

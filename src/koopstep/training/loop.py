@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
+import os
+import shutil
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
@@ -11,10 +14,10 @@ import torch
 from torch import Tensor, nn
 
 from koopstep.core.devices import Place, sum_over_processes
-from koopstep.core.errors import NumericsError
+from koopstep.core.errors import NumericsError, UsageError
 from koopstep.core.noise import stream_seed
 from koopstep.training.ema import AverageWeights
-from koopstep.training.settings import TrainingConfig, build_optimizers
+from koopstep.training.settings import TrainingConfig, build_critic_optimizer, build_optimizers
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,10 @@ class Task(ABC):
     def losses(self, step: int, rows: slice) -> Losses:
         """The losses of ``rows`` (places in the global batch) of ``step``: a pure function of both and the weights."""
 
+    def compile(self) -> None:
+        """Have PyTorch compile what :meth:`losses` runs most."""
+        self.model.compile()
+
 
 @dataclass(frozen=True)
 class StepReport:
@@ -55,16 +62,27 @@ class StepReport:
 
 
 class TrainingState:
-    """Everything that a step changes: weights, averaged weights, optimizers, the number of steps done."""
+    """Everything that a step changes: weights, averaged weights, optimizers, loss scale, the number of steps done.
+
+    ``skipped`` counts the steps since the start of this process whose gradient overflowed in float16.
+    """
 
     def __init__(self, task: Task, config: TrainingConfig) -> None:
         self.step = 0
         self.model, self.critic = task.model, task.critic
+        device = next(task.model.parameters()).device
+        if config.channels_last:
+            for network in (task.model, *([] if task.critic is None else [task.critic])):
+                network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average = AverageWeights(task.model, config.ema_halflife_images, config.ema_ramp)
         self.optimizers = build_optimizers(config, task.model)
         if task.critic is not None:
-            adam = torch.optim.Adam(task.critic.parameters(), lr=config.learning_rate, betas=config.betas, foreach=True)
-            self.optimizers["critic"] = adam
+            self.optimizers["critic"] = build_critic_optimizer(config, task.critic)
+        self.scaler = torch.amp.GradScaler(device.type, enabled=config.autocast == "float16")
+        self.skipped = 0
+        if config.compile:
+            check_compiler(device)
+            task.compile()
 
 
 def train(task: Task, state: TrainingState, config: TrainingConfig, place: Place) -> Iterator[StepReport]:
@@ -83,25 +101,56 @@ def train(task: Task, state: TrainingState, config: TrainingConfig, place: Place
     while state.step < config.steps:
         started = time.perf_counter()
         rate = config.rate_at(state.step)
-        terms = _accumulate(task, state.step, config, place, weights, judges)
+        terms = _accumulate(task, state, config, place, weights, judges)
         gradients = [p.grad for p in [*weights, *judges] if p.grad is not None]
         sum_over_processes(place, [*gradients, *terms.values()])
-        _check_finite(state.step, terms, gradients)
-        if config.gradient_clip is not None:
-            nn.utils.clip_grad_norm_(weights, config.gradient_clip)
-        for optimizer in state.optimizers.values():
-            for group in optimizer.param_groups:
-                group["lr"] = rate
-            optimizer.step()
+        _check_terms(state.step, terms)
+        if not state.scaler.is_enabled():
+            _check_gradients(state.step, gradients)
+        _move(state, config, rate, weights)
         state.step += 1
         state.average.update(task.model, state.step * config.batch_size, config.batch_size)
         values = {name: float(value) for name, value in terms.items()}
         yield StepReport(state.step, values.pop("total"), values, rate, time.perf_counter() - started)
 
 
+def _move(state: TrainingState, config: TrainingConfig, rate: float, weights: list[nn.Parameter]) -> None:
+    """One step of every optimizer, or none of it where float16 overflowed."""
+    before = state.scaler.get_scale()
+    for name, optimizer in state.optimizers.items():
+        own = (
+            config.critic_learning_rate / config.learning_rate
+            if name == "critic" and config.critic_learning_rate
+            else 1
+        )
+        for group in optimizer.param_groups:
+            group["lr"] = rate * own
+        state.scaler.unscale_(optimizer)
+    if config.gradient_clip is not None:
+        nn.utils.clip_grad_norm_(weights, config.gradient_clip)
+    for optimizer in state.optimizers.values():
+        state.scaler.step(optimizer)
+    state.scaler.update()
+    after = state.scaler.get_scale()
+    state.skipped += after < before
+    if state.scaler.is_enabled() and after < 1:
+        raise NumericsError(
+            f"step {state.step + 1}: the gradient overflows float16 however small the loss is scaled; "
+            "train into another folder with training.autocast=bfloat16 or a lower training.learning_rate"
+        )
+
+
+def check_compiler(device: torch.device) -> None:
+    """Raise UsageError where ``torch.compile`` has no compiler to work with."""
+    if device.type == "cpu" and not (os.environ.get("CXX") or shutil.which("g++") or shutil.which("clang++")):
+        raise UsageError("training.compile needs a C++ compiler (g++) on this machine; set training.compile=false")
+    if device.type == "cuda" and importlib.util.find_spec("triton") is None:
+        raise UsageError("training.compile needs Triton on a GPU; pip install triton, or set training.compile=false")
+
+
 def _accumulate(
     task: Task,
-    step: int,
+    state: TrainingState,
     config: TrainingConfig,
     place: Place,
     weights: list[nn.Parameter],
@@ -110,27 +159,29 @@ def _accumulate(
     """Fill the gradients with this process's share of the means; returns its share of the terms."""
     for parameter in (*weights, *judges):
         parameter.grad = None
-    share = config.batch_size // place.world
+    step, share = state.step, config.batch_size // place.world
     micro = config.micro_batch or share
     sums: dict[str, Tensor] = {}
     task.model.train()
     for start in range(place.rank * share, (place.rank + 1) * share, micro):
         # anything random inside the networks (dropout) depends on the step and the rows, not on what ran before
         torch.manual_seed(stream_seed("step", config.seed, step, start))
-        with torch.autocast(place.device.type, torch.bfloat16, enabled=config.autocast == "bfloat16"):
+        numbers = torch.float16 if config.autocast == "float16" else torch.bfloat16
+        with torch.autocast(place.device.type, numbers, enabled=config.autocast != "none"):
             losses = task.losses(step, slice(start, start + micro))
         part = micro / config.batch_size
         # each side's loss reaches only its own weights: the student's adversarial term runs through the critic
-        torch.autograd.backward(losses.total * part, inputs=weights, retain_graph=losses.critic is not None)
+        total = state.scaler.scale(losses.total * part)
+        torch.autograd.backward(total, inputs=weights, retain_graph=losses.critic is not None)
         if losses.critic is not None:
-            torch.autograd.backward(losses.critic * part, inputs=judges)
+            torch.autograd.backward(state.scaler.scale(losses.critic * part), inputs=judges)
         named = losses.terms | {"total": losses.total} | ({} if losses.critic is None else {"critic": losses.critic})
         for name, value in named.items():
             sums[name] = sums.get(name, 0) + value.detach() * part
     return sums
 
 
-def _check_finite(step: int, terms: dict[str, Tensor], gradients: list[Tensor]) -> None:
+def _check_terms(step: int, terms: dict[str, Tensor]) -> None:
     broken = [name for name, value in terms.items() if not bool(torch.isfinite(value))]
     if broken:
         guilty = [name for name in broken if name != "total"] or broken
@@ -138,6 +189,9 @@ def _check_finite(step: int, terms: dict[str, Tensor], gradients: list[Tensor]) 
             f"step {step + 1}: the term {guilty[0]!r} is {float(terms[guilty[0]])}; the weights were left as they were. "
             "Train into another folder with a lower training.learning_rate or with training.gradient_clip"
         )
+
+
+def _check_gradients(step: int, gradients: list[Tensor]) -> None:
     norms = torch.stack(torch._foreach_norm(gradients))
     if not bool(torch.isfinite(norms).all()):
         raise NumericsError(

@@ -30,7 +30,14 @@ class TrainingConfig(Config):
         gradient_clip: largest global norm of the gradient; no clipping when absent.
         ema_halflife_images: half-life of the averaged weights, in rows.
         ema_ramp: the half-life is at most this share of the rows seen; no ramp when absent.
-        autocast: ``bfloat16`` runs the networks in bfloat16 where the device supports it; ``none`` does not.
+        autocast: number format of the networks: ``none`` (that of the weights), ``bfloat16``, or ``float16`` with a loss
+            scale that adapts (steps whose gradient overflows are left out).
+        channels_last: memory layout of convolutions' weights; faster on GPUs with tensor cores.
+        compile: runs the networks through ``torch.compile``.
+        fused: one kernel for Adam's whole step (Muon has none).
+        read_ahead: read the next step's rows in a thread; where absent, on GPUs only.
+        critic_learning_rate: of the discriminator; the student's when absent. It has its own Adam in any case.
+        critic_betas: of the discriminator's Adam; ``betas`` when absent.
         checkpoint_every: steps between checkpoints.
         keep_checkpoints: how many are kept.
         log_every: steps between lines of ``metrics.jsonl``.
@@ -49,7 +56,13 @@ class TrainingConfig(Config):
     gradient_clip: float | None = None
     ema_halflife_images: float = 500_000.0
     ema_ramp: float | None = 0.05
-    autocast: Literal["none", "bfloat16"] = "none"
+    autocast: Literal["none", "bfloat16", "float16"] = "none"
+    channels_last: bool = False
+    compile: bool = False
+    fused: bool = False
+    read_ahead: bool | None = None
+    critic_learning_rate: float | None = None
+    critic_betas: tuple[float, float] | None = None
     checkpoint_every: int = 1000
     keep_checkpoints: int = 2
     log_every: int = 20
@@ -60,7 +73,7 @@ class TrainingConfig(Config):
         for name in ("steps", "batch_size", "checkpoint_every", "keep_checkpoints", "log_every"):
             if getattr(self, name) < 1:
                 raise UsageError(f"training.{name} must be at least 1, got {getattr(self, name)}")
-        for name in ("learning_rate", "gradient_clip"):
+        for name in ("learning_rate", "gradient_clip", "critic_learning_rate"):
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise UsageError(f"training.{name} must be above 0, got {value}")
@@ -68,8 +81,9 @@ class TrainingConfig(Config):
             value = getattr(self, name)
             if value is not None and not value >= 0:
                 raise UsageError(f"training.{name} must not be negative, got {value}")
-        if not all(0 <= beta < 1 for beta in self.betas):
-            raise UsageError(f"training.betas must be from 0 to below 1, got {list(self.betas)}")
+        for name, betas in (("betas", self.betas), ("critic_betas", self.critic_betas or self.betas)):
+            if not all(0 <= beta < 1 for beta in betas):
+                raise UsageError(f"training.{name} must be from 0 to below 1, got {list(betas)}")
         if self.batch_size % world:
             raise UsageError(
                 f"training.batch_size {self.batch_size} cannot be shared by {world} processes; use a multiple"
@@ -109,16 +123,26 @@ def build_optimizers(config: TrainingConfig, model: nn.Module) -> dict[str, Opti
     if parameters:
         rows = list(parameters.values())
         if config.optimizer == "adam":
-            built["adam"] = torch.optim.Adam(rows, lr=config.learning_rate, betas=config.betas, foreach=True)
+            built["adam"] = torch.optim.Adam(rows, lr=config.learning_rate, betas=config.betas, **_kernel(config))
         else:
             built["adam"] = torch.optim.AdamW(
                 rows,
                 lr=config.learning_rate,
                 betas=config.betas,
                 weight_decay=config.weight_decay,
-                foreach=True,
+                **_kernel(config),
             )
     return built
+
+
+def build_critic_optimizer(config: TrainingConfig, critic: nn.Module) -> Optimizer:
+    """The discriminator's own Adam."""
+    rate, betas = config.critic_learning_rate or config.learning_rate, config.critic_betas or config.betas
+    return torch.optim.Adam(critic.parameters(), lr=rate, betas=betas, **_kernel(config))
+
+
+def _kernel(config: TrainingConfig) -> dict[str, bool]:
+    return {"fused": True} if config.fused else {"foreach": True}
 
 
 def is_hidden_matrix(name: str, parameter: Tensor) -> bool:

@@ -133,7 +133,13 @@ def _task(recipe: Recipe, student: KoopmanStudent, store: TrajectoryStore, place
         batch_size=recipe.training.batch_size,
         seed=recipe.training.seed,
         place=place,
+        read_ahead=_reads_ahead(recipe.training, place),
     )
+
+
+def _reads_ahead(config: TrainingConfig, place: Place) -> bool:
+    """A thread helps where the networks do not need the processor themselves."""
+    return place.device.type == "cuda" if config.read_ahead is None else config.read_ahead
 
 
 def _find_network(name: FeatureNetName) -> PerceptualNetwork:

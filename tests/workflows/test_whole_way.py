@@ -209,7 +209,7 @@ def _untrained(folder: Path, shape: tuple[int, ...], classes: int = 0) -> Path:
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"metrics": ["fid"]}, "unknown metric 'fid'; known: pair_mse"),
+        ({"metrics": ["fidelity"]}, "unknown metric 'fidelity'; known: pair_mse"),
         ({"metrics": ["class_accuracy"]}, "needs"),
         ({"count": 21}, "--count must be from 1 to the 20 held-out rows"),
         ({"count": 0}, "--count must be from 1 to the 20"),

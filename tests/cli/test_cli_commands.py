@@ -41,7 +41,15 @@ COMMANDS: list[tuple[str, str, dict[str, Any]]] = [
         {
             "0": "t",
             "1": Path("s"),
-            "2": {"count": 10, "steps": 18, "keep": 3, "seed": 0, "hold_out": 2, "dtype": "float32", "autocast": "none"},
+            "2": {
+                "count": 10,
+                "steps": 18,
+                "keep": 3,
+                "seed": 0,
+                "hold_out": 2,
+                "dtype": "float32",
+                "autocast": "none",
+            },
             "rank": 1,
             "world": 4,
         },

@@ -25,7 +25,7 @@ def evaluate(
     ] = None,
     reference: Annotated[
         str | None,
-        typer.Option("--reference", metavar="F", help="Real data (name, folder or .npz); else the preset's."),
+        typer.Option("--reference", metavar="F", help="Real data (name, folder, .zip or .npz); else the preset's."),
     ] = None,
     count: Annotated[
         int | None, typer.Option("--count", metavar="N", min=1, help="Held-out rows to use; else all.")

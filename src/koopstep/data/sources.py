@@ -110,15 +110,20 @@ SOURCES: dict[str, Callable[[], DataSource]] = {
 
 
 def load_source(name_or_path: str) -> DataSource:
-    """A built-in set by name, a folder of images or an ``.npz`` by path.
+    """A built-in set by name; a folder or zip of images or an ``.npz`` by path, also below ``$KOOPSTEP_DATA``.
 
     Raises:
         UsageError: if it is neither, or the files cannot be used.
+        DamagedError: if a file is cut off.
     """
     if name_or_path in SOURCES:
         return SOURCES[name_or_path]()
-    path = Path(name_or_path)
-    if not path.exists():
-        raise UsageError(f"no data {name_or_path!r}: neither a path nor built in ({', '.join(SOURCES)})")
+    candidates = (Path(name_or_path), standard.data_folder() / name_or_path)
+    path = next((path for path in candidates if path.exists()), None)
+    if path is None:
+        raise UsageError(
+            f"no data {name_or_path!r}: neither built in ({', '.join(SOURCES)}) nor a path here or below "
+            f"{standard.data_folder().absolute()} (KOOPSTEP_DATA=FOLDER names another)"
+        )
     loaded = images.load(path)
     return FixedSet(path.name, loaded.images, loaded.labels)

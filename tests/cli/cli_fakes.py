@@ -34,6 +34,7 @@ TEACHER = {
     "parameters": 12345,
     "sha256": "ab",
     "made_by": "test",
+    "source": {},
     "config": {"kind": "edm"},
 }
 ONE_DEMO = {

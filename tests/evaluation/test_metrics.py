@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import nullcontext
 from dataclasses import fields, replace
 from functools import cache
@@ -25,7 +26,7 @@ from koopstep.evaluation.metrics import (
     applicable,
     evaluate,
 )
-from koopstep.evaluation.samples import Samples
+from koopstep.evaluation.samples import NEEDS, Samples
 from koopstep.nets.features.networks import Features
 
 SVC = pytest.importorskip("sklearn.svm").SVC
@@ -137,7 +138,7 @@ def test_what_a_metric_needs_is_what_it_says(name: str) -> None:
     bare = replace(samples, **dict.fromkeys(optional - set(metric.needs)))
     assert evaluate(bare, [name]) == evaluate(samples, [name])
     for need in metric.needs:
-        with pytest.raises(UsageError, match=f"{name}.*{need}"):
+        with pytest.raises(UsageError, match=f"{name}.*{re.escape(NEEDS[need])}"):
             evaluate(replace(samples, **{need: None}), [name])
         assert applicable(replace(samples, **{need: None}), [name]) == ()
 

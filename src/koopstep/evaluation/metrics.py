@@ -12,7 +12,7 @@ from koopstep.evaluation.feature_metrics import FEATURE_METRICS
 from koopstep.evaluation.features import available
 from koopstep.evaluation.frechet import frechet_distance
 from koopstep.evaluation.moments import moments
-from koopstep.evaluation.samples import Metric, Samples, given
+from koopstep.evaluation.samples import NEEDS, Metric, Samples, given
 
 _BATCH = 1024
 
@@ -162,7 +162,8 @@ def evaluate(samples: Samples, names: Sequence[str]) -> dict[str, float]:
     for name in names:
         missing = _missing(samples, name)
         if missing:
-            raise UsageError(f"metric {name!r} needs {' and '.join(missing)}, which this evaluation was not given")
+            wanted = " and ".join(NEEDS[need] for need in missing)
+            raise UsageError(f"metric {name!r} needs {wanted}, which this evaluation was not given")
     if len(samples.student) == 0:
         raise UsageError("there are no samples to measure")
     broken = int((~torch.isfinite(samples.student.reshape(len(samples.student), -1))).any(dim=1).sum())

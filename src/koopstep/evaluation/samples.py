@@ -40,6 +40,17 @@ class Samples:
     eyes: Eyes | None = None
 
 
+NEEDS = {
+    "target": "the teacher's samples for the same noise",
+    "class_labels": "a student of classes",
+    "reference": "real data (--reference)",
+    "reference_labels": "real data with classes (--reference)",
+    "classifier": "real data with classes to learn them from (--reference)",
+    "eyes": "images with one or three planes",
+}
+"""What is missing when one of the fields above is None, in a user's words."""
+
+
 @dataclass(frozen=True)
 class Metric:
     """One line of the table.

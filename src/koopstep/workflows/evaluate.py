@@ -158,7 +158,7 @@ def evaluate_run(
 def _reference(names: tuple[str, ...], reference: str | None, compared: Comparison) -> DataSource | None:
     """The real data, where a metric needs any."""
     config = compared.run.config
-    if not any("reference" in METRICS[name].needs for name in names):
+    if not any({"reference", "classifier"} & set(METRICS[name].needs) for name in names):
         return None
     source = load_source(reference) if reference else (load_source(config.recipe.data) if config else None)
     if source is not None and source.shape != compared.run.student.facts.shape:

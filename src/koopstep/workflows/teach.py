@@ -91,6 +91,7 @@ def teacher_info(name_or_path: str) -> dict[str, Any]:
         "parameters": file.parameters,
         "weights_dtype": file.header.weights_dtype,
         "made_by": file.header.made_by,
+        "source": file.header.source,
         "config": config,
     }
 

@@ -111,7 +111,13 @@ def main() -> None:
     """The ``koopstep`` command."""
     tolerant(sys.stdout)
     tolerant(sys.stderr)
-    sys.exit(run(sys.argv[1:]))
+    code = run(sys.argv[1:])
+    if "RANK" in os.environ:
+        # under torchrun: gloo's threads may still run, and then the interpreter's own way out ends in an abort
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
 
 
 if __name__ == "__main__":

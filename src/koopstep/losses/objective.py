@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from typing import Literal
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
 from koopstep.core.config import Config
@@ -24,13 +25,16 @@ FeatureNetName = Literal["squeeze", "vgg", "alex"]
 
 
 class ObjectiveConfig(Config):
-    """Weights of KDM Eqs. 4 to 9 (0 leaves a term out and does not compute it), the distance of Eqs. 5 and 7, the game.
+    """Weights of the terms (0 leaves a term out and does not compute it), the distance of Eqs. 5 and 7, the game.
 
     Attributes:
         reconstruction, latent, prediction, adversarial, spectral, inverse_consistency: the weights.
+        trajectory, intermediate, linearity, generator: weights of the terms within the path (``losses.trajectory``).
+        trajectory_points: states within the path that each row learns from in a step (HKD: 4, besides the noise).
         distance: ``perceptual`` is LPIPS, as published for images.
         perceptual_net: the network LPIPS looks through; its weights are found by path.
-        pixel: weight of the mean squared error over pixels beside LPIPS; 0 as published.
+        pixel: weight of the mean squared error over pixels beside LPIPS; 0 as KDM was published.
+        pixel_fade: that weight falls over the training to ``10^-pixel_fade`` of itself (HKD: 3, from 1).
         adversary: the game (``losses.adversary``); the paper's is ``nonsaturating``.
         critic: the discriminator (``nets.discriminators``); the paper's four convolutions are ``conv``.
         critic_net: the network whose features the critic ``features`` judges.
@@ -45,9 +49,15 @@ class ObjectiveConfig(Config):
     adversarial: float = 0.0
     spectral: float = 0.0
     inverse_consistency: float = 0.0
+    trajectory: float = 0.0
+    intermediate: float = 0.0
+    linearity: float = 0.0
+    generator: float = 0.0
+    trajectory_points: int = Field(default=4, ge=1)
     distance: Literal["mse", "pseudo-huber", "perceptual"] = "mse"
     perceptual_net: FeatureNetName = "vgg"
     pixel: float = 0.0
+    pixel_fade: float = Field(default=0.0, ge=0)
     adversary: Literal["nonsaturating", "hinge", "relativistic"] = "nonsaturating"
     critic: CriticName = "conv"
     critic_net: FeatureNetName = "squeeze"
@@ -61,20 +71,48 @@ class ObjectiveConfig(Config):
         every = {name: float(getattr(self, name)) for name in TERMS}
         return {name: weight for name, weight in every.items() if weight}
 
+    @property
+    def within(self) -> bool:
+        """Whether a term learns from states within the path."""
+        return bool(self.trajectory or self.intermediate or self.linearity or self.generator)
+
 
 @dataclass(frozen=True)
 class Objective:
-    """A ready objective; ``distance`` is resolved, ``critic`` present when the adversarial term is on."""
+    """A ready objective; ``distance`` is resolved, ``critic`` present when the adversarial term is on.
+
+    ``fading``, where there is one, gives the distance at a share of the training that is done.
+    """
 
     config: ObjectiveConfig
     distance: Distance
     critic: nn.Module | None = None
+    fading: Callable[[float], Distance] | None = None
 
-    def run(self, student: KoopmanStudent, batch: Batch, seed: int, jitter: Tensor | None = None) -> Pass:
-        """Send ``batch`` through ``student`` (lazily). ``jitter`` (2, B, d) is standard normal."""
+    def run(
+        self,
+        student: KoopmanStudent,
+        batch: Batch,
+        seed: int,
+        jitter: Tensor | None = None,
+        *,
+        draws: Tensor | None = None,
+        done: float = 0.0,
+    ) -> Pass:
+        """Send ``batch`` through ``student`` (lazily).
+
+        Args:
+            student: in training.
+            batch: its rows.
+            seed: of the spectral penalty's target.
+            jitter: (2, B, d) standard normal.
+            draws: (B, 1 + trajectory_points) uniform, for terms within the path.
+            done: share of the training that is done, in [0, 1].
+        """
+        distance = self.distance if self.fading is None else self.fading(done)
         scaled = None if jitter is None or not self.config.latent_noise else jitter * self.config.latent_noise
         target, adversary = self.config.spectral_target, ADVERSARIES[self.config.adversary]
-        return Pass(student, batch, self.distance, scaled, self.critic, seed, target, adversary)
+        return Pass(student, batch, distance, scaled, self.critic, seed, target, adversary, draws)
 
     def terms(self, run: Pass) -> dict[str, Tensor]:
         """Unweighted value of every term that is switched on."""
@@ -101,7 +139,10 @@ class Objective:
 
 
 def build_objective(
-    config: ObjectiveConfig, critic: nn.Module | None = None, perceptual_distance: Distance | None = None
+    config: ObjectiveConfig,
+    critic: nn.Module | None = None,
+    perceptual_distance: Distance | None = None,
+    fading: Callable[[float], Distance] | None = None,
 ) -> Objective:
     """Resolve the distance and check that everything the weights ask for is there.
 
@@ -109,6 +150,7 @@ def build_objective(
         config: the weights.
         critic: the discriminator, needed when ``adversarial`` > 0.
         perceptual_distance: the distance called ``perceptual``.
+        fading: the same at a share of the training that is done, where it changes.
 
     Raises:
         UsageError: if no term is on, a weight is negative or without its term, or something needed is missing.
@@ -123,6 +165,8 @@ def build_objective(
         raise UsageError("objective.adversarial is above 0, but no discriminator was given")
     if (config.r1 or config.r2) and not config.adversarial:
         raise UsageError("objective.r1 and r2 are penalties on a discriminator; set objective.adversarial above 0")
+    if config.pixel_fade and not config.pixel:
+        raise UsageError("objective.pixel_fade lowers objective.pixel over the training; set that above 0")
     if config.pixel and config.distance != "perceptual":
         raise UsageError(
             f"objective.pixel is added to the distance 'perceptual', not to {config.distance!r}; set it to 0"
@@ -130,7 +174,7 @@ def build_objective(
     if config.distance == "perceptual":
         if perceptual_distance is None:
             raise UsageError("objective.distance is 'perceptual', but no perceptual distance was given; use mse")
-        return Objective(config, perceptual_distance, critic)
+        return Objective(config, perceptual_distance, critic, fading)
     return Objective(config, pointwise(DISTANCES[config.distance]), critic)
 
 
@@ -148,7 +192,7 @@ def objective_for(
         UsageError: as :func:`build_objective`; or if a network's weights are missing, or it cannot look at this data.
     """
     find = cache(find_network)
-    critic = distance = None
+    critic = distance = fading = None
     if config.adversarial:
         network = None
         if config.critic == "features":
@@ -162,4 +206,11 @@ def objective_for(
         seen.to(device)
         check_images(seen, facts.shape, device, "the distance 'perceptual'")
         distance = perceptual(seen, config.pixel)
-    return build_objective(config, critic, distance)
+        if config.pixel_fade:
+            fading = partial(_faded, seen, config)
+    return build_objective(config, critic, distance, fading)
+
+
+def _faded(network: PerceptualNetwork, config: ObjectiveConfig, done: float) -> Distance:
+    """HKD App. D.4: ``LPIPS + 10^(-3 done) MSE``."""
+    return perceptual(network, config.pixel * 10 ** (-config.pixel_fade * done))

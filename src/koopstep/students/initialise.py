@@ -1,5 +1,7 @@
 """Starting a student from its teacher's weights: the decoder begins as the teacher's network at its noisiest level.
 
+An HKD student takes the whole network, both halves.
+
 With ``carry`` = 1, a silent encoder and an identity operator, the fresh student is then the teacher's own one-step guess,
 and training has to learn the difference only. (A teacher that predicts something else than data, as flow matching and the
 older preconditionings do, gives its weights all the same, but no guess.) The paper starts from fresh weights; see
@@ -12,30 +14,42 @@ from typing import Any
 
 from koopstep.core.config import Config, dump
 from koopstep.core.errors import UsageError
-from koopstep.students.kdm import KDMConfig
+from koopstep.students.hkd import HKDConfig
 from koopstep.students.student import KoopmanStudent
+from koopstep.students.table import StudentConfig
 from koopstep.teachers.files import TEACHERS, TeacherFile
 
 _MAY_DIFFER = ("dropout", "augment_channels")
 """Of training only: the layer for augmentation labels has no bias, and without labels adds nothing."""
 
 
-def config_from_teacher(config: KDMConfig, teacher: TeacherFile) -> KDMConfig:
-    """``config`` with the decoder's label set to the teacher's noisiest level.
+def config_from_teacher(config: StudentConfig, teacher: TeacherFile) -> StudentConfig:
+    """``config`` for a student that starts from ``teacher``: KDM's decoder is called with the noisiest label.
 
     Raises:
-        UsageError: if the decoder is not the teacher's network; dropout and augmentation labels may differ.
+        UsageError: if the decoder is not the teacher's network (dropout and augmentation labels may differ), or an HKD
+            student's network would be told other labels than the teacher's was.
     """
     source: Any = teacher.header.config
     label = TEACHERS[source.kind].noisiest_label
     if label is None:
         raise UsageError(f"a teacher of kind {source.kind!r} has no network to start from; set -o initialise=fresh")
-    if _lasting(config.decoder) != _lasting(source.network):
+    network, name = (config.network, "network") if isinstance(config, HKDConfig) else (config.decoder, "decoder")
+    if network is None or _lasting(network) != _lasting(source.network):
         raise UsageError(
-            f"to start from the teacher the decoder must be its network ({source.network}), got {config.decoder}; "
-            "change student.decoder or set -o initialise=fresh"
+            f"to start from the teacher the {name} must be its network ({source.network}), got {network}; "
+            f"change student.{name} or set -o initialise=fresh"
         )
-    return config.model_copy(update={"decoder_label": label(source)})
+    if not isinstance(config, HKDConfig):
+        return config.model_copy(update={"decoder_label": label(source)})
+    if len(source.shape) != 3:
+        raise UsageError("a network for vectors cannot be cut in two halves; set -o initialise=fresh")
+    if getattr(source, "preconditioning", "edm") != "edm":
+        raise UsageError(
+            f"HKD students speak of levels as EDM does, this teacher's network was told those of {source.preconditioning!r}; "
+            "set -o initialise=fresh"
+        )
+    return config
 
 
 def start_from_teacher(student: KoopmanStudent, teacher: TeacherFile) -> None:

@@ -119,9 +119,9 @@ class FlatCodec(Codec):
         self._pinned = linear_observables and config.latent <= math.prod(facts.shape)
         self._output_scale = 1.0 if linear_observables else facts.data_scale
 
-    def encode(self, x: Tensor, u: float, class_labels: Tensor | None) -> Latent:
+    def encode(self, x: Tensor, u: float | Tensor, class_labels: Tensor | None) -> Latent:
         """Lift an end of the path: ``u`` is 0 (noise) or 1 (data)."""
-        if u not in (0.0, 1.0):
+        if isinstance(u, Tensor) or u not in (0.0, 1.0):
             raise UsageError(f"a KDM student knows the two ends of the path only (u = 0 or 1), got u = {u}")
         if self.data_encoder is None:
             return (self._lift(self.noise_encoder, x, 0.0, class_labels),)
@@ -137,9 +137,9 @@ class FlatCodec(Codec):
             latent = latent + self.carry * nn.functional.pad(state, (0, room))
         return latent
 
-    def decode(self, latent: Latent, u: float, class_labels: Tensor | None) -> Tensor:
+    def decode(self, latent: Latent, u: float | Tensor, class_labels: Tensor | None) -> Tensor:
         """Read out the data; ``u`` must be 1."""
-        if u != 1.0:
+        if isinstance(u, Tensor) or u != 1.0:
             raise UsageError(f"a KDM student decodes at the end of the path only (u = 1), got u = {u}")
         return self.decoder(latent[0], self.decoder_label, class_labels) * self._output_scale  # type: ignore[no-any-return]
 

@@ -13,6 +13,7 @@ from koopstep.core.config import Config
 from koopstep.core.errors import UsageError
 from koopstep.data.manifest import Manifest
 from koopstep.operators.base import Operator, Spectrum
+from koopstep.operators.block import BlockOperator
 
 Latent = tuple[Tensor, ...]
 """One tensor a level: (B, d) for flat latents, (B, C, H, W) for levels of a U-Net."""
@@ -26,12 +27,16 @@ class DataFacts(Config):
         num_classes: 0 without class labels.
         noise_scale: standard deviation of a path's first state.
         data_scale: standard deviation of its last one.
+        progress: u of the states that were kept, from 0 to 1.
+        levels: the teacher's level (sigma or t) at each of them.
     """
 
     shape: tuple[int, ...]
     num_classes: int = 0
     noise_scale: float = 1.0
     data_scale: float = 0.5
+    progress: tuple[float, ...] = (0.0, 1.0)
+    levels: tuple[float, ...] = (0.0, 1.0)
 
     @classmethod
     def of(cls, manifest: Manifest) -> Self:
@@ -42,6 +47,8 @@ class DataFacts(Config):
             num_classes=made_by.num_classes,
             noise_scale=made_by.noise_scale,
             data_scale=made_by.data_scale,
+            progress=tuple(index / manifest.steps for index in manifest.kept),
+            levels=manifest.levels,
         )
 
 
@@ -49,12 +56,12 @@ class Codec(nn.Module, ABC):
     """The nonlinear half of a student: states to latents and back."""
 
     @abstractmethod
-    def encode(self, x: Tensor, u: float, class_labels: Tensor | None) -> Latent:
-        """Lift the state ``x`` (B, *shape) of the path at progress ``u``."""
+    def encode(self, x: Tensor, u: float | Tensor, class_labels: Tensor | None) -> Latent:
+        """Lift the state ``x`` (B, *shape) of the path at progress ``u`` (a number, or (B,))."""
 
     @abstractmethod
-    def decode(self, latent: Latent, u: float, class_labels: Tensor | None) -> Tensor:
-        """Read a state (B, *shape) at progress ``u`` out of a latent."""
+    def decode(self, latent: Latent, u: float | Tensor, class_labels: Tensor | None) -> Tensor:
+        """Read a state (B, *shape) at progress ``u`` (a number, or (B,)) out of a latent."""
 
     @abstractmethod
     def sampling_modules(self) -> list[nn.Module]:
@@ -69,6 +76,10 @@ class Codec(nn.Module, ABC):
     def pinned_by(self) -> str:
         """What fixes the observables, so that eigenvalues mean something; empty when nothing does (design, section 5)."""
 
+    def state_size(self, u: Tensor) -> Tensor:
+        """Standard deviation (B,) of the path's states at progress ``u`` (B,); only for students of whole paths."""
+        raise UsageError("this student knows the two ends of the path only")
+
 
 class KoopmanStudent(nn.Module):
     """One-step generator ``decode(evolve(encode(noise)))`` (KDM Eq. 3, HKD Alg. 2).
@@ -77,16 +88,17 @@ class KoopmanStudent(nn.Module):
         facts: of the data it was made for.
         codec: encoder and decoder.
         operators: one a level of the latent.
-        controls: class -> latent, one a level (KDM's C_mu); empty without classes.
+        controls: class -> latent, one a level (KDM's C_mu); empty without classes, and where the networks are told them.
     """
 
     def __init__(
         self,
         facts: DataFacts,
         codec: Codec,
-        operators: Sequence[Operator],
+        operators: Sequence[Operator | BlockOperator],
         *,
         level_names: Sequence[str] = ("latent",),
+        controlled: bool = True,
     ) -> None:
         super().__init__()
         self.facts = facts
@@ -94,24 +106,24 @@ class KoopmanStudent(nn.Module):
         self.operators = nn.ModuleList(operators)
         self.level_names = tuple(level_names)
         self.controls = nn.ModuleList()
-        if facts.num_classes:
+        if facts.num_classes and controlled:
             for operator in operators:
                 control = nn.Embedding(facts.num_classes, operator.dimension)
                 nn.init.zeros_(control.weight)
                 self.controls.append(control)
 
-    def encode(self, x: Tensor, u: float, class_labels: Tensor | None = None) -> Latent:
+    def encode(self, x: Tensor, u: float | Tensor, class_labels: Tensor | None = None) -> Latent:
         """Lift a state of the path.
 
         Args:
             x: (B, *shape); at ``u`` = 0 this is noise times ``facts.noise_scale``, at 1 data.
-            u: progress in [0, 1]; KDM knows 0 and 1 only.
+            u: progress in [0, 1], a number or (B,); KDM knows the numbers 0 and 1 only.
             class_labels: (B,) int64, for conditional students.
         """
         self._check(x, class_labels)
         return self.codec.encode(x, u, class_labels)
 
-    def evolve(self, latent: Latent, du: float, class_labels: Tensor | None = None) -> Latent:
+    def evolve(self, latent: Latent, du: float | Tensor, class_labels: Tensor | None = None) -> Latent:
         """Move every level of ``latent`` along by ``du`` of progress, linearly (affinely with a class: KDM Sec. 4)."""
         moved: list[Tensor] = []
         for index, (operator, level) in enumerate(zip(self.operators, latent, strict=True)):
@@ -121,7 +133,7 @@ class KoopmanStudent(nn.Module):
             moved.append(operator.evolve(level, du, control))  # type: ignore[operator]
         return tuple(moved)
 
-    def decode(self, latent: Latent, u: float = 1.0, class_labels: Tensor | None = None) -> Tensor:
+    def decode(self, latent: Latent, u: float | Tensor = 1.0, class_labels: Tensor | None = None) -> Tensor:
         """Read out (B, *shape); ``u`` < 1 only where the student was trained for it (KDM: 1 only)."""
         return self.codec.decode(latent, u, class_labels)
 

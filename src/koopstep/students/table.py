@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Annotated, Any
 
+from pydantic import Field
+
+from koopstep.students.hkd import HKDConfig, build_hkd
 from koopstep.students.kdm import KDMConfig, build_kdm
 from koopstep.students.student import DataFacts, KoopmanStudent
 
-StudentConfig = KDMConfig
+StudentConfig = Annotated[KDMConfig | HKDConfig, Field(discriminator="kind")]
 
-STUDENTS: dict[str, Callable[[Any, DataFacts], KoopmanStudent]] = {"kdm": build_kdm}
+STUDENTS: dict[str, Callable[[Any, DataFacts], KoopmanStudent]] = {"kdm": build_kdm, "hkd": build_hkd}
 
 
 def build_student(config: StudentConfig, facts: DataFacts) -> KoopmanStudent:

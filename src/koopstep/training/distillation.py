@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from koopstep.core.devices import Place
+from koopstep.core.errors import UsageError
 from koopstep.core.noise import stream_seed
 from koopstep.core.records import Batch
 from koopstep.data.batches import BatchStream
@@ -17,7 +18,10 @@ from koopstep.training.loop import Losses, Task
 
 
 class Distillation(Task):
-    """Student, objective and store. The rows of a step, and the latent noise added to them, depend on the step only."""
+    """Student, objective and store. The rows of a step, and everything random about them, depend on the step only.
+
+    ``steps`` is the length of the training, for objectives that change on the way.
+    """
 
     def __init__(
         self,
@@ -28,6 +32,7 @@ class Distillation(Task):
         batch_size: int,
         seed: int,
         place: Place,
+        steps: int = 1,
         dtype: torch.dtype = torch.float32,
         read_ahead: bool = False,
     ) -> None:
@@ -35,12 +40,21 @@ class Distillation(Task):
         self.critic = objective.critic
         self._objective, self._store, self._place, self._dtype = objective, store, place, dtype
         self._stream = BatchStream(store.training_rows(), batch_size, seed)
-        self._batch_size, self._seed = batch_size, seed
+        self._batch_size, self._seed, self._steps = batch_size, seed, steps
+        if objective.config.latent_noise and len(student.operators) > 1:
+            raise UsageError("objective.latent_noise is for students with one flat latent (KDM); set it to 0")
         self._batches = ReadAhead(self._read, ahead=read_ahead)
 
     def losses(self, step: int, rows: slice) -> Losses:
         batch = self._batches.get(step, rows).to(self._place.device, self._dtype)
-        run = self._objective.run(self.model, batch, self._seed, self._jitter(step, rows))
+        run = self._objective.run(
+            self.model,
+            batch,
+            self._seed,
+            self._jitter(step, rows),
+            draws=self._draws(step, rows),
+            done=step / self._steps,
+        )
         terms = self._objective.terms(run)
         return Losses(self._objective.total(terms), terms, self._objective.critic_loss(run))
 
@@ -59,3 +73,12 @@ class Distillation(Task):
         size = sum(operator.dimension for operator in self.model.operators)  # type: ignore[misc]
         whole = torch.randn(self._batch_size, 2, int(size), generator=generator)
         return whole[rows].movedim(1, 0).to(self._place.device, self._dtype)
+
+    def _draws(self, step: int, rows: slice) -> Tensor | None:
+        """Uniform numbers that choose states within the paths, for each row of the global batch its own."""
+        if not self._objective.config.within:
+            return None
+        generator = torch.Generator().manual_seed(stream_seed("path", self._seed, step))
+        points = self._objective.config.trajectory_points
+        whole = torch.rand(self._batch_size, 1 + points, generator=generator)
+        return whole[rows].to(self._place.device)

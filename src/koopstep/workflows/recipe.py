@@ -140,9 +140,18 @@ def load_recipe(preset: str, method: str = "kdm", changes: Iterable[str] = (), *
     chosen = dict(budgets.get(budget, {})) if budget else {}
     of_method = chosen.pop("methods", {}).get(method, {})
     settings = _merge(_merge(settings, chosen), of_method)
+    _take_network(settings)
     settings = settings | {"preset": own_file.stem if own_file else preset, "method": method}
     complete = dump(Recipe.parse(settings, f"preset {preset} with method {method}"))
     return Recipe.parse(override(complete, changes), f"preset {preset} with method {method}")
+
+
+def _take_network(settings: dict[str, Any]) -> None:
+    """An HKD student without a network of its own has the teacher's, less the place for augmentation labels."""
+    student, model = settings.get("student"), settings.get("teacher", {}).get("model", {})
+    if isinstance(student, dict) and student.get("kind") == "hkd" and "network" not in student and "network" in model:
+        told = ("augment_channels",)
+        student["network"] = {name: value for name, value in model["network"].items() if name not in told}
 
 
 def _check_known(what: str, name: str, known: Iterable[str], otherwise: str = "") -> None:

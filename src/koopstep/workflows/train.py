@@ -133,6 +133,7 @@ def _task(recipe: Recipe, student: KoopmanStudent, store: TrajectoryStore, place
         batch_size=recipe.training.batch_size,
         seed=recipe.training.seed,
         place=place,
+        steps=recipe.training.steps,
         read_ahead=_reads_ahead(recipe.training, place),
     )
 

@@ -1,0 +1,86 @@
+"""Modes of an HKD student's levels: which pairs of channels, at which places, make up a band, and latents cut down to it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from koopstep.core.errors import UsageError
+from koopstep.operators.block import BlockOperator, Rates
+from koopstep.students.student import KoopmanStudent, Latent
+
+Order = Literal["real", "modulus", "frequency"]
+ORDERS: tuple[Order, ...] = ("real", "modulus", "frequency")
+"""``real``: by alpha (growth); ``modulus``: by |alpha + i beta|; ``frequency``: by |beta|."""
+
+BANDS = ("smallest", "middle", "largest")
+"""Thirds of a level's modes, in one of the orders above."""
+
+Masks = tuple[Tensor, ...]
+"""One boolean tensor a level, (C/2, H, W): True for the modes that are meant."""
+
+
+def level_operators(student: KoopmanStudent) -> list[BlockOperator]:
+    """The operators of an HKD student.
+
+    Raises:
+        UsageError: if it is another kind of student.
+    """
+    found = [operator for operator in student.operators if isinstance(operator, BlockOperator)]
+    if len(found) != len(student.operators):
+        raise UsageError("this needs a student with block operators: train with --method hkd or hkd+")
+    return found
+
+
+def rates_of(student: KoopmanStudent, latent: Latent | None = None) -> list[Rates]:
+    """Every level's rates at full size (C/2, H, W).
+
+    Where they depend on the state they are the mean over the rows of ``latent``; without one, the static part.
+    """
+    rates = []
+    for index, operator in enumerate(level_operators(student)):
+        found = operator.static_rates() if latent is None else operator.rates(_as_maps(latent[index]))
+        alpha, beta = (part.mean(dim=0) if part.ndim == 4 else part for part in (found.alpha, found.beta))
+        pairs, (_, height, width) = operator.shape[0] // 2, operator.shape
+        rates.append(Rates(alpha.expand(pairs, height, width), beta.expand(pairs, height, width)))
+    return rates
+
+
+def band_masks(rates: Sequence[Rates], band: str, order: Order = "real") -> Masks:
+    """The modes of a third of each level; the three bands are disjoint and together everything.
+
+    Raises:
+        UsageError: on an unknown band or order.
+    """
+    if band not in BANDS or order not in ORDERS:
+        raise UsageError(f"bands are {', '.join(BANDS)} in the order {', '.join(ORDERS)}; got {band!r} by {order!r}")
+    masks = []
+    for level in rates:
+        key = {"real": level.alpha, "modulus": (level.alpha**2 + level.beta**2).sqrt(), "frequency": level.beta.abs()}
+        rank = key[order].flatten().argsort(stable=True).argsort(stable=True)
+        third = rank * 3 // max(len(rank), 1)
+        masks.append((third == BANDS.index(band)).view(level.alpha.shape))
+    return tuple(masks)
+
+
+def full(mask: Tensor, latent: Tensor) -> Tensor:
+    """A mask (C/2, H, W) for the channels of ``latent`` (B, C, H, W) or (B, D): both of each pair."""
+    both = torch.cat([mask, mask], dim=0)
+    return both[:, 0, 0] if latent.ndim == 2 else both
+
+
+def keep(latent: Latent, masks: Masks) -> Latent:
+    """``latent`` with every mode outside ``masks`` set to zero."""
+    return tuple(level * full(mask, level) for level, mask in zip(latent, masks, strict=True))
+
+
+def drop(latent: Latent, masks: Masks) -> Latent:
+    """``latent`` with the modes of ``masks`` set to zero."""
+    return tuple(level * ~full(mask, level) for level, mask in zip(latent, masks, strict=True))
+
+
+def _as_maps(level: Tensor) -> Tensor:
+    return level[:, :, None, None] if level.ndim == 2 else level

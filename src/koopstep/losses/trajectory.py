@@ -1,0 +1,57 @@
+"""The terms that learn from states within the path: HKD's trajectory consistency (Eq. 6) and what we add to it."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from koopstep.losses.passes import Pass
+from koopstep.students.student import Latent
+
+
+def trajectory(run: Pass) -> Tensor:
+    """HKD Eq. 6: ``d(x_1, D(e^{(1-u)A} E(x_u)))``, a mean over the drawn points; that of u = 0 is ``prediction``."""
+    labels = run.batch.class_labels
+    ends = [run.student.evolve(point.latent, 1 - point.u, labels) for point in run.points]
+    return torch.stack([run.to_data(run.student.decode(end, 1.0, labels)) for end in ends]).mean()
+
+
+def intermediate(run: Pass) -> Tensor:
+    """Squared error of ``D_u(e^{(u-s)A} E(x_s))`` against ``x_u`` for s < u < 1, in units of the states' mean square at u.
+
+    Not in the paper, whose decoder knows the end only: with it states within the path can be read, and several steps taken.
+    """
+    target, source, labels = run.points[0], run.earlier, run.batch.class_labels
+    read = run.student.decode(run.student.evolve(source.latent, target.u - source.u, labels), target.u, labels)
+    size = run.student.codec.state_size(target.u).view(-1, *[1] * (read.ndim - 1))
+    return ((read - target.state) / size).square().mean()
+
+
+def linearity(run: Pass) -> Tensor:
+    """How far ``e^{uA} E(x_0)`` is from ``E(x_u)``: squared, relative to the latter, a mean over levels and points.
+
+    Not in the paper: with it the latent path that people look at is the teacher's.
+    """
+    labels = run.batch.class_labels
+    return torch.stack(
+        [relative(run.student.evolve(run.noise_latent, point.u, labels), point.latent) for point in run.points]
+    ).mean()
+
+
+def generator(run: Pass) -> Tensor:
+    """The same between neighbouring states, ``(e^{hA} E(x_u) - E(x_{u+h})) / h``: the generator dE/du = A E, by differences."""
+    labels, values = run.batch.class_labels, []
+    for point in run.points:
+        after = run.point(point.place + 1)
+        step = after.u - point.u
+        values.append(relative(run.student.evolve(point.latent, step, labels), after.latent) / step.mean() ** 2)
+    return torch.stack(values).mean()
+
+
+def relative(moved: Latent, target: Latent) -> Tensor:
+    """Mean over levels and rows of the squared difference over the target's square."""
+    shares = []
+    for ours, theirs in zip(moved, target, strict=True):
+        ours, theirs = ours.float().flatten(1), theirs.float().flatten(1)
+        shares.append(((ours - theirs).square().sum(dim=1) / theirs.square().sum(dim=1).clamp(min=1e-8)).mean())
+    return torch.stack(shares).mean()

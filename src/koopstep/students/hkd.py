@@ -1,0 +1,231 @@
+"""HKD students (arXiv 2510.12220): a U-Net cut at its skips; every skip and the bottleneck evolves under its own operator.
+
+For vectors the same idea has one level. Without rates (``sharing: none``) the networks are the control that knows no
+Koopman theory.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from koopstep.core.config import Config
+from koopstep.core.errors import UsageError
+from koopstep.nets.linear import LinearConfig
+from koopstep.nets.skips import SkipUNet
+from koopstep.nets.table import NetworkConfig, build_network
+from koopstep.operators.block import BlockConfig, BlockOperator
+from koopstep.students.path import PathLevels
+from koopstep.students.student import Codec, DataFacts, KoopmanStudent, Latent
+
+
+class HKDConfig(Config):
+    """An HKD student.
+
+    Attributes:
+        network: a U-Net, cut at its skips (images); or the encoder's and the decoder's network (vectors). A recipe without
+            it takes the teacher's.
+        operator: of every level.
+        latent: dimension of the latent; for vectors only.
+        levels: which levels evolve: ``all`` (the paper), or the ``bottleneck`` alone, the skips staying as they are.
+        maps: a 1 x 1 convolution before and after each operator, starting at the identity. The paper's Prop. C.1 needs
+            linear maps beside the operator, and a U-Net's skips have none.
+        decoder_told: the level whose label the decoder is called with: the ``final`` one (the paper); the ``noisiest``,
+            whose teacher's network is a one-step guess and so the better start; or the ``target``'s, so that it can read
+            states within the path (label of 1 - u: the end is told the noisiest).
+        observables: ``free`` (the paper), or pinned: ``linear`` encoder of the raw state that is not told the level
+            (vectors), ``carried``: the raw state takes the first places of the latent, ``normalised``: unit mean square
+            of each level and sample.
+    """
+
+    kind: Literal["hkd"] = "hkd"
+    network: NetworkConfig | None = None
+    operator: BlockConfig = BlockConfig()
+    latent: int = Field(default=256, ge=2)
+    levels: Literal["all", "bottleneck"] = "all"
+    maps: bool = False
+    decoder_told: Literal["noisiest", "final", "target"] = "noisiest"
+    observables: Literal["free", "linear", "carried", "normalised"] = "free"
+
+
+_PINNED = {
+    "free": "",
+    "linear": "linear observables of the raw state, the same at every level",
+    "carried": "the raw state, carried in the latent (for the pairs that hold it)",
+    "normalised": "unit mean square of each level's observables (moduli only; angles stay free)",
+}
+
+
+class PathCodec(Codec):
+    """What the codecs of whole paths share: labels and sizes along the path."""
+
+    def __init__(self, config: HKDConfig, facts: DataFacts) -> None:
+        super().__init__()
+        self.config, self.facts, self.path = config, facts, PathLevels(facts)
+        self._carried_size = math.sqrt(facts.noise_scale * facts.data_scale)
+
+    def state_size(self, u: Tensor) -> Tensor:
+        return self.path.size(u)
+
+    def sampling_modules(self) -> list[nn.Module]:
+        return [self]
+
+    @property
+    def pinned_by(self) -> str:
+        return _PINNED[self.config.observables]
+
+    def _progress(self, x: Tensor, u: float | Tensor) -> Tensor:
+        """U as (B,)."""
+        if isinstance(u, Tensor):
+            return u.to(x.device, x.dtype).expand(len(x))
+        return torch.full((len(x),), u, dtype=x.dtype, device=x.device)
+
+    def _decoder_label(self, u: Tensor) -> Tensor:
+        told = {"noisiest": torch.zeros_like(u), "final": torch.ones_like(u), "target": 1 - u}
+        return self.path.label(told[self.config.decoder_told])
+
+    def _normalised(self, latent: Sequence[Tensor]) -> Latent:
+        if self.config.observables != "normalised":
+            return tuple(latent)
+        return tuple(_unit_mean_square(level) for level in latent)
+
+
+class SkipCodec(PathCodec):
+    """One U-Net for both halves (HKD Sec. 3.1): the encoder is told the state's level, the decoder one of its own."""
+
+    def __init__(self, config: HKDConfig, facts: DataFacts) -> None:
+        super().__init__(config, facts)
+        network = build_network(_network(config), facts.shape, num_classes=facts.num_classes)
+        if not isinstance(network, SkipUNet):
+            raise UsageError(
+                f"images of shape {facts.shape} need a U-Net as student.network, got {_network(config).kind!r}"
+            )
+        if config.observables == "linear":
+            raise UsageError(
+                "linear observables are for vectors; images have student.observables carried or normalised"
+            )
+        self.network = network
+        widths = [shape[0] for shape in network.skip_shapes]
+        self.before = nn.ModuleList(_identity(width) for width in widths) if config.maps else None
+        self.after = nn.ModuleList(_identity(width) for width in widths) if config.maps else None
+
+    def encode(self, x: Tensor, u: float | Tensor, class_labels: Tensor | None) -> Latent:
+        progress = self._progress(x, u)
+        size = self.path.size(progress).view(-1, 1, 1, 1)
+        embedding = self.network.embed(self.path.label(progress), class_labels)
+        latent = self.network.encode(x / size, embedding)
+        if self.before is not None:
+            latent = [map_(level) for map_, level in zip(self.before, latent, strict=True)]
+        if self.config.observables == "carried":
+            latent[0] = self._carry(x, latent[0])
+        return self._normalised(latent)
+
+    def decode(self, latent: Latent, u: float | Tensor, class_labels: Tensor | None) -> Tensor:
+        progress = self._progress(latent[0], u)
+        embedding = self.network.embed(self._decoder_label(progress), class_labels)
+        if self.after is not None:
+            latent = tuple(map_(level) for map_, level in zip(self.after, latent, strict=True))
+        return self.network.decode(list(latent), embedding) * self.path.size(progress).view(-1, 1, 1, 1)
+
+    def decoder_network(self) -> nn.Module:
+        return self.network
+
+    def _carry(self, x: Tensor, level: Tensor) -> Tensor:
+        """``level`` with the raw state, its pixels folded into channels, in place of the first channels."""
+        fold = x.shape[-1] // level.shape[-1]
+        state = nn.functional.pixel_unshuffle(x, fold) / self._carried_size
+        return torch.cat([state.to(level.dtype), level[:, state.shape[1] :]], dim=1)
+
+
+class VectorCodec(PathCodec):
+    """An encoder and a decoder around one flat level."""
+
+    def __init__(self, config: HKDConfig, facts: DataFacts) -> None:
+        super().__init__(config, facts)
+        size, network = math.prod(facts.shape), _network(config)
+        linear = config.observables == "linear"
+        if config.latent % 2:
+            raise UsageError(f"student.latent is paired by the operator and must be even, got {config.latent}")
+        if config.observables == "carried" and config.latent < size:
+            raise UsageError(f"to carry the state the latent needs {size} dimensions at least, got {config.latent}")
+        reader = LinearConfig() if linear else network
+        self.encoder = build_network(reader, (size,), outputs=config.latent, num_classes=facts.num_classes)
+        self.decoder = build_network(
+            reader if linear else network, (config.latent,), outputs=size, num_classes=facts.num_classes
+        )
+
+    @property
+    def pinned_by(self) -> str:
+        wider = self.config.observables == "linear" and self.config.latent > math.prod(self.facts.shape)
+        return "" if wider else super().pinned_by
+
+    def encode(self, x: Tensor, u: float | Tensor, class_labels: Tensor | None) -> Latent:
+        progress, flat = self._progress(x, u), x.flatten(1)
+        if self.config.observables == "linear":
+            return (self.encoder(flat, progress, class_labels),)
+        latent = self.encoder(flat / self.path.size(progress)[:, None], self.path.label(progress), class_labels)
+        if self.config.observables == "carried":
+            latent = torch.cat([(flat / self._carried_size).to(latent.dtype), latent[:, flat.shape[1] :]], dim=1)
+        return self._normalised([latent])
+
+    def decode(self, latent: Latent, u: float | Tensor, class_labels: Tensor | None) -> Tensor:
+        progress = self._progress(latent[0], u)
+        state: Tensor = self.decoder(latent[0], self._decoder_label(progress), class_labels)
+        if self.config.observables != "linear":
+            state = state * self.path.size(progress)[:, None]
+        return state.view(-1, *self.facts.shape)
+
+    def decoder_network(self) -> nn.Module:
+        return self.decoder
+
+
+def build_hkd(config: HKDConfig, facts: DataFacts) -> KoopmanStudent:
+    """A fresh HKD student for data of ``facts``; all operators start as the identity."""
+    if len(facts.shape) == 3:
+        codec: PathCodec = SkipCodec(config, facts)
+        shapes: Sequence[tuple[int, ...]] = codec.decoder_network().skip_shapes  # type: ignore[assignment]
+    else:
+        codec, shapes = VectorCodec(config, facts), [(config.latent,)]
+    still = BlockConfig(sharing="none")
+    last = len(shapes) - 1
+    operators = [
+        BlockOperator(config.operator if config.levels == "all" or index == last else still, shape)
+        for index, shape in enumerate(shapes)
+    ]
+    return KoopmanStudent(facts, codec, operators, level_names=_names(shapes), controlled=False)
+
+
+def _network(config: HKDConfig) -> NetworkConfig:
+    if config.network is None:
+        raise UsageError("student.network is missing: name a network, as the preset's teacher has")
+    return config.network
+
+
+def _names(shapes: Sequence[tuple[int, ...]]) -> list[str]:
+    """``32x32 skip 0``, ... and ``bottleneck`` for the last; ``latent`` where there is one level only."""
+    if len(shapes) == 1:
+        return ["latent"]
+    names, seen = [], dict[str, int]()
+    for _, height, width in shapes[:-1]:
+        size = f"{height}x{width}"
+        names.append(f"{size} skip {seen.get(size, 0)}")
+        seen[size] = seen.get(size, 0) + 1
+    return [*names, f"{shapes[-1][1]}x{shapes[-1][2]} bottleneck"]
+
+
+def _identity(channels: int) -> nn.Conv2d:
+    """A 1 x 1 convolution that changes nothing yet."""
+    layer = nn.Conv2d(channels, channels, 1, bias=False)
+    nn.init.dirac_(layer.weight)
+    return layer
+
+
+def _unit_mean_square(level: Tensor) -> Tensor:
+    """Each sample's level, rescaled."""
+    size = level.float().flatten(1).square().mean(dim=1).add(1e-8).sqrt()
+    return level / size.to(level.dtype).view(-1, *[1] * (level.ndim - 1))

@@ -78,6 +78,7 @@ class BlockOperator(nn.Module):
     """
 
     continuous = True
+    nothing: Tensor
 
     def __init__(self, config: BlockConfig, shape: tuple[int, ...]) -> None:
         super().__init__()
@@ -91,6 +92,8 @@ class BlockOperator(nn.Module):
         if places is not None:
             self.alpha = nn.Parameter(torch.zeros(pairs, *places))
             self.beta = nn.Parameter(torch.zeros(pairs, *places))
+        if config.sharing == "none":
+            self.register_buffer("nothing", torch.zeros(pairs, 1, 1), persistent=False)
         if config.sharing == "low_rank":
             self.channel_factors = nn.Parameter(torch.zeros(2, pairs, config.rank))
             self.place_factors = nn.Parameter(_first_flat(config.rank, height, width))
@@ -107,8 +110,7 @@ class BlockOperator(nn.Module):
             alpha, beta = torch.einsum("tcr,rhw->tchw", self.channel_factors, self.place_factors)
             return Rates(alpha, beta)
         if self.config.sharing == "none":
-            nothing = torch.zeros(self.shape[0] // 2, 1, 1)
-            return Rates(nothing, nothing)
+            return Rates(self.nothing, self.nothing)
         return Rates(self.alpha, self.beta)
 
     def rates(self, latent: Tensor) -> Rates:

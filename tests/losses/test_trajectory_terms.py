@@ -1,0 +1,134 @@
+"""The terms within the path: their values by hand, which states they see, and what they refuse."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from koopstep.core.errors import UsageError
+from koopstep.core.records import Batch
+from koopstep.losses.distances import DISTANCES, pointwise
+from koopstep.losses.objective import ObjectiveConfig, build_objective, objective_for
+from koopstep.losses.passes import Pass
+from koopstep.losses.terms import TERMS
+from koopstep.losses.trajectory import relative
+from koopstep.nets.mlp import MLPConfig
+from koopstep.students.hkd import HKDConfig
+from koopstep.students.student import DataFacts, KoopmanStudent
+from koopstep.students.table import build_student
+
+MSE = pointwise(DISTANCES["mse"])
+PROGRESS = (0.0, 0.25, 0.5, 0.75, 1.0)
+FACTS = DataFacts(shape=(2,), data_scale=0.5, progress=PROGRESS, levels=PROGRESS)
+WITHIN = ("trajectory", "intermediate", "linearity", "generator")
+
+
+def student() -> KoopmanStudent:
+    torch.manual_seed(0)
+    made = build_student(HKDConfig(network=MLPConfig(width=8, depth=2), latent=4, decoder_told="target"), FACTS)
+    for rates in made.operators[0].parameters():
+        torch.nn.init.normal_(rates, std=0.5)
+    return made
+
+
+def batch(count: int = 5) -> Batch:
+    generator = torch.Generator().manual_seed(1)
+    states = torch.randn(5, count, 2, generator=generator)
+    return Batch(states[0], states, torch.tensor(PROGRESS), None)
+
+
+def draws(count: int = 5, points: int = 2) -> Tensor:
+    return torch.rand(count, 1 + points, generator=torch.Generator().manual_seed(2))
+
+
+def test_points_lie_within_and_earlier_ones_before() -> None:
+    rows = batch(400)
+    run = Pass(student(), rows, MSE, draws=draws(400, 3))
+    assert len(run.points) == 3
+    for point in run.points:
+        assert set(point.place.tolist()) == {1, 2, 3}
+        assert torch.equal(point.u, rows.progress[point.place])
+        assert torch.equal(point.state[7], rows.states[point.place[7], 7])
+    assert bool((run.earlier.place < run.points[0].place).all()) and run.earlier.place.min() == 0
+
+
+def test_values_by_hand() -> None:
+    made, rows = student(), batch()
+    run = Pass(made, rows, MSE, draws=draws())
+    ends, straight, steps = [], [], []
+    for point in run.points:
+        for i in range(5):
+            u, k = float(point.u[i]), int(point.place[i])
+            state = rows.states[k, [i]]
+            lifted = made.encode(state, u)
+            ends.append((made.decode(made.evolve(lifted, 1 - u), 1.0) - rows.data[i]).square().mean())
+            pushed = made.evolve(made.encode(rows.states[0, [i]], 0.0), u)[0]
+            straight.append((pushed - lifted[0]).square().sum() / lifted[0].square().sum())
+            after = made.encode(rows.states[k + 1, [i]], PROGRESS[k + 1])[0]
+            steps.append((made.evolve(lifted, 0.25)[0] - after).square().sum() / after.square().sum() / 0.25**2)
+    for name, values in (("trajectory", ends), ("linearity", straight), ("generator", steps)):
+        torch.testing.assert_close(TERMS[name](run), torch.stack(values).mean())
+    read = []
+    for i in range(5):
+        target, source = int(run.points[0].place[i]), int(run.earlier.place[i])
+        u, s = PROGRESS[target], PROGRESS[source]
+        ours = made.decode(made.evolve(made.encode(rows.states[source, [i]], s), u - s), u)
+        size = float(((1 - u) ** 2 + (0.5 * u) ** 2) ** 0.5)
+        read.append(((ours - rows.states[target, i]) / size).square().mean())
+    torch.testing.assert_close(TERMS["intermediate"](run), torch.stack(read).mean())
+
+
+@pytest.mark.parametrize("name", WITHIN)
+def test_halves_add_up(name: str) -> None:
+    made, rows, drawn = student(), batch(6), draws(6)
+    whole = TERMS[name](Pass(made, rows, MSE, draws=drawn))
+    parts = [TERMS[name](Pass(made, rows[p], MSE, draws=drawn[p])) for p in (slice(0, 3), slice(3, 6))]
+    torch.testing.assert_close(whole, torch.stack(parts).mean())
+
+
+def test_a_student_that_is_linear_has_no_linearity_error() -> None:
+    latent = (torch.randn(3, 4),)
+    assert float(relative(latent, latent)) == 0.0
+    assert float(relative((2 * latent[0],), latent)) == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("name", WITHIN)
+def test_what_is_missing_is_named(name: str) -> None:
+    ends = Batch(batch().noise, batch().states[[0, -1]], torch.tensor([0.0, 1.0]), None)
+    with pytest.raises(UsageError, match="collect with --keep all"):
+        TERMS[name](Pass(student(), ends, MSE, draws=draws()))
+    with pytest.raises(UsageError, match="trajectory_points"):
+        TERMS[name](Pass(student(), batch(), MSE))
+
+
+def test_only_terms_within_the_path_want_draws() -> None:
+    assert not ObjectiveConfig().within
+    assert all(ObjectiveConfig.parse({name: 0.1}, "o").within for name in WITHIN)
+
+
+class Eye:
+    """Pixels as features."""
+
+    def features(self, x: Tensor) -> list[Tensor]:
+        return [x]
+
+    def compare(self, features_a: list[Tensor], features_b: list[Tensor]) -> Tensor:
+        return (features_a[0] - features_b[0]).abs().flatten(1).mean(dim=1)
+
+    def to(self, device: torch.device) -> Eye:
+        return self
+
+
+def test_the_pixel_weight_fades() -> None:
+    config = ObjectiveConfig(distance="perceptual", pixel=1.0, pixel_fade=3.0)
+    facts = DataFacts(shape=(1, 4, 4))
+    objective = objective_for(config, facts, torch.device("cpu"), lambda name: Eye())
+    states = torch.randn(2, 3, 1, 4, 4)
+    rows, other = Batch(states[0], states, torch.tensor([0.0, 1.0]), None), torch.randn(3, 1, 4, 4)
+    seen, squared = (states[1] - other).abs().mean(), (states[1] - other).square().mean()
+    for done, weight in ((0.0, 1.0), (1 / 3, 0.1), (1.0, 0.001)):
+        run = objective.run(student(), rows, 0, done=done)
+        torch.testing.assert_close(run.to_data(other), seen + weight * squared)
+    with pytest.raises(UsageError, match=r"objective\.pixel_fade lowers"):
+        build_objective(ObjectiveConfig(pixel_fade=1.0))

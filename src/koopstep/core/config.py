@@ -54,7 +54,7 @@ def _short(value: Any) -> str:
 
 def _explain(error: ValidationError, mapping: Mapping[str, Any]) -> str:
     first = error.errors(include_url=False)[0]
-    place = ".".join(str(part) for part in first["loc"]) or "the whole"
+    place = ".".join(_without_kinds(first["loc"], mapping)) or "the whole"
     if first["type"] == "extra_forbidden":
         return f"unknown field '{place}'; {_allowed(error.title, first['loc'], mapping)}"
     if first["type"] == "missing":
@@ -63,6 +63,21 @@ def _explain(error: ValidationError, mapping: Mapping[str, Any]) -> str:
     message = message[0].lower() + message[1:]
     more = error.error_count() - 1
     return f"field '{place}' got {_short(first['input'])}: {message}" + (f" (and {more} more)" if more else "")
+
+
+def _without_kinds(location: tuple[int | str, ...], mapping: Mapping[str, Any]) -> list[str]:
+    """The way to a setting as it is written: pydantic also names the kind it chose on the way."""
+    here: Any = mapping
+    parts = []
+    for part in location:
+        if isinstance(here, Mapping) and part not in here and here.get("kind") == part:
+            continue
+        parts.append(str(part))
+        if isinstance(here, Mapping):
+            here = here.get(part)
+        elif isinstance(here, list) and isinstance(part, int) and part < len(here):
+            here = here[part]
+    return parts
 
 
 def _allowed(title: str, location: tuple[int | str, ...], mapping: Mapping[str, Any]) -> str:

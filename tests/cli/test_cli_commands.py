@@ -70,14 +70,14 @@ COMMANDS: list[tuple[str, str, dict[str, Any]]] = [
         {"0": {"a": "recipe"}, "1": Path("s"), "2": Path("r"), "resume": False},
     ),
     (
-        "sample r --count 4 --seed 9 --class-labels 0,1 --out x.png",
+        "sample r --count 4 --seed 9 --class-labels 0,1 --steps 3 --out x.png",
         "sample_run",
-        {"0": Path("r"), "count": 4, "seed": 9, "class_labels": [0, 1], "out": Path("x.png")},
+        {"0": Path("r"), "count": 4, "seed": 9, "class_labels": [0, 1], "out": Path("x.png"), "steps": 3},
     ),
     (
-        "evaluate r --data s --metrics pair_mse,in_cell --count 5 --reference digits",
+        "evaluate r --data s --metrics pair_mse,in_cell --count 5 --reference digits --steps 2",
         "evaluate_run",
-        {"data": Path("s"), "reference": "digits", "count": 5, "metrics": ["pair_mse", "in_cell"]},
+        {"data": Path("s"), "reference": "digits", "count": 5, "metrics": ["pair_mse", "in_cell"], "steps": 2},
     ),
     ("analyze r spectrum --out f", "analyze_run", {"0": Path("r"), "1": "spectrum", "out": Path("f"), "data": None}),
     ("compare a b", "compare_runs", {"0": [Path("a"), Path("b")]}),

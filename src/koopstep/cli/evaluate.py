@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from koopstep.cli.options import Device, Json, Run, split_names
+from koopstep.cli.options import Device, Json, Run, Steps, split_names
 
 if TYPE_CHECKING:
     from koopstep.cli.output import Page
@@ -41,6 +41,7 @@ def evaluate(
         Path | None,
         typer.Option("--weights", metavar="DIR", help="Folder of feature networks' weights; else KOOPSTEP_WEIGHTS."),
     ] = None,
+    steps: Steps = 1,
     device: Device = None,
     as_json: Json = False,
 ) -> None:
@@ -62,6 +63,7 @@ def evaluate(
             place=place,
             console=output.console,
             reference_count=reference_count,
+            steps=steps,
         )
 
     def show(page: Page) -> None:

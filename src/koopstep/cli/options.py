@@ -43,6 +43,12 @@ Changes = Annotated[
 ]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint.")]
 Seed = Annotated[int, typer.Option("--seed", metavar="S", min=0, help="Seed of the noise.")]
+Steps = Annotated[
+    int,
+    typer.Option(
+        "--steps", metavar="K", min=1, help="Network evaluations a sample; above 1 for students that read their path."
+    ),
+]
 HoldOut = Annotated[
     int | None,
     typer.Option("--hold-out", metavar="N", min=0, help="Rows kept from training; else a tenth, at most 10,000."),

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from koopstep.cli.options import Device, Json, Run, Seed, split_integers
+from koopstep.cli.options import Device, Json, Run, Seed, Steps, split_integers
 
 JSON_KEYS = "JSON: seconds, images_per_second, count, files."
 
@@ -24,10 +24,11 @@ def sample(
         str | None,
         typer.Option("--class-labels", metavar="C[,C...]", help="Classes to make, in turn; else drawn by the seed."),
     ] = None,
+    steps: Steps = 1,
     device: Device = None,
     as_json: Json = False,
 ) -> None:
-    """Make samples with a student, one network evaluation each."""
+    """Make samples with a student, one network evaluation each (or --steps of them)."""
     labels = split_integers(class_labels, "--class-labels")
     from koopstep.cli.output import Output, place_of
     from koopstep.workflows.sample import sample_run
@@ -35,7 +36,7 @@ def sample(
     output = Output(as_json)
     with place_of(device) as place:
         result = sample_run(
-            run, count=count, seed=seed, class_labels=labels, out=out, place=place, console=output.console
+            run, count=count, seed=seed, class_labels=labels, out=out, place=place, console=output.console, steps=steps
         )
     shown = {key: value for key, value in result.items() if key != "files"} | {"written to": out}
     output.finish(result, lambda page: page.facts(shown))

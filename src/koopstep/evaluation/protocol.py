@@ -14,7 +14,7 @@ from koopstep.core.config import Config
 from koopstep.core.files import sha256_bytes
 
 _PACKAGES = ("koopstep", "torch", "numpy", "scikit-learn")
-_NOT_COMPARED = ("software",)
+_NOT_COMPARED = ("software", "student_steps")
 
 
 class Protocol(Config):
@@ -34,6 +34,7 @@ class Protocol(Config):
         preparation: Feature network -> what was done to images before it saw them.
         rounding: What was done to samples before measuring: "none", "clip" (to [-1, 1]) or "uint8" (clipped
             and rounded to 256 levels).
+        student_steps: Network evaluations of the student. Recorded, but no bar to comparing: quality against steps.
         software: Versions. Recorded, but no bar to comparing.
     """
 
@@ -49,6 +50,7 @@ class Protocol(Config):
     networks: dict[str, str] = Field(default_factory=dict)
     preparation: dict[str, str] = Field(default_factory=dict)
     rounding: Literal["none", "clip", "uint8"] = "none"
+    student_steps: int = 1
     software: dict[str, str] = Field(default_factory=dict)
 
 

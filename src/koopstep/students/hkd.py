@@ -72,6 +72,10 @@ class PathCodec(Codec):
     def state_size(self, u: Tensor) -> Tensor:
         return self.path.size(u)
 
+    @property
+    def reads_path(self) -> bool:
+        return self.config.decoder_told == "target"
+
     def sampling_modules(self) -> list[nn.Module]:
         return [self]
 

@@ -76,6 +76,11 @@ class Codec(nn.Module, ABC):
     def pinned_by(self) -> str:
         """What fixes the observables, so that eigenvalues mean something; empty when nothing does (design, section 5)."""
 
+    @property
+    def reads_path(self) -> bool:
+        """Whether :meth:`decode` was made for states within the path, and not for its end only."""
+        return False
+
     def state_size(self, u: Tensor) -> Tensor:
         """Standard deviation (B,) of the path's states at progress ``u`` (B,); only for students of whole paths."""
         raise UsageError("this student knows the two ends of the path only")

@@ -58,7 +58,7 @@ class Reference:
     labels: Tensor | None
 
 
-def compare_on_held_out(run: Path, data: Path | None, count: int | None, place: Place) -> Comparison:
+def compare_on_held_out(run: Path, data: Path | None, count: int | None, place: Place, steps: int = 1) -> Comparison:
     """Open a run and let its student generate from the held-out rows of a store.
 
     Args:
@@ -66,6 +66,7 @@ def compare_on_held_out(run: Path, data: Path | None, count: int | None, place: 
         data: the store; the run's own when absent.
         count: how many rows; all held-out ones when absent.
         place: the device.
+        steps: network evaluations of the student.
 
     Raises:
         UsageError: if there is no store, it holds nothing out, fewer rows than asked, or data of another kind.
@@ -93,7 +94,7 @@ def compare_on_held_out(run: Path, data: Path | None, count: int | None, place: 
     chosen = rows if count is None else rows[np.arange(count) * len(rows) // count]
     batch = store.batch(chosen)
     noise = batch.states[0] / facts.noise_scale
-    student = torch.cat(list(generate_in_batches(opened.student, noise, batch.class_labels)))
+    student = torch.cat(list(generate_in_batches(opened.student, noise, batch.class_labels, steps=steps)))
     return Comparison(opened, store, batch, student)
 
 
@@ -107,6 +108,7 @@ def evaluate_run(
     place: Place,
     console: Console,
     reference_count: int | None = None,
+    steps: int = 1,
 ) -> dict[str, Any]:
     """Measure a student and its teacher; writes ``report/evaluation.json`` into a run.
 
@@ -119,11 +121,12 @@ def evaluate_run(
         place: the device.
         console: where words go.
         reference_count: real images used, an even choice; at most 5,000 when absent.
+        steps: network evaluations of the student; more than one for students that read their path.
 
     Raises:
         UsageError: on anything missing or unknown.
     """
-    compared = compare_on_held_out(run, data, count, place)
+    compared = compare_on_held_out(run, data, count, place, steps)
     config = compared.run.config
     named = tuple(metrics) if metrics else (config.recipe.evaluation.metrics if config else _WITHOUT_RUN)
     unknown = [name for name in named if name not in METRICS]
@@ -140,7 +143,7 @@ def evaluate_run(
         console.say(f"left out what needs weights that are not at hand ({', '.join(unseen)}); see KOOPSTEP_WEIGHTS")
     console.say(f"measuring {', '.join(names)} on {len(student.student)} held-out rows")
     values, of_teacher = evaluate(student, names), evaluate(teacher, applicable(teacher, names))
-    protocol = _protocol(names, compared, real, judge, eyes)
+    protocol = _protocol(names, compared, real, judge, eyes).model_copy(update={"student_steps": steps})
     result: dict[str, Any] = {
         "metrics": values,
         "teacher": of_teacher,

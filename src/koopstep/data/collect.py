@@ -117,24 +117,39 @@ def make_unit(
     """
     rows, parts, classes = manifest.rows_of(unit), [], []
     for start in range(rows.start, rows.stop, manifest.micro_batch):
-        indices = range(start, min(start + manifest.micro_batch, rows.stop))
-        noise = gaussian(manifest.seed, indices, manifest.shape)
-        labels = integers(manifest.seed, indices, manifest.teacher.num_classes) if teacher.num_classes else None
-        given = None if labels is None else labels.to(device)
-        with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=manifest.autocast == "bfloat16"):
-            path = teacher.path(noise.to(device), given, steps=manifest.steps).cpu()
-        expected = (manifest.steps + 1, len(indices), *manifest.shape)
-        if tuple(path.shape) != expected:
-            raise UsageError(f"the teacher's path must have shape {expected}, got {tuple(path.shape)}")
-        if not bool(torch.isfinite(path).all()):
-            raise NumericsError(f"unit {unit}: the teacher made NaN or infinity in rows {indices.start} to "
-                                f"{indices.stop - 1}; nothing of the unit was stored")  # fmt: skip
-        scale = manifest.teacher.noise_scale
-        if not torch.allclose(path[0], noise * scale, rtol=1e-5, atol=1e-6 * scale):
-            raise UsageError(f"state 0 of the teacher's path must be noise * noise_scale ({scale}); it is not")
-        parts.append(path[list(manifest.kept)].float())
+        states, labels = make_rows(
+            teacher, manifest, range(start, min(start + manifest.micro_batch, rows.stop)), device
+        )
+        parts.append(states.cpu())
         classes += [labels] if labels is not None else []
     return torch.cat(parts, dim=1), torch.cat(classes) if classes else None
+
+
+def make_rows(
+    teacher: Teacher, manifest: Manifest, indices: range, device: torch.device | str = "cpu"
+) -> tuple[Tensor, Tensor | None]:
+    """Make the paths of some rows: kept states (K, B, *shape) float32 on ``device``, and class labels on the CPU.
+
+    Raises:
+        UsageError: the teacher returns a wrong shape or does not start at the scaled noise.
+        NumericsError: it returns NaN or infinity.
+    """
+    noise = gaussian(manifest.seed, indices, manifest.shape)
+    labels = integers(manifest.seed, indices, manifest.teacher.num_classes) if teacher.num_classes else None
+    given = None if labels is None else labels.to(device)
+    with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=manifest.autocast == "bfloat16"):
+        path = teacher.path(noise.to(device), given, steps=manifest.steps)
+    expected = (manifest.steps + 1, len(indices), *manifest.shape)
+    if tuple(path.shape) != expected:
+        raise UsageError(f"the teacher's path must have shape {expected}, got {tuple(path.shape)}")
+    if not bool(torch.isfinite(path).all()):
+        raise NumericsError(
+            f"the teacher made NaN or infinity in rows {indices.start} to {indices.stop - 1}; nothing of them was kept"
+        )
+    scale = manifest.teacher.noise_scale
+    if not torch.allclose(path[0].cpu(), noise * scale, rtol=1e-5, atol=1e-6 * scale):
+        raise UsageError(f"state 0 of the teacher's path must be noise * noise_scale ({scale}); it is not")
+    return path[list(manifest.kept)].float(), labels
 
 
 def collect(

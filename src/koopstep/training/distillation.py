@@ -10,6 +10,7 @@ from koopstep.core.errors import UsageError
 from koopstep.core.noise import stream_seed
 from koopstep.core.records import Batch
 from koopstep.data.batches import BatchStream
+from koopstep.data.live import LivePaths
 from koopstep.data.prefetch import ReadAhead
 from koopstep.data.store import TrajectoryStore
 from koopstep.losses.objective import Objective
@@ -20,7 +21,8 @@ from koopstep.training.loop import Losses, Task
 class Distillation(Task):
     """Student, objective and store. The rows of a step, and everything random about them, depend on the step only.
 
-    ``steps`` is the length of the training, for objectives that change on the way.
+    ``steps`` is the length of the training, for objectives that change on the way. ``live`` paths take the place of the
+    store's.
     """
 
     def __init__(
@@ -33,6 +35,7 @@ class Distillation(Task):
         seed: int,
         place: Place,
         steps: int = 1,
+        live: LivePaths | None = None,
         dtype: torch.dtype = torch.float32,
         read_ahead: bool = False,
     ) -> None:
@@ -43,6 +46,7 @@ class Distillation(Task):
         self._batch_size, self._seed, self._steps = batch_size, seed, steps
         if objective.config.latent_noise and len(student.operators) > 1:
             raise UsageError("objective.latent_noise is for students with one flat latent (KDM); set it to 0")
+        self._live = live
         self._batches = ReadAhead(self._read, ahead=read_ahead)
 
     def losses(self, step: int, rows: slice) -> Losses:
@@ -63,6 +67,8 @@ class Distillation(Task):
             part.compile()
 
     def _read(self, step: int, rows: slice) -> Batch:
+        if self._live is not None:
+            return self._live.batch(step * self._batch_size + rows.start, rows.stop - rows.start)
         batch = self._store.batch(self._stream.indices(step)[rows])
         return batch.pinned() if self._place.device.type == "cuda" else batch
 

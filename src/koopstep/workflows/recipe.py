@@ -58,6 +58,7 @@ class Recipe(Config):
         about: one line for people.
         data: name or path of the teacher's training data, which is also the reference of metrics.
         initialise: what the student starts from: ``fresh`` weights, or the ``teacher``'s in the decoder.
+        paths: what a step learns from: rows ``stored`` by ``collect``, or fresh ones that the teacher makes ``live``.
         tracking: ``tensorboard`` writes event files into the run beside ``metrics.jsonl``.
     """
 
@@ -68,6 +69,7 @@ class Recipe(Config):
     teacher: TeacherRecipe
     collect: CollectSettings
     initialise: Literal["fresh", "teacher"] = "fresh"
+    paths: Literal["stored", "live"] = "stored"
     tracking: Tracking = "none"
     student: StudentConfig
     objective: ObjectiveConfig

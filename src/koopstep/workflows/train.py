@@ -16,6 +16,7 @@ from koopstep.core.config import dump
 from koopstep.core.devices import Place, barrier
 from koopstep.core.errors import Interrupted, UsageError
 from koopstep.core.files import make_folder, remove_stale
+from koopstep.data.live import LivePaths
 from koopstep.data.store import TrajectoryStore
 from koopstep.losses.objective import FeatureNetName, objective_for
 from koopstep.losses.perceptual import PerceptualNetwork
@@ -24,7 +25,7 @@ from koopstep.students.initialise import config_from_teacher, start_from_teacher
 from koopstep.students.student import DataFacts, KoopmanStudent
 from koopstep.students.table import build_student
 from koopstep.teachers.base import TeacherIdentity
-from koopstep.teachers.files import load_teacher
+from koopstep.teachers.files import TeacherFile, load_teacher
 from koopstep.training.checkpoint import checkpoints, load_latest, save_checkpoint
 from koopstep.training.distillation import Distillation
 from koopstep.training.loop import StepReport, Task, TrainingState, train
@@ -66,7 +67,7 @@ def train_student(
     recipe, student = fresh_student(recipe, facts, identity)
     task = _task(recipe, student, store, place)
     settings = dump(recipe)
-    depends_on = flat({name: settings[name] for name in ("initialise", "student", "objective", "training")})
+    depends_on = flat({name: settings[name] for name in ("initialise", "paths", "student", "objective", "training")})
     depends_on["data"] = store.root
     state = begin_training(task, recipe.training, out, depends_on, place=place, console=console)
     if place.leads:
@@ -113,12 +114,7 @@ def fresh_student(recipe: Recipe, facts: DataFacts, identity: TeacherIdentity) -
     torch.manual_seed(recipe.training.seed)
     if recipe.initialise == "fresh":
         return recipe, build_student(recipe.student, facts)
-    teacher = load_teacher(recipe.teacher.file)
-    if teacher.sha256 != identity.sha256:
-        raise UsageError(
-            f"the student should start from the teacher {recipe.teacher.file!r}, but the paths are another one's "
-            f"({identity.name!r}); name theirs with -o teacher.file=PATH, or set -o initialise=fresh"
-        )
+    teacher = _own_teacher(recipe, identity)
     config = config_from_teacher(recipe.student, teacher)
     student = build_student(config, facts)
     start_from_teacher(student, teacher)
@@ -134,8 +130,30 @@ def _task(recipe: Recipe, student: KoopmanStudent, store: TrajectoryStore, place
         seed=recipe.training.seed,
         place=place,
         steps=recipe.training.steps,
+        live=_live_paths(recipe, store, place) if recipe.paths == "live" else None,
         read_ahead=_reads_ahead(recipe.training, place),
     )
+
+
+def _live_paths(recipe: Recipe, store: TrajectoryStore, place: Place) -> LivePaths:
+    """The store's teacher, going on where the store ends."""
+    return LivePaths(_own_teacher(recipe, store.manifest.teacher, place.device).teacher, store.manifest, place.device)
+
+
+def _own_teacher(recipe: Recipe, identity: TeacherIdentity, device: torch.device | None = None) -> TeacherFile:
+    """The teacher that made the paths.
+
+    Raises:
+        UsageError: if another one was named.
+    """
+    teacher = load_teacher(recipe.teacher.file, device)
+    if teacher.sha256 != identity.sha256:
+        wanted = "initialise=fresh" if recipe.initialise == "teacher" else "paths=stored"
+        raise UsageError(
+            f"the student should learn from the teacher {recipe.teacher.file!r}, but the paths are another one's "
+            f"({identity.name!r}); name theirs with -o teacher.file=PATH, or set -o {wanted}"
+        )
+    return teacher
 
 
 def _reads_ahead(config: TrainingConfig, place: Place) -> bool:

@@ -1,0 +1,85 @@
+"""Learning from paths that the teacher makes on the way: fresh rows, the same bits after a stop, no imported paths."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from tiny_way import HERE, Quiet, generated
+
+from koopstep.core.errors import Interrupted, UsageError
+from koopstep.core.noise import gaussian
+from koopstep.data.collect import CollectSettings, collect
+from koopstep.data.importers import import_source
+from koopstep.data.live import LivePaths
+from koopstep.data.store import TrajectoryStore
+from koopstep.teachers.files import load_teacher
+from koopstep.workflows.recipe import Recipe, load_recipe
+from koopstep.workflows.train import train_student
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("paths") / "store"
+    teacher = load_teacher("digits-cond-edm").teacher
+    for _ in collect(teacher, folder, CollectSettings(count=24, steps=3, keep="all", hold_out=8)):
+        pass
+    return folder
+
+
+def recipe(*changes: str) -> Recipe:
+    tiny = (
+        "training.steps=4",
+        "training.batch_size=6",
+        "training.log_every=1",
+        "paths=live",
+        "objective.trajectory_points=1",
+    )
+    return load_recipe("digits-cond", "hkd", [*tiny, *changes])
+
+
+def train(folder: Path, out: Path, asked: Recipe, stop_after: int = 10**9, resume: bool = False) -> None:
+    steps = iter(range(1, 10**9))
+    train_student(
+        asked, folder, out, resume=resume, place=HERE, console=Quiet(), stop=lambda: next(steps) >= stop_after
+    )
+
+
+def test_rows_go_on_where_the_store_ends(store: Path) -> None:
+    opened, teacher = TrajectoryStore.open(store), load_teacher("digits-cond-edm").teacher
+    live = LivePaths(teacher, opened.manifest, CPU)
+    batch = live.batch(5, 3)
+    torch.testing.assert_close(batch.noise, gaussian(0, range(29, 32), (1, 8, 8)))
+    stored = opened.batch(np.array([23]))
+    before = LivePaths(teacher, opened.manifest.model_copy(update={"count": 23, "hold_out": 0}), CPU).batch(0, 1)
+    torch.testing.assert_close(before.states, stored.states, rtol=1e-5, atol=1e-5)
+    assert before.class_labels is not None and stored.class_labels is not None
+    assert before.class_labels.tolist() == stored.class_labels.tolist()
+    torch.testing.assert_close(before.progress, stored.progress)
+
+
+def test_a_stopped_training_goes_on_with_the_same_bits(store: Path, tmp_path: Path) -> None:
+    train(store, tmp_path / "whole", recipe())
+    with pytest.raises(Interrupted):
+        train(store, tmp_path / "halves", recipe(), stop_after=2)
+    train(store, tmp_path / "halves", recipe(), resume=True)
+    assert torch.equal(generated(tmp_path / "whole", store), generated(tmp_path / "halves", store))
+    train(store, tmp_path / "stored", recipe("paths=stored"))
+    assert not torch.equal(generated(tmp_path / "whole", store), generated(tmp_path / "stored", store))
+
+
+def test_another_teacher_is_refused(store: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"name theirs with -o teacher\.file=PATH, or set -o paths=stored"):
+        train(store, tmp_path / "run", recipe("teacher.file=digits-edm", "initialise=fresh"))
+
+
+def test_imported_paths_have_no_teacher(tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", np.random.default_rng(0).normal(size=(3, 20, 1, 8, 8)).astype(np.float32))
+    import_source(tmp_path / "x.npy", tmp_path / "store", hold_out=4)
+    manifest = TrajectoryStore.open(tmp_path / "store").manifest
+    with pytest.raises(UsageError, match="set paths=stored"):
+        LivePaths(load_teacher("digits-cond-edm").teacher, manifest, CPU)

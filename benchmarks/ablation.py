@@ -15,8 +15,8 @@ import statistics
 from pathlib import Path
 from typing import Any
 
-from koopstep.workflows.console import Quiet
 from koopstep.core.devices import prepare
+from koopstep.workflows.console import Quiet
 from koopstep.workflows.evaluate import evaluate_run
 from koopstep.workflows.recipe import load_recipe
 from koopstep.workflows.train import train_student
@@ -101,6 +101,7 @@ def table(results: list[dict[str, Any]], metrics: list[str]) -> str:
 
 
 def main() -> None:
+    """Run what is missing and print the table after each run."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--preset", default="digits")
     parser.add_argument("--data", required=True, help="store with states within the paths")

@@ -18,7 +18,13 @@ JSON_KEYS = "JSON: files, values."
 
 def analyze(
     run: Run,
-    what: Annotated[str, typer.Argument(metavar="WHAT", help="spectrum, outliers or neighbours.")],
+    what: Annotated[
+        str,
+        typer.Argument(
+            metavar="WHAT",
+            help="spectrum, vicinity, outliers or neighbours; of HKD students also bands, cumulative, linearity, trajectory.",
+        ),
+    ],
     out: Annotated[
         Path | None,
         typer.Option("--out", metavar="DIR", help="Where figures go; else report/WHAT of the run."),

@@ -20,12 +20,18 @@ from koopstep.core.files import make_folder, write_json
 from koopstep.data import checkerboard
 from koopstep.data.sources import load_source
 from koopstep.evaluation import classifier as classifiers
+from koopstep.workflows import analyze_path
 from koopstep.workflows.console import Console
 from koopstep.workflows.evaluate import Comparison, compare_on_held_out
 from koopstep.workflows.run import OpenRun, open_run
 
 ANALYSES: dict[str, str] = {
     "spectrum": "eigenvalues of the operator on the unit circle, and what they may be taken for",
+    "bands": "thirds of the modes, kept alone and dropped (HKD students)",
+    "cumulative": "each band's share and effect along the path (HKD students)",
+    "linearity": "whether the latent path is straight and true (HKD students)",
+    "trajectory": "a film of the path, beside the teacher's (HKD students)",
+    "vicinity": "what becomes of noise that is moved a little, for teacher and student",
     "outliers": "samples that lie apart (DBSCAN, eps 0.15), and where their noise lies",
     "neighbours": "noise space coloured by what it becomes; do near points share an outcome, are samples copies",
 }
@@ -75,7 +81,10 @@ def analyze_run(
 def spectrum_figures(run: OpenRun, folder: Path) -> tuple[list[Path], dict[str, Any]]:
     """The spectrum of each level as a figure and in numbers."""
     spectra = run.student.spectrum()
-    return [curves.eigenvalues(folder / "spectrum.png", spectra)], summarise(spectra)
+    values = summarise(spectra)
+    gauge = values["gauge"] if values["gauge"] == "free" else f"fixed by {spectra[0].pinned_by}"
+    maps = analyze_path.spectrum_of_levels(run, folder, gauge)
+    return [curves.eigenvalues(folder / "spectrum.png", spectra), *maps], values
 
 
 def outlier_figures(compared: Comparison, folder: Path) -> tuple[list[Path], dict[str, Any]]:
@@ -114,9 +123,8 @@ def neighbour_figures(compared: Comparison, folder: Path) -> tuple[list[Path], d
     path = figures.noise_space(folder / "noise_space.png", noise, panels, names=found.names)
     with torch.no_grad():
         facts, labels = compared.run.student.facts, compared.batch.class_labels
-        latent = compared.run.student.encode(noise * facts.noise_scale, 0.0, None if labels is None else labels[rows])[
-            0
-        ]
+        given = None if labels is None else labels[rows]
+        latent = compared.run.student.encode(noise * facts.noise_scale, 0.0, given)[-1].flatten(1)
     named = {"untrained": found.independent, "teacher": found.teacher, "student": found.student}
     values: dict[str, Any] = {
         "noise_space": {name: s.summary() for name, s in shared_outcomes(noise, named).items()},
@@ -184,6 +192,11 @@ def _ends(points: Tensor, board: bool) -> Tensor:
 
 
 _RUN: dict[str, Callable[[Comparison, Path], tuple[list[Path], dict[str, Any]]]] = {
+    "bands": analyze_path.band_figures,
+    "cumulative": analyze_path.cumulative_figures,
+    "linearity": analyze_path.linearity_figures,
+    "trajectory": analyze_path.trajectory_figures,
+    "vicinity": analyze_path.vicinity_figures,
     "outliers": outlier_figures,
     "neighbours": neighbour_figures,
 }

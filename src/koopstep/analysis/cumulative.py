@@ -1,0 +1,68 @@
+"""The cumulative effect of each band along the path, which HKD names and never defines.
+
+Here: the band's share of the latent's square at u, and how far the decoded sample moves when the band is left out at u.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from koopstep.analysis.modes import BANDS, Order, band_masks, drop, full, rates_of
+from koopstep.students.student import KoopmanStudent
+
+
+@dataclass(frozen=True)
+class Cumulative:
+    """Curves over u, one a band.
+
+    Attributes:
+        order: what the modes were sorted by.
+        u: where along the path.
+        energy: band -> share of the latent's square at each u; the bands sum to 1.
+        decoded: band -> mean squared change of the decoded sample without the band, at each u.
+    """
+
+    order: Order
+    u: tuple[float, ...]
+    energy: dict[str, list[float]]
+    decoded: dict[str, list[float]]
+
+    def summary(self) -> dict[str, Any]:
+        """In plain numbers."""
+        return {"order": self.order, "u": list(self.u), "energy": self.energy, "decoded": self.decoded}
+
+
+@torch.no_grad()
+def cumulative(
+    student: KoopmanStudent, states: Tensor, class_labels: Tensor | None, *, order: Order = "real", points: int = 11
+) -> Cumulative:
+    """Follow the bands of ``states`` (N, *shape), scaled noise, from u = 0 to 1.
+
+    Decoded at u by students that read their path, and as if it were the end by others.
+
+    Raises:
+        UsageError: if the student has no block operators.
+    """
+    start = student.encode(states, 0.0, class_labels)
+    masks = {band: band_masks(rates_of(student, start), band, order) for band in BANDS}
+    progress = tuple(index / (points - 1) for index in range(points))
+    energy: dict[str, list[float]] = {band: [] for band in BANDS}
+    decoded: dict[str, list[float]] = {band: [] for band in BANDS}
+    for u in progress:
+        latent = student.evolve(start, u, class_labels)
+        at = u if student.codec.reads_path else 1.0
+        whole = student.decode(latent, at, class_labels)
+        total = sum(float(level.float().square().sum()) for level in latent)
+        for band in BANDS:
+            inside = sum(
+                float((level.float().square() * full(mask, level)).sum())
+                for level, mask in zip(latent, masks[band], strict=True)
+            )
+            energy[band].append(inside / max(total, 1e-30))
+            without = student.decode(drop(latent, masks[band]), at, class_labels)
+            decoded[band].append(float((whole - without).square().mean()))
+    return Cumulative(order, progress, energy, decoded)

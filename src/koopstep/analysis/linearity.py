@@ -1,0 +1,95 @@
+"""Is the trajectory people look at true? Latents and decoded states along the path, against the teacher's."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from koopstep.analysis.modes import level_operators
+from koopstep.core.errors import UsageError
+from koopstep.core.records import Batch
+from koopstep.students.student import KoopmanStudent
+
+
+@dataclass(frozen=True)
+class Linearity:
+    """Errors at each kept state.
+
+    Attributes:
+        u: progress of the kept states.
+        levels: names of the latent's levels.
+        latent: (L, K), relative error of ``e^{uA} E(x_0)`` against ``E(x_u)``: root of summed squares over rows.
+        end: (K,), mean squared error of ``D(e^{(1-u)A} E(x_u))`` against ``x_1``.
+        read: (K,), mean squared error of ``D_u(e^{uA} E(x_0))`` against ``x_u`` over the states' mean square at u; None
+            for students that read the end only.
+        endpoint: the same at u = 1, for scale: the one-step sample's error over the data's mean square.
+    """
+
+    u: tuple[float, ...]
+    levels: tuple[str, ...]
+    latent: Tensor
+    end: Tensor
+    read: Tensor | None
+    endpoint: float
+
+    def summary(self) -> dict[str, Any]:
+        """In plain numbers; ``latent_error`` is the mean over levels and states behind the first."""
+        values: dict[str, Any] = {
+            "latent_error": float(self.latent[:, 1:].mean()),
+            "latent_error_by_level": dict(zip(self.levels, self.latent[:, 1:].mean(dim=1).tolist(), strict=True)),
+            "u": list(self.u),
+            "latent_error_by_u": self.latent.mean(dim=0).tolist(),
+            "end_error_by_u": self.end.tolist(),
+            "endpoint_error": self.endpoint,
+        }
+        if self.read is not None:
+            inner = self.read[1:-1]
+            values |= {
+                "read_error_by_u": self.read.tolist(),
+                "read_error_over_endpoint_error": float(inner.mean()) / max(self.endpoint, 1e-30),
+            }
+        return values
+
+
+@torch.no_grad()
+def linearity(student: KoopmanStudent, batch: Batch) -> Linearity:
+    """Compare the student's straight path with the teacher's stored one.
+
+    Raises:
+        UsageError: if the store keeps the two ends only, or the student has no block operators.
+    """
+    level_operators(student)
+    if len(batch.states) < 3:
+        raise UsageError(
+            "linearity looks at states within the path, and this store keeps its ends only; collect with --keep all"
+        )
+    labels, progress = batch.class_labels, batch.progress.tolist()
+    start = student.encode(batch.states[0], 0.0, labels)
+    latent, end, read = [], [], []
+    for u, state in zip(progress, batch.states, strict=True):
+        moved, truth = student.evolve(start, u, labels), student.encode(state, u, labels)
+        latent.append(
+            torch.stack([_relative(ours.float(), theirs.float()) for ours, theirs in zip(moved, truth, strict=True)])
+        )
+        reached = student.decode(student.evolve(truth, 1 - u, labels), 1.0, labels)
+        end.append((reached - batch.data).square().mean())
+        if student.codec.reads_path:
+            size = student.codec.state_size(torch.full((1,), u, device=state.device)).square()
+            read.append((student.decode(moved, u, labels) - state).square().mean() / size[0])
+    one_step = student.decode(student.evolve(start, 1.0, labels), 1.0, labels)
+    endpoint = (one_step - batch.data).square().mean() / batch.data.square().mean()
+    return Linearity(
+        tuple(progress),
+        student.level_names,
+        torch.stack(latent, dim=1).cpu(),
+        torch.stack(end).cpu(),
+        torch.stack(read).cpu() if read else None,
+        float(endpoint),
+    )
+
+
+def _relative(ours: Tensor, theirs: Tensor) -> Tensor:
+    return ((ours - theirs).square().sum() / theirs.square().sum().clamp(min=1e-30)).sqrt()

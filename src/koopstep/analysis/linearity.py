@@ -22,6 +22,8 @@ class Linearity:
         u: progress of the kept states.
         levels: names of the latent's levels.
         latent: (L, K), relative error of ``e^{uA} E(x_0)`` against ``E(x_u)``: root of summed squares over rows.
+        centred: (L, K), the same relative to what differs between rows: a large constant in a latent makes the plain
+            relative error small and says nothing.
         end: (K,), mean squared error of ``D(e^{(1-u)A} E(x_u))`` against ``x_1``.
         read: (K,), mean squared error of ``D_u(e^{uA} E(x_0))`` against ``x_u`` over the states' mean square at u; None
             for students that read the end only.
@@ -31,6 +33,7 @@ class Linearity:
     u: tuple[float, ...]
     levels: tuple[str, ...]
     latent: Tensor
+    centred: Tensor
     end: Tensor
     read: Tensor | None
     endpoint: float
@@ -39,6 +42,7 @@ class Linearity:
         """In plain numbers; ``latent_error`` is the mean over levels and states behind the first."""
         values: dict[str, Any] = {
             "latent_error": float(self.latent[:, 1:].mean()),
+            "latent_error_centred": float(self.centred[:, 1:].mean()),
             "latent_error_by_level": dict(zip(self.levels, self.latent[:, 1:].mean(dim=1).tolist(), strict=True)),
             "u": list(self.u),
             "latent_error_by_u": self.latent.mean(dim=0).tolist(),
@@ -68,12 +72,12 @@ def linearity(student: KoopmanStudent, batch: Batch) -> Linearity:
         )
     labels, progress = batch.class_labels, batch.progress.tolist()
     start = student.encode(batch.states[0], 0.0, labels)
-    latent, end, read = [], [], []
+    latent, centred, end, read = [], [], [], []
     for u, state in zip(progress, batch.states, strict=True):
         moved, truth = student.evolve(start, u, labels), student.encode(state, u, labels)
-        latent.append(
-            torch.stack([_relative(ours.float(), theirs.float()) for ours, theirs in zip(moved, truth, strict=True)])
-        )
+        pairs = [(ours.float(), theirs.float()) for ours, theirs in zip(moved, truth, strict=True)]
+        latent.append(torch.stack([_relative(ours - theirs, theirs) for ours, theirs in pairs]))
+        centred.append(torch.stack([_relative(ours - theirs, theirs - theirs.mean(dim=0)) for ours, theirs in pairs]))
         reached = student.decode(student.evolve(truth, 1 - u, labels), 1.0, labels)
         end.append((reached - batch.data).square().mean())
         if student.codec.reads_path:
@@ -85,11 +89,12 @@ def linearity(student: KoopmanStudent, batch: Batch) -> Linearity:
         tuple(progress),
         student.level_names,
         torch.stack(latent, dim=1).cpu(),
+        torch.stack(centred, dim=1).cpu(),
         torch.stack(end).cpu(),
         torch.stack(read).cpu() if read else None,
         float(endpoint),
     )
 
 
-def _relative(ours: Tensor, theirs: Tensor) -> Tensor:
-    return ((ours - theirs).square().sum() / theirs.square().sum().clamp(min=1e-30)).sqrt()
+def _relative(difference: Tensor, scale: Tensor) -> Tensor:
+    return (difference.square().sum() / scale.square().sum().clamp(min=1e-30)).sqrt()

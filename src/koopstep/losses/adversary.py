@@ -79,19 +79,22 @@ def critic_loss(
     adversary: Adversary = ADVERSARIES["nonsaturating"],
     r1: float = 0.0,
     r2: float = 0.0,
+    real_labels: Tensor | None = None,
 ) -> Tensor:
     """What the discriminator minimises; neither batch gets a gradient.
 
     Args:
         critic: (B, *shape), (B,) int64 or None -> logits (B, places).
-        real: the teacher's samples (B, *shape).
-        fake: the student's for the same noise.
-        class_labels: (B,) int64 or None.
+        real: the teacher's samples, or real ones (B, *shape).
+        fake: the student's.
+        class_labels: (B,) int64 or None, of ``fake``.
         adversary: the game.
         r1: weight of the zero-centred gradient penalty on ``real`` (Mescheder et al., arXiv 1801.04406).
         r2: the same on ``fake``; both together as in R3GAN.
+        real_labels: of ``real``, where they are others.
     """
-    real_logits, real_penalty = _judged(critic, real, class_labels, r1)
+    theirs = class_labels if real_labels is None else real_labels
+    real_logits, real_penalty = _judged(critic, real, theirs, r1)
     fake_logits, fake_penalty = _judged(critic, fake, class_labels, r2)
     return adversary.critic(real_logits, fake_logits) + real_penalty + fake_penalty
 

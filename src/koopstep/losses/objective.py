@@ -16,6 +16,7 @@ from koopstep.core.errors import UsageError
 from koopstep.core.records import Batch
 from koopstep.losses.adversary import ADVERSARIES, critic_loss
 from koopstep.losses.distances import DISTANCES, Distance, pointwise
+from koopstep.losses.passes import Genuine
 from koopstep.losses.perceptual import PerceptualNetwork, check_images, perceptual
 from koopstep.losses.terms import TERMS, Pass
 from koopstep.nets.discriminators import CriticName, build_discriminator
@@ -36,6 +37,7 @@ class ObjectiveConfig(Config):
         pixel: weight of the mean squared error over pixels beside LPIPS; 0 as KDM was published.
         pixel_fade: that weight falls over the training to ``10^-pixel_fade`` of itself (HKD: 3, from 1).
         adversary: the game (``losses.adversary``); the paper's is ``nonsaturating``.
+        adversary_data: what the discriminator takes for real: the ``teacher``'s samples (the paper), or ``real`` ones.
         critic: the discriminator (``nets.discriminators``); the paper's four convolutions are ``conv``.
         critic_net: the network whose features the critic ``features`` judges.
         r1, r2: weights of the critic's gradient penalties on real and generated rows.
@@ -59,6 +61,7 @@ class ObjectiveConfig(Config):
     pixel: float = 0.0
     pixel_fade: float = Field(default=0.0, ge=0)
     adversary: Literal["nonsaturating", "hinge", "relativistic"] = "nonsaturating"
+    adversary_data: Literal["teacher", "real"] = "teacher"
     critic: CriticName = "conv"
     critic_net: FeatureNetName = "squeeze"
     r1: float = 0.0
@@ -98,6 +101,7 @@ class Objective:
         *,
         draws: Tensor | None = None,
         done: float = 0.0,
+        genuine: Genuine | None = None,
     ) -> Pass:
         """Send ``batch`` through ``student`` (lazily).
 
@@ -108,11 +112,12 @@ class Objective:
             jitter: (2, B, d) standard normal.
             draws: (B, 1 + trajectory_points) uniform, for terms within the path.
             done: share of the training that is done, in [0, 1].
+            genuine: real rows for the critic; else it gets the teacher's.
         """
         distance = self.distance if self.fading is None else self.fading(done)
         scaled = None if jitter is None or not self.config.latent_noise else jitter * self.config.latent_noise
         target, adversary = self.config.spectral_target, ADVERSARIES[self.config.adversary]
-        return Pass(student, batch, distance, scaled, self.critic, seed, target, adversary, draws)
+        return Pass(student, batch, distance, scaled, self.critic, seed, target, adversary, draws, genuine)
 
     def terms(self, run: Pass) -> dict[str, Tensor]:
         """Unweighted value of every term that is switched on."""
@@ -127,14 +132,16 @@ class Objective:
         """What the discriminator minimises on the rows of ``run``; None without one. It gives the student no gradient."""
         if run.critic is None:
             return None
+        real, real_labels = run.taken_for_real
         return critic_loss(
             run.critic,
-            run.batch.data,
+            real,
             run.predicted,
             run.batch.class_labels,
             adversary=run.adversary,
             r1=self.config.r1,
             r2=self.config.r2,
+            real_labels=real_labels,
         )
 
 

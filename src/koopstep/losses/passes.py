@@ -16,6 +16,13 @@ from koopstep.losses.distances import Distance, Towards
 from koopstep.students.student import KoopmanStudent, Latent
 
 
+class Genuine(NamedTuple):
+    """Rows the critic takes for real: (B, *shape), and their classes (B,) or None."""
+
+    data: Tensor
+    class_labels: Tensor | None
+
+
 class Point(NamedTuple):
     """A state within the path, another one in each row.
 
@@ -45,6 +52,7 @@ class Pass:
         seed: of the spectral penalty's fixed random target.
         spectral_target: ``uniform``, ``circle`` or ``bound``.
         adversary: the game that student and critic play.
+        genuine: what the critic takes for real; the teacher's samples when absent.
         draws: (B, 1 + points) uniform numbers that choose states within the path; None for terms of the ends only.
     """
 
@@ -57,6 +65,7 @@ class Pass:
     spectral_target: str = "bound"
     adversary: Adversary = ADVERSARIES["nonsaturating"]
     draws: Tensor | None = None
+    genuine: Genuine | None = None
 
     @cached_property
     def noise_latent(self) -> Latent:
@@ -92,6 +101,11 @@ class Pass:
         if self.jitter is None:
             return latent
         return (latent[0] + self.jitter[which].to(latent[0].dtype), *latent[1:])
+
+    @property
+    def taken_for_real(self) -> Genuine:
+        """Real rows where they were given, else the teacher's for the same noise."""
+        return self.genuine or Genuine(self.batch.data, self.batch.class_labels)
 
     @cached_property
     def points(self) -> list[Point]:

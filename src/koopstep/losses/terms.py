@@ -40,7 +40,7 @@ def adversarial(run: Pass) -> Tensor:
     labels, real = run.batch.class_labels, None
     if run.adversary.pairs:
         with torch.no_grad():
-            real = run.critic(run.batch.data, labels)
+            real = run.critic(*run.taken_for_real)
     return run.adversary.student(run.critic(run.predicted, labels), real)
 
 

@@ -12,8 +12,10 @@ from koopstep.core.records import Batch
 from koopstep.data.batches import BatchStream
 from koopstep.data.live import LivePaths
 from koopstep.data.prefetch import ReadAhead
+from koopstep.data.sources import DataSource
 from koopstep.data.store import TrajectoryStore
 from koopstep.losses.objective import Objective
+from koopstep.losses.passes import Genuine
 from koopstep.students.student import KoopmanStudent
 from koopstep.training.loop import Losses, Task
 
@@ -22,7 +24,7 @@ class Distillation(Task):
     """Student, objective and store. The rows of a step, and everything random about them, depend on the step only.
 
     ``steps`` is the length of the training, for objectives that change on the way. ``live`` paths take the place of the
-    store's.
+    store's, ``real`` rows that of the teacher's samples before the critic.
     """
 
     def __init__(
@@ -36,6 +38,7 @@ class Distillation(Task):
         place: Place,
         steps: int = 1,
         live: LivePaths | None = None,
+        real: DataSource | None = None,
         dtype: torch.dtype = torch.float32,
         read_ahead: bool = False,
     ) -> None:
@@ -46,7 +49,7 @@ class Distillation(Task):
         self._batch_size, self._seed, self._steps = batch_size, seed, steps
         if objective.config.latent_noise and len(student.operators) > 1:
             raise UsageError("objective.latent_noise is for students with one flat latent (KDM); set it to 0")
-        self._live = live
+        self._live, self._real = live, real
         self._batches = ReadAhead(self._read, ahead=read_ahead)
 
     def losses(self, step: int, rows: slice) -> Losses:
@@ -58,6 +61,7 @@ class Distillation(Task):
             self._jitter(step, rows),
             draws=self._draws(step, rows),
             done=step / self._steps,
+            genuine=self._genuine(step, rows),
         )
         terms = self._objective.terms(run)
         return Losses(self._objective.total(terms), terms, self._objective.critic_loss(run))
@@ -79,6 +83,14 @@ class Distillation(Task):
         size = sum(operator.dimension for operator in self.model.operators)  # type: ignore[misc]
         whole = torch.randn(self._batch_size, 2, int(size), generator=generator)
         return whole[rows].movedim(1, 0).to(self._place.device, self._dtype)
+
+    def _genuine(self, step: int, rows: slice) -> Genuine | None:
+        """Real rows for the critic, shuffled anew in each epoch."""
+        if self._real is None:
+            return None
+        data, labels = self._real.batch(self._seed, step, self._batch_size)
+        given = None if labels is None or not self.model.facts.num_classes else labels[rows].to(self._place.device)
+        return Genuine(data[rows].to(self._place.device, self._dtype), given)
 
     def _draws(self, step: int, rows: slice) -> Tensor | None:
         """Uniform numbers that choose states within the paths, for each row of the global batch its own."""

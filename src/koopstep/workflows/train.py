@@ -17,6 +17,7 @@ from koopstep.core.devices import Place, barrier
 from koopstep.core.errors import Interrupted, UsageError
 from koopstep.core.files import make_folder, remove_stale
 from koopstep.data.live import LivePaths
+from koopstep.data.sources import DataSource, load_source
 from koopstep.data.store import TrajectoryStore
 from koopstep.losses.objective import FeatureNetName, objective_for
 from koopstep.losses.perceptual import PerceptualNetwork
@@ -130,9 +131,25 @@ def _task(recipe: Recipe, student: KoopmanStudent, store: TrajectoryStore, place
         seed=recipe.training.seed,
         place=place,
         steps=recipe.training.steps,
+        real=_real_data(recipe, student.facts) if recipe.objective.adversary_data == "real" else None,
         live=_live_paths(recipe, store, place) if recipe.paths == "live" else None,
         read_ahead=_reads_ahead(recipe.training, place),
     )
+
+
+def _real_data(recipe: Recipe, facts: DataFacts) -> DataSource:
+    """The data the teacher learned from, for the critic.
+
+    Raises:
+        UsageError: if it is not at hand, or of another shape or without the classes.
+    """
+    source = load_source(recipe.data)
+    if source.shape != facts.shape or (facts.num_classes and source.num_classes != facts.num_classes):
+        raise UsageError(
+            f"objective.adversary_data=real needs data like the student's, shape {facts.shape} with {facts.num_classes} "
+            f"classes; {source.name!r} has {source.shape} with {source.num_classes}"
+        )
+    return source
 
 
 def _live_paths(recipe: Recipe, store: TrajectoryStore, place: Place) -> LivePaths:

@@ -1,0 +1,93 @@
+"""The critic may be shown real data in place of the teacher's samples, with classes of its own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from koopstep.core.devices import Place
+from koopstep.core.errors import UsageError
+from koopstep.core.records import Batch
+from koopstep.data.collect import CollectSettings, collect
+from koopstep.data.store import TrajectoryStore
+from koopstep.losses.distances import DISTANCES, pointwise
+from koopstep.losses.objective import ObjectiveConfig, build_objective
+from koopstep.losses.passes import Genuine, Pass
+from koopstep.teachers.files import load_teacher
+from koopstep.workflows.console import Quiet
+from koopstep.workflows.recipe import load_recipe
+from koopstep.workflows.train import train_student
+
+
+class Listening(nn.Module):
+    """A critic that writes down what it was shown."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(1))
+        self.seen: list[tuple[Tensor, Tensor | None]] = []
+
+    def forward(self, x: Tensor, class_labels: Tensor | None) -> Tensor:
+        self.seen.append((x, class_labels))
+        return x.flatten(1).mean(dim=1, keepdim=True) * self.weight
+
+
+class Copying(nn.Module):
+    """Stands for a student whose sample is known."""
+
+
+def test_the_critic_sees_real_rows_with_their_classes() -> None:
+    states, labels = torch.randn(2, 3, 2), torch.tensor([0, 1, 2])
+    batch = Batch(states[0], states, torch.tensor([0.0, 1.0]), labels)
+    genuine = Genuine(torch.full((3, 2), 7.0), torch.tensor([2, 2, 0]))
+    for adversary in ("nonsaturating", "relativistic"):
+        critic = Listening()
+        objective = build_objective(ObjectiveConfig(adversarial=1.0, adversary=adversary), critic)  # type: ignore[arg-type]
+        for given, expected in ((genuine, genuine), (None, Genuine(batch.data, labels))):
+            critic.seen.clear()
+            run = Pass(
+                Copying(),  # type: ignore[arg-type]
+                batch,
+                pointwise(DISTANCES["mse"]),
+                critic=critic,
+                adversary=objective.run(Copying(), batch, 0).adversary,  # type: ignore[arg-type]
+                genuine=given,
+            )
+            run.__dict__["predicted"] = states[1] * 0.5
+            assert objective.critic_loss(run) is not None
+            (real, real_labels), (fake, fake_labels) = critic.seen
+            assert torch.equal(real, expected.data) and torch.equal(fake, states[1] * 0.5)
+            assert real_labels is not None and expected.class_labels is not None and fake_labels is not None
+            assert torch.equal(real_labels, expected.class_labels) and torch.equal(fake_labels, labels)
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("paths") / "store"
+    for _ in collect(load_teacher("digits-cond-edm").teacher, folder, CollectSettings(count=24, steps=2, hold_out=8)):
+        pass
+    return folder
+
+
+def _train(store: Path, out: Path, *changes: str) -> None:
+    tiny = ["training.steps=2", "training.batch_size=6", "objective.adversarial=0.1", *changes]
+    train_student(
+        load_recipe("digits-cond", "kdm", tiny),
+        store,
+        out,
+        resume=False,
+        place=Place(torch.device("cpu")),
+        console=Quiet(),
+        stop=lambda: False,
+    )
+
+
+def test_a_training_with_real_data(store: Path, tmp_path: Path) -> None:
+    assert TrajectoryStore.open(store).count == 24
+    _train(store, tmp_path / "real", "objective.adversary_data=real")
+    assert (tmp_path / "real" / "student" / "config.json").is_file()
+    with pytest.raises(UsageError, match=r"'checkerboard' has \(2,\) with 0"):
+        _train(store, tmp_path / "other", "objective.adversary_data=real", "data=checkerboard")

@@ -3,16 +3,30 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 from torch import Tensor
 
-from koopstep.analysis.bands import band_effects, finest, radial_profile, radii
+from koopstep.analysis.bands import (
+    CHANCE,
+    band_effects,
+    chance_effects,
+    finest,
+    level_effects,
+    mean_frequency,
+    radial_profile,
+    radii,
+    require_rates,
+    stands_out,
+    tied,
+)
 from koopstep.analysis.cumulative import cumulative
+from koopstep.analysis.film import film
 from koopstep.analysis.linearity import linearity
 from koopstep.analysis.modes import BANDS, ORDERS, band_masks, drop, keep, rates_of
-from koopstep.analysis.vicinity import moved, vicinity
+from koopstep.analysis.vicinity import moved, unrelated, vicinity
 from koopstep.core.errors import UsageError
 from koopstep.core.records import Batch
 from koopstep.nets.linear import LinearConfig
@@ -167,3 +181,77 @@ def test_vicinity_starts_at_zero_and_keeps_the_noise_at_unit_size() -> None:
     assert values[0] == 0 and values == sorted(values)
     expected = 4 * float((moved(start, other, 0.6) - start).square().mean())
     assert values[-1] == pytest.approx(expected) and found.samples["twice"].shape == (7, 5000, 3)
+
+
+def test_noise_by_chance_has_no_finest_third_and_a_wave_has_its_frequency() -> None:
+    student = image_student()
+    latent = student.evolve(student.encode(noise(), 0.0), 1.0)
+    drawn = chance_effects(student, latent, None)
+    assert [band.order for band in drawn] == [CHANCE] * 3
+    assert sum(band.energy for band in drawn) == pytest.approx(1.0, abs=1e-5)
+    wave = (2 * math.pi * 3 * torch.arange(16) / 16).cos().expand(5, 1, 16, 16)
+    mean, pulls = mean_frequency(wave)
+    assert mean == pytest.approx(3 / 16) and float(pulls.abs().max()) < 1e-9
+    fine, coarse = (2 * math.pi * 6 * torch.arange(8) / 8).cos(), (2 * math.pi * torch.arange(8) / 8).cos()
+    one, two, three = drawn
+    clear = [
+        replace(one, effect=fine.expand(4, 1, 8, 8)),
+        replace(two, effect=coarse.expand(4, 1, 8, 8)),
+        replace(three, effect=coarse.expand(4, 1, 8, 8)),
+    ]
+    assert finest(clear, CHANCE) == one.band and stands_out(clear, CHANCE) is True
+    same = [replace(band, effect=clear[1].effect) for band in clear]
+    assert stands_out(same, CHANCE) is False
+    assert stands_out([replace(one, effect=torch.ones(4, 2))], CHANCE) is None
+
+
+def test_a_third_dropped_at_every_level_alone() -> None:
+    student = image_student()
+    latent = student.evolve(student.encode(noise(), 0.0), 1.0)
+    effects = level_effects(student, latent, None, rates_of(student), "real")
+    assert effects.shape == (len(latent), 3) and bool((effects > 0).all())
+    masks = band_masks(rates_of(student), "middle", "real")
+    only = tuple(mask if index == 1 else torch.zeros_like(mask) for index, mask in enumerate(masks))
+    change = (student.decode(latent) - student.decode(drop(latent, only))).square().mean()
+    assert float(effects[1, 1]) == pytest.approx(float(change), rel=1e-5)
+
+
+def test_ties_at_the_edges_are_told() -> None:
+    apart = torch.arange(12.0).view(12, 1, 1)
+    assert tied([Rates(apart, apart)], "real") == 0.0
+    assert tied([Rates(torch.zeros_like(apart), apart)], "real") == 1.0
+    assert tied([Rates(torch.zeros_like(apart), apart)], "modulus") == 0.0
+    half = torch.where(apart < 6, 0.0, apart)  # the edge after 4 cuts six equal modes, that after 8 none
+    assert tied([Rates(half, apart)], "real") == 0.5
+    still = image_student(operator=BlockConfig(sharing="none"))
+    with pytest.raises(UsageError, match="no modes to sort"):
+        require_rates(still)
+
+
+def test_without_evolution_a_latent_that_moves_is_wrong() -> None:
+    student, batch = straight_student()
+    summary = linearity(student, batch).summary()
+    stayed = batch.states[0] - batch.states[2]
+    expected = float(stayed.square().sum().sqrt() / batch.states[2].square().sum().sqrt())
+    assert summary["latent_error_without_evolution_by_u"][0] == 0
+    assert summary["latent_error_without_evolution_by_u"][2] == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_film_of_a_straight_path_is_the_teachers() -> None:
+    student, batch = straight_student()
+    found = film(student, batch, frames=5)
+    assert found.u == STEPS and found.reads_path
+    torch.testing.assert_close(found.student, found.teacher, atol=1e-5, rtol=1e-4)
+    assert max(found.summary()["distance_by_u"]) < 1e-9
+    torch.testing.assert_close(found.frames[::2], found.student)
+    beside = found.beside()
+    assert beside is not None
+    torch.testing.assert_close(beside, found.teacher[[0, 0, 1, 1, 2]])
+    ends = film(student, Batch(batch.noise, batch.states[[0, 2]], batch.progress[[0, 2]], None))
+    assert len(ends.u) == 9 and ends.beside() is None
+    assert [bool(state.isnan().any()) for state in ends.teacher] == [False, *[True] * 7, False]
+
+
+def test_unrelated_samples_are_those_of_other_rows() -> None:
+    samples = torch.tensor([[0.0], [1.0], [3.0]])
+    assert unrelated(samples, lambda a, b: float((a - b).square().mean())) == pytest.approx((9 + 1 + 4) / 3)

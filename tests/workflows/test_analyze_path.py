@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -51,10 +53,6 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 def test_every_analysis_leaves_pictures_and_numbers(
     runs: dict[str, Path], name: str, what: str, tmp_path: Path
 ) -> None:
-    if (name, what) == ("points", "trajectory"):
-        with pytest.raises(UsageError, match="made of images"):
-            analyze_run(runs[name], what, out=tmp_path, data=None, place=HERE, console=Quiet())
-        return
     result = analyze_run(runs[name], what, out=tmp_path, data=None, place=HERE, console=Quiet())
     assert result["values"]
     files = [Path(file) for file in result["files"]]
@@ -65,10 +63,62 @@ def test_every_analysis_leaves_pictures_and_numbers(
                 assert min(picture.size) > 100
         if file.suffix == ".gif":
             with Image.open(file) as picture:
-                assert picture.n_frames > 10  # type: ignore[attr-defined]  # equal neighbours become one
+                assert picture.n_frames > (10 if name == "digits" else 1)  # type: ignore[attr-defined]  # equal neighbours become one
     if what == "vicinity":
         assert result["values"]["teacher_at_hand"]
-        assert set(result["values"]) >= {"teacher", "student", "sigma"}
+        assert set(result["values"]) >= {"teacher", "student", "sigma", "unrelated"}
+    if what == "trajectory":
+        assert {file.name for file in files} == {"trajectory.png", "trajectory.gif", "values.json"}
+    if what == "spectrum":
+        assert {"rates.png", "times.png", "band_effects.png"} < {file.name for file in files}
+        assert ((tmp_path / "rate_maps.png") in files) == (name == "digits")
+        assert set(result["values"]["band_effects"]) == {"real", "modulus", "frequency", "chance"}
+
+
+def test_rates_that_depend_on_the_state_are_read_where_the_path_starts(runs: dict[str, Path], tmp_path: Path) -> None:
+    spread = analyze_run(runs["digits"], "spectrum", out=tmp_path / "a", data=None, place=HERE, console=Quiet())
+    plain = analyze_run(runs["points"], "spectrum", out=tmp_path / "b", data=None, place=HERE, console=Quiet())
+    told = [level["alpha_spread_between_states"] for level in spread["values"]["rates"].values()]
+    assert all(value is not None and value > 0 for value in told)
+    assert all(level["alpha_spread_between_states"] is None for level in plain["values"]["rates"].values())
+
+
+def test_a_store_of_ends_is_enough_for_a_film_and_not_for_linearity(runs: dict[str, Path], tmp_path: Path) -> None:
+    recipe = load_recipe("digits-cond", "hkd+", [])
+    settings = CollectSettings(count=20, steps=3, keep="ends", hold_out=10)
+    for _ in collect(load_teacher(recipe.teacher.file).teacher, tmp_path / "ends", settings):
+        pass
+    film = analyze_run(
+        runs["digits"], "trajectory", out=tmp_path / "f", data=tmp_path / "ends", place=HERE, console=Quiet()
+    )
+    distances = film["values"]["distance_by_u"]
+    assert len(distances) == 9 and [value is None for value in distances] == [False, *[True] * 7, False]
+    with pytest.raises(UsageError, match="collect with --keep all"):
+        analyze_run(
+            runs["digits"], "linearity", out=tmp_path / "l", data=tmp_path / "ends", place=HERE, console=Quiet()
+        )
+
+
+def test_without_the_teacher_vicinity_draws_the_student_alone(runs: dict[str, Path], tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(runs["points"], run)
+    config = (run / "config.yaml").read_text()
+    (run / "config.yaml").write_text(re.sub(r"(?m)^(teacher_sha256: ).*$", r"\g<1>" + "f" * 64, config))
+    values = analyze_run(run, "vicinity", out=tmp_path / "v", data=None, place=HERE, console=Quiet())["values"]
+    assert values["teacher_at_hand"] is False and "teacher" not in values and "student" in values
+
+
+def test_a_student_without_rates_has_no_bands(runs: dict[str, Path], tmp_path: Path) -> None:
+    recipe = load_recipe("checkerboard", "trajectory", [*TRAIN, *SMALL])
+    store = runs["points"].parent / "points-store"
+    train_student(recipe, store, tmp_path / "run", resume=False, place=HERE, console=Quiet(), stop=lambda: False)
+    for what in ("bands", "cumulative"):
+        with pytest.raises(UsageError, match="no modes to sort"):
+            analyze_run(tmp_path / "run", what, out=tmp_path / what, data=None, place=HERE, console=Quiet())
+    files = analyze_run(tmp_path / "run", "spectrum", out=tmp_path / "s", data=None, place=HERE, console=Quiet())[
+        "files"
+    ]
+    assert [Path(file).name for file in files] == ["spectrum.png", "values.json"]
 
 
 @pytest.mark.parametrize("what", ["bands", "cumulative", "linearity", "trajectory"])

@@ -1,10 +1,12 @@
 """What each band of modes does to the decoded sample (HKD Sec. 4.2, Fig. 4): kept alone, dropped, and how fine its effect is.
 
-Readings at the output belong to no gauge: they stay what they are whatever encoder and decoder hold the modes.
+Readings at the output belong to no gauge: they stay what they are whatever encoder and decoder hold the modes. Which modes
+make up a band does depend on the gauge, for modes are sorted by their rates. Thirds drawn by chance are the control.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,8 +14,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from koopstep.analysis.modes import BANDS, Masks, Order, band_masks, drop, full, keep, rates_of
+from koopstep.analysis.modes import BANDS, Masks, Order, band_masks, drop, full, keep, level_operators, rates_of
+from koopstep.core.errors import UsageError
+from koopstep.operators.block import Rates
 from koopstep.students.student import KoopmanStudent, Latent
+
+CHANCE = "chance"
+"""The order of the control, whose thirds are drawn by lot."""
+_SAME = 1e-6  # keys closer than this share of a level's range count as equal
 
 
 @dataclass(frozen=True)
@@ -21,16 +29,16 @@ class Band:
     """One band of one order.
 
     Attributes:
-        order: what the modes were sorted by.
+        order: what the modes were sorted by; ``chance`` for the control.
         band: which third.
         alone: (N, *shape), decoded from this band only.
-        effect: (N, *shape), the whole sample less the one without this band.
+        effect: (N, *shape), the whole sample less the one without this band: what the band adds.
         energy: share of the latent's square.
         profile: (R,), share of the effect's power at each radius of spatial frequency, from 0 to half a cycle a pixel; None
             for vectors.
     """
 
-    order: Order
+    order: str
     band: str
     alone: Tensor
     effect: Tensor
@@ -44,10 +52,8 @@ class Band:
 
     @property
     def frequency(self) -> float | None:
-        """Mean spatial frequency of the effect in cycles a pixel, weighted by power."""
-        if self.profile is None:
-            return None
-        return float((radii(len(self.profile)) * self.profile).sum())
+        """Mean spatial frequency of the effect in cycles a pixel, weighted by power; None for vectors."""
+        return None if self.effect.ndim != 4 else mean_frequency(self.effect)[0]
 
     def summary(self) -> dict[str, Any]:
         """In plain numbers."""
@@ -56,15 +62,21 @@ class Band:
 
 @torch.no_grad()
 def band_effects(
-    student: KoopmanStudent, latent: Latent, class_labels: Tensor | None, orders: Sequence[Order]
+    student: KoopmanStudent,
+    latent: Latent,
+    class_labels: Tensor | None,
+    orders: Sequence[Order],
+    *,
+    rates: Sequence[Rates] | None = None,
 ) -> tuple[Tensor, list[Band]]:
-    """Decode evolved latents whole and cut down to each band.
+    """Decode evolved latents whole and cut down to each band, all levels together.
 
     Args:
         student: with block operators.
         latent: at u = 1, as evolved from noise.
         class_labels: (N,) or None.
         orders: what to sort by.
+        rates: to sort by; those of ``latent`` when absent. Where rates depend on the state, give those of the start.
 
     Returns:
         The whole samples (N, *shape), and a band for each order and third.
@@ -72,39 +84,94 @@ def band_effects(
     Raises:
         UsageError: if the student has no block operators.
     """
-    rates = rates_of(student, latent)
+    held = list(rates or rates_of(student, latent))
     whole = student.decode(latent, 1.0, class_labels)
-    total = sum(float(level.float().square().sum()) for level in latent)
-    found = []
-    for order in orders:
-        for band in BANDS:
-            masks = band_masks(rates, band, order)
-            alone = student.decode(keep(latent, masks), 1.0, class_labels)
-            effect = whole - student.decode(drop(latent, masks), 1.0, class_labels)
-            energy = _energy(latent, masks) / max(total, 1e-30)
-            found.append(Band(order, band, alone, effect, energy, radial_profile(effect)))
-    return whole, found
+    return whole, [
+        band for order in orders for band in _thirds(student, latent, class_labels, whole, held, order, order)
+    ]
 
 
-def finest(bands: Sequence[Band], order: Order) -> str | None:
+@torch.no_grad()
+def chance_effects(
+    student: KoopmanStudent, latent: Latent, class_labels: Tensor | None, *, seed: int = 0
+) -> list[Band]:
+    """The same for thirds drawn by lot: what any third of the modes does, whatever its rates."""
+    lot = torch.Generator().manual_seed(seed)
+    drawn = [
+        Rates(torch.rand(rates.alpha.shape, generator=lot).to(rates.alpha.device), torch.zeros_like(rates.beta))
+        for rates in rates_of(student, latent)
+    ]
+    whole = student.decode(latent, 1.0, class_labels)
+    return _thirds(student, latent, class_labels, whole, drawn, "real", CHANCE)
+
+
+@torch.no_grad()
+def level_effects(
+    student: KoopmanStudent, latent: Latent, class_labels: Tensor | None, rates: Sequence[Rates], order: Order
+) -> Tensor:
+    """Mean squared change (L, 3) of the decoded sample when a third is dropped at one level and the others stay whole."""
+    whole = student.decode(latent, 1.0, class_labels)
+    found = torch.zeros(len(latent), len(BANDS))
+    for column, band in enumerate(BANDS):
+        for row, (level, mask) in enumerate(zip(latent, band_masks(rates, band, order), strict=True)):
+            cut = (*latent[:row], level * ~full(mask, level), *latent[row + 1 :])
+            found[row, column] = float((whole - student.decode(cut, 1.0, class_labels)).square().mean())
+    return found
+
+
+def require_rates(student: KoopmanStudent) -> None:
+    """Refuse a student that has no modes to sort.
+
+    Raises:
+        UsageError: if it has no block operators, or none of them has rates.
+    """
+    if all(operator.config.sharing == "none" for operator in level_operators(student)):
+        raise UsageError(
+            "this student's latent stays as it is and has no modes to sort: train with --method hkd or hkd+"
+        )
+
+
+def finest(bands: Sequence[Band], order: str) -> str | None:
     """The band of an order whose effect has the highest mean spatial frequency; None for vectors."""
     of_order = [(band.frequency, band.band) for band in bands if band.order == order and band.frequency is not None]
     return max(of_order)[1] if of_order else None
 
 
+def stands_out(bands: Sequence[Band], order: str) -> bool | None:
+    """Whether the finest band is finer than the next by more than two standard errors over samples; None for vectors."""
+    of_order = [mean_frequency(band.effect) for band in bands if band.order == order and band.effect.ndim == 4]
+    if len(of_order) < 2:
+        return None
+    (first, ours), (second, theirs) = sorted(of_order, key=lambda one: -one[0])[:2]
+    return bool(first - second > 2 * float((ours - theirs).std()) / math.sqrt(max(len(ours), 1)))
+
+
+def tied(rates: Sequence[Rates], order: Order) -> float:
+    """Share of modes that equal a mode at an edge between bands: there the cut between the bands is arbitrary."""
+    equal = total = 0
+    for level in rates:
+        keys = _keys(level, order).flatten().sort().values
+        near = _SAME * float(keys[-1] - keys[0]) + 1e-12
+        for edge in {-(-len(keys) // 3), -(-2 * len(keys) // 3)}:
+            if 0 < edge < len(keys) and float(keys[edge] - keys[edge - 1]) <= near:
+                equal += int(((keys - keys[edge]).abs() <= near).sum())
+        total += len(keys)
+    return min(1.0, equal / max(total, 1))
+
+
 def radial_profile(images: Tensor) -> Tensor | None:
-    """Share of power at each radius of spatial frequency: images (N, C, H, W) -> (R,), sums to 1; None for vectors."""
+    """Share of power at each radius of spatial frequency: images (N, C, H, W) -> (R,), sums to 1; None for vectors.
+
+    The corners of the plane, beyond half a cycle a pixel, count for the last radius.
+    """
     if images.ndim != 4:
         return None
-    power = torch.fft.fft2(images.double()).abs().square().mean(dim=(0, 1))
-    height, width = power.shape
-    down, across = torch.fft.fftfreq(height)[:, None], torch.fft.fftfreq(width)[None]
-    bins = max(2, min(height, width) // 2 + 1)
-    radius = (down.square() + across.square()).sqrt().clamp(max=0.5)
-    place = (radius * 2 * (bins - 1)).round().long().to(power.device)
-    profile = torch.zeros(bins, dtype=power.dtype, device=power.device)
-    profile.index_add_(0, place.flatten(), power.flatten())
-    return (profile / profile.sum().clamp(min=1e-30)).float().cpu()
+    power, radius = _power(images)
+    bins = max(2, min(images.shape[-2:]) // 2 + 1)
+    place = (radius.clamp(max=0.5) * 2 * (bins - 1)).round().long()
+    profile = torch.zeros(bins, dtype=power.dtype)
+    profile.index_add_(0, place.flatten(), power.mean(dim=0).flatten())
+    return (profile / profile.sum().clamp(min=1e-30)).float()
 
 
 def radii(bins: int) -> Tensor:
@@ -112,7 +179,53 @@ def radii(bins: int) -> Tensor:
     return torch.linspace(0, 0.5, bins)
 
 
+def mean_frequency(images: Tensor) -> tuple[float, Tensor]:
+    """Power-weighted mean spatial frequency of images (N, C, H, W), cycles a pixel, and each image's pull on it (N,).
+
+    The standard error of the mean is the standard deviation of the pulls over the root of N.
+    """
+    power, radius = _power(images)
+    weighted, plain = (power * radius).sum(dim=(1, 2)), power.sum(dim=(1, 2))
+    mean = float(weighted.sum() / plain.sum().clamp(min=1e-30))
+    return mean, (weighted - mean * plain) / plain.mean().clamp(min=1e-30)
+
+
+def _thirds(
+    student: KoopmanStudent,
+    latent: Latent,
+    class_labels: Tensor | None,
+    whole: Tensor,
+    rates: Sequence[Rates],
+    order: Order,
+    name: str,
+) -> list[Band]:
+    total = sum(float(level.float().square().sum()) for level in latent)
+    found = []
+    for band in BANDS:
+        masks = band_masks(rates, band, order)
+        alone = student.decode(keep(latent, masks), 1.0, class_labels)
+        effect = whole - student.decode(drop(latent, masks), 1.0, class_labels)
+        found.append(
+            Band(name, band, alone, effect, _energy(latent, masks) / max(total, 1e-30), radial_profile(effect))
+        )
+    return found
+
+
 def _energy(latent: Latent, masks: Masks) -> float:
     return sum(
         float((level.float().square() * full(mask, level)).sum()) for level, mask in zip(latent, masks, strict=True)
     )
+
+
+def _keys(rates: Rates, order: Order) -> Tensor:
+    """What modes are sorted by, as :func:`koopstep.analysis.modes.band_masks` does."""
+    if order == "real":
+        return rates.alpha
+    return rates.beta.abs() if order == "frequency" else (rates.alpha**2 + rates.beta**2).sqrt()
+
+
+def _power(images: Tensor) -> tuple[Tensor, Tensor]:
+    """Power (N, H, W) of each image's coefficients, a mean over channels, and their radii (H, W), on the CPU."""
+    power = torch.fft.fft2(images.detach().double().cpu()).abs().square().mean(dim=1)
+    down, across = torch.fft.fftfreq(power.shape[1])[:, None], torch.fft.fftfreq(power.shape[2])[None]
+    return power, (down.square() + across.square()).sqrt()

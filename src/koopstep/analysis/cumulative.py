@@ -23,7 +23,8 @@ class Cumulative:
         order: what the modes were sorted by.
         u: where along the path.
         energy: band -> share of the latent's square at each u; the bands sum to 1.
-        decoded: band -> mean squared change of the decoded sample without the band, at each u.
+        decoded: band -> mean squared change of the decoded sample without the band, at each u. Of students that read
+            their path it is in units of the states' mean square at u, which falls from that of noise to that of data.
     """
 
     order: Order
@@ -48,13 +49,16 @@ def cumulative(
         UsageError: if the student has no block operators.
     """
     start = student.encode(states, 0.0, class_labels)
-    masks = {band: band_masks(rates_of(student, start), band, order) for band in BANDS}
+    rates = rates_of(student, start)
+    masks = {band: band_masks(rates, band, order) for band in BANDS}
     progress = tuple(index / (points - 1) for index in range(points))
     energy: dict[str, list[float]] = {band: [] for band in BANDS}
     decoded: dict[str, list[float]] = {band: [] for band in BANDS}
     for u in progress:
         latent = student.evolve(start, u, class_labels)
-        at = u if student.codec.reads_path else 1.0
+        reads = student.codec.reads_path
+        at = u if reads else 1.0
+        unit = float(student.codec.state_size(torch.full((1,), u, device=states.device))[0]) ** 2 if reads else 1.0
         whole = student.decode(latent, at, class_labels)
         total = sum(float(level.float().square().sum()) for level in latent)
         for band in BANDS:
@@ -64,5 +68,5 @@ def cumulative(
             )
             energy[band].append(inside / max(total, 1e-30))
             without = student.decode(drop(latent, masks[band]), at, class_labels)
-            decoded[band].append(float((whole - without).square().mean()))
+            decoded[band].append(float((whole - without).square().mean()) / unit)
     return Cumulative(order, progress, energy, decoded)

@@ -14,6 +14,7 @@ from koopstep.analysis.style import FAINT, LINES, PALE, array, figure, plane
 from koopstep.core.errors import UsageError
 from koopstep.operators.spectrum import Spectrum
 
+_MOST_POINTS = 50_000
 _NOT_TERMS = {"step", "seconds", "learning_rate", "images_per_second", "time"}
 
 
@@ -68,13 +69,14 @@ def eigenvalues(path: Path, spectra: Sequence[Spectrum]) -> Path:
         path: of the PNG.
         spectra: one a level.
     """
-    columns = min(3, len(spectra))
+    columns = min(3 if len(spectra) <= 9 else 5, len(spectra))
     turn = np.linspace(0, 2 * math.pi, 400)
     with figure(path, 3.9, 4.6, rows=math.ceil(len(spectra) / columns), columns=columns) as panels:
         for panel in panels[len(spectra) :]:
             panel.set_axis_off()
         for panel, spectrum in zip(panels, spectra, strict=False):
-            values = array(spectrum.eigenvalues)
+            every = -(-len(spectrum.eigenvalues) // _MOST_POINTS) | 1  # odd: conjugates lie side by side
+            values = array(spectrum.eigenvalues[::every])
             drawn = values if spectrum.lifted is None else np.concatenate([values, array(spectrum.lifted)])
             panel.plot(np.cos(turn), np.sin(turn), color=FAINT, lw=0.9, zorder=1)
             panel.axhline(0, color=PALE, lw=0.9, zorder=0)

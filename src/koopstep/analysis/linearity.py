@@ -24,6 +24,7 @@ class Linearity:
         latent: (L, K), relative error of ``e^{uA} E(x_0)`` against ``E(x_u)``: root of summed squares over rows.
         centred: (L, K), the same relative to what differs between rows: a large constant in a latent makes the plain
             relative error small and says nothing.
+        still: (L, K), relative error of ``E(x_0)`` itself: what a latent that never moves would score.
         end: (K,), mean squared error of ``D(e^{(1-u)A} E(x_u))`` against ``x_1``.
         read: (K,), mean squared error of ``D_u(e^{uA} E(x_0))`` against ``x_u`` over the states' mean square at u; None
             for students that read the end only.
@@ -34,6 +35,7 @@ class Linearity:
     levels: tuple[str, ...]
     latent: Tensor
     centred: Tensor
+    still: Tensor
     end: Tensor
     read: Tensor | None
     endpoint: float
@@ -43,9 +45,11 @@ class Linearity:
         values: dict[str, Any] = {
             "latent_error": float(self.latent[:, 1:].mean()),
             "latent_error_centred": float(self.centred[:, 1:].mean()),
+            "latent_error_without_evolution": float(self.still[:, 1:].mean()),
             "latent_error_by_level": dict(zip(self.levels, self.latent[:, 1:].mean(dim=1).tolist(), strict=True)),
             "u": list(self.u),
             "latent_error_by_u": self.latent.mean(dim=0).tolist(),
+            "latent_error_without_evolution_by_u": self.still.mean(dim=0).tolist(),
             "end_error_by_u": self.end.tolist(),
             "endpoint_error": self.endpoint,
         }
@@ -72,12 +76,14 @@ def linearity(student: KoopmanStudent, batch: Batch) -> Linearity:
         )
     labels, progress = batch.class_labels, batch.progress.tolist()
     start = student.encode(batch.states[0], 0.0, labels)
-    latent, centred, end, read = [], [], [], []
+    latent, centred, still, end, read = [], [], [], [], []
     for u, state in zip(progress, batch.states, strict=True):
         moved, truth = student.evolve(start, u, labels), student.encode(state, u, labels)
         pairs = [(ours.float(), theirs.float()) for ours, theirs in zip(moved, truth, strict=True)]
         latent.append(torch.stack([_relative(ours - theirs, theirs) for ours, theirs in pairs]))
         centred.append(torch.stack([_relative(ours - theirs, theirs - theirs.mean(dim=0)) for ours, theirs in pairs]))
+        unmoved = [(first.float(), theirs) for first, (_, theirs) in zip(start, pairs, strict=True)]
+        still.append(torch.stack([_relative(first - theirs, theirs) for first, theirs in unmoved]))
         reached = student.decode(student.evolve(truth, 1 - u, labels), 1.0, labels)
         end.append((reached - batch.data).square().mean())
         if student.codec.reads_path:
@@ -90,6 +96,7 @@ def linearity(student: KoopmanStudent, batch: Batch) -> Linearity:
         student.level_names,
         torch.stack(latent, dim=1).cpu(),
         torch.stack(centred, dim=1).cpu(),
+        torch.stack(still, dim=1).cpu(),
         torch.stack(end).cpu(),
         torch.stack(read).cpu() if read else None,
         float(endpoint),

@@ -43,6 +43,11 @@ def moved(noise: Tensor, other: Tensor, sigma: float) -> Tensor:
     return (noise + sigma * other) / math.sqrt(1 + sigma**2)
 
 
+def unrelated(samples: Tensor, distance: Distance) -> float:
+    """Mean distance of samples (N, *shape) to those of other noise: where the curves end when nothing is left in common."""
+    return distance(samples, samples.roll(1, dims=0))
+
+
 @torch.no_grad()
 def vicinity(
     generators: dict[str, Generator],

@@ -23,7 +23,7 @@ class BlockConfig(Config):
             has no rates at all and leaves the latent as it is (the control).
         rank: of ``low_rank``.
         modulation: how the rates depend on the state they start from: not at all (the paper), through its mean over
-            pixels (``pooled``), or pixel by pixel (``local``).
+            pixels (``pooled``), or pixel by pixel (``local``). What the state adds lies between -1 and 1.
     """
 
     kind: Literal["block"] = "block"
@@ -118,8 +118,10 @@ class BlockOperator(nn.Module):
         rates = self.static_rates()
         if self.modulation is None:
             return rates
+        # neither a large latent nor a long training may drive a mode to nothing, from where no gradient leads back
+        size = latent.square().mean(dim=(1, 2, 3), keepdim=True).add(1e-8).sqrt()
         seen = latent.mean(dim=(2, 3), keepdim=True) if self.config.modulation == "pooled" else latent
-        alpha, beta = self.modulation(seen.to(rates.alpha.dtype)).chunk(2, dim=1)
+        alpha, beta = self.modulation((seen / size).to(rates.alpha.dtype)).tanh().chunk(2, dim=1)
         return Rates(rates.alpha + alpha, rates.beta + beta)
 
     def evolve(

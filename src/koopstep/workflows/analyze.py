@@ -20,7 +20,7 @@ from koopstep.core.files import make_folder, write_json
 from koopstep.data import checkerboard
 from koopstep.data.sources import load_source
 from koopstep.evaluation import classifier as classifiers
-from koopstep.workflows import analyze_path
+from koopstep.workflows import analyze_path, analyze_rates
 from koopstep.workflows.console import Console
 from koopstep.workflows.evaluate import Comparison, compare_on_held_out
 from koopstep.workflows.run import OpenRun, open_run
@@ -79,12 +79,11 @@ def analyze_run(
 
 
 def spectrum_figures(run: OpenRun, folder: Path) -> tuple[list[Path], dict[str, Any]]:
-    """The spectrum of each level as a figure and in numbers."""
-    spectra = run.student.spectrum()
-    values = summarise(spectra)
-    gauge = values["gauge"] if values["gauge"] == "free" else f"fixed by {spectra[0].pinned_by}"
-    maps = analyze_path.spectrum_of_levels(run, folder, gauge)
-    return [curves.eigenvalues(folder / "spectrum.png", spectra), *maps], values
+    """The spectrum of each level as a figure and in numbers; of HKD students also rates, and effects free of any gauge."""
+    spectra, files, more = run.student.spectrum(), list[Path](), dict[str, Any]()
+    if analyze_rates.has_rates(run.student):
+        spectra, files, more = analyze_rates.rate_readings(run.student, folder)
+    return [curves.eigenvalues(folder / "spectrum.png", spectra), *files], summarise(spectra) | more
 
 
 def outlier_figures(compared: Comparison, folder: Path) -> tuple[list[Path], dict[str, Any]]:

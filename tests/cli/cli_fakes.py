@@ -98,6 +98,9 @@ ANSWERS: dict[str, dict[str, Any]] = {
     "koopstep.workflows.analyze": {
         "analyze_run": {"files": ["s.png"], "values": {"level": [{"radius": 0.5, "eigenvalues": [1, 2]}]}}
     },
+    "koopstep.workflows.edit": {
+        "edit_run": {"files": ["m.png"], "values": {"what": "mix", "ratio": 0.9, "edits": {"band": [{"ratio": 0.9}]}}}
+    },
     "koopstep.workflows.compare": {
         "compare_runs": {
             "rows": [{"name": "teacher", "pair_mse": None}, {"name": "a", "pair_mse": 0.5}],
@@ -125,6 +128,9 @@ def install(put: Callable[[str, ModuleType], None]) -> Calls:
     pairs = ModuleType("koopstep.data.pairs")
     pairs.LayoutName = Literal["auto", "kdm-ffhq"]  # type: ignore[attr-defined]
     put("koopstep.data.pairs", pairs)
+    edits = ModuleType("koopstep.workflows.edit_images")
+    edits.EditOptions = dict  # type: ignore[attr-defined]
+    put("koopstep.workflows.edit_images", edits)
     devices = ModuleType("koopstep.core.devices")
     devices.prepare = _prepare  # type: ignore[attr-defined]
     put("koopstep.core.devices", devices)

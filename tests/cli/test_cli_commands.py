@@ -12,6 +12,14 @@ import pytest
 
 from koopstep.cli import main
 
+
+def edit_options(**given: Any) -> dict[str, Any]:
+    """Settings of an edit as the command hands them over."""
+    absent = ("count", "mask", "rectangle", "moment", "band", "order", "reference", "steps", "factor", "image")
+    plain = {"seed": 0, "ratios": (), "levels": "all", "reencode": False, "confine": True}
+    return dict.fromkeys(absent) | plain | given
+
+
 # Command line -> the function called, and what it must have been given.
 COMMANDS: list[tuple[str, str, dict[str, Any]]] = [
     ("demo", "run_demo", {"0": None, "1": "kdm", "2": Path("runs/demo")}),
@@ -80,6 +88,19 @@ COMMANDS: list[tuple[str, str, dict[str, Any]]] = [
         {"data": Path("s"), "reference": "digits", "count": 5, "metrics": ["pair_mse", "in_cell"], "steps": 2},
     ),
     ("analyze r spectrum --out f", "analyze_run", {"0": Path("r"), "1": "spectrum", "out": Path("f"), "data": None}),
+    (
+        "edit r mix --out f --count 4 --rectangle 0,0,0.5,1 --ratio 0.1 --ratio 0.5 --no-confine --reference x.png",
+        "edit_run",
+        {
+            "0": Path("r"),
+            "1": "mix",
+            "out": Path("f"),
+            "options": edit_options(
+                count=4, rectangle=(0.0, 0.0, 0.5, 1.0), ratios=(0.1, 0.5), confine=False, reference=Path("x.png")
+            ),
+        },
+    ),
+    ("edit r superres --factor 4 --steps 3", "edit_run", {"1": "superres", "options": edit_options(factor=4, steps=3)}),
     ("compare a b", "compare_runs", {"0": [Path("a"), Path("b")]}),
 ]
 
@@ -166,6 +187,8 @@ def test_under_torchrun_only_the_first_process_speaks(
         ("collect t --out s --count 10 --keep some", "--keep takes ends, all or a number"),
         ("sample r --count 4 --out x.png --class-labels cat", "--class-labels takes integers"),
         ("evaluate r --metrics a,,b", "--metrics takes names"),
+        ("edit r mix --rectangle 0,0,1", "--rectangle takes four numbers"),
+        ("edit r mix --ratio much", "--ratio"),
         ("data import x --out s --layout odd", "--layout takes auto, kdm-ffhq"),
         ("collect t --out s --count ten", "--count"),
         ("collect t --out s --count 0", "--count"),

@@ -21,6 +21,7 @@ COMMANDS = [
     "sample",
     "evaluate",
     "analyze",
+    "edit",
     "compare",
 ]
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from koopstep.cli import analyze, collect, compare, data, demo, evaluate, presets, sample, teacher, train
+from koopstep.cli import analyze, collect, compare, data, demo, edit, evaluate, presets, sample, teacher, train
 from koopstep.cli.failures import DEBUG_VARIABLE, EXIT_CODES, Failure, describe, one_line
 from koopstep.cli.streams import Lossy, tolerant
 from koopstep.core.errors import Interrupted
@@ -69,6 +69,7 @@ def build() -> Any:
     app.command("sample", epilog=sample.JSON_KEYS)(sample.sample)
     app.command("evaluate", epilog=evaluate.JSON_KEYS)(evaluate.evaluate)
     app.command("analyze", epilog=analyze.JSON_KEYS)(analyze.analyze)
+    app.command("edit", epilog=edit.JSON_KEYS)(edit.edit)
     app.command("compare", epilog=compare.JSON_KEYS)(compare.compare)
     return typer.main.get_command(app)
 

@@ -1,0 +1,251 @@
+"""``koopstep edit RUN mix``: modes of a reference in a part of a generated picture, beside what tells whether they matter."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from koopstep.analysis import masks, mixing, zeroshot
+from koopstep.analysis.edit_figures import Row, heat, pixels, ratio_curves, table, write_pictures
+from koopstep.analysis.mixing import Moment
+from koopstep.analysis.modes import BANDS, ORDERS, Masks, band_masks, level_operators, rates_of
+from koopstep.core.errors import UsageError
+from koopstep.core.noise import gaussian, stream_seed
+from koopstep.sampling.onestep import sampling_labels
+from koopstep.students.student import KoopmanStudent, Latent
+from koopstep.workflows.console import Console
+from koopstep.workflows.edit_images import EditOptions, Perceptual, chosen_mask, fit
+from koopstep.workflows.run import OpenRun
+
+RATIOS = (0.1, 0.2, 0.5, 0.8, 0.9)
+_CONTROL = 0.9  # the paper's ratio of the control that mixes all modes
+_COUNT, _DRAWN, _AT_ONCE = 32, 8, 32
+_KINDS = {
+    "band": "the band",
+    "finest": "the band, finest levels",
+    "all": "all modes",
+    "chance": "as many by chance",
+}
+
+
+@dataclass(frozen=True)
+class Part:
+    """Some of the pictures, at the moment of the edit: their latents, their references' and their classes."""
+
+    latent: Latent
+    reference: Latent
+    class_labels: Tensor | None
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What is mixed, where and when."""
+
+    modes: dict[str, Masks]
+    mask: Tensor
+    ratios: tuple[float, ...]
+    moment: Moment
+
+
+@dataclass
+class Made:
+    """Pictures (N, C, H, W): unedited, of the references, and edited by (kind of modes, ratio)."""
+
+    original: Tensor
+    reference: Tensor
+    edited: dict[tuple[str, float], Tensor]
+
+
+@torch.no_grad()
+def mix_modes(
+    opened: OpenRun, options: EditOptions, folder: Path, device: torch.device, console: Console
+) -> tuple[list[Path], dict[str, Any]]:
+    """Mix a band of modes into the mask at every ratio; beside it all modes, and as many modes drawn by chance.
+
+    Returns:
+        The files written, and the values.
+
+    Raises:
+        UsageError: if the student has no rates, or a setting does not fit.
+    """
+    student, shape = opened.student, opened.student.facts.shape
+    level_operators(student)  # says so where there are none
+    ratios, order = _checked(options), options.order or "real"
+    moment = Moment(0.5 if options.moment is None else options.moment, options.reencode)
+    mask = chosen_mask(options, *shape[1:])
+    mask = masks.lower_left(*shape[1:]) if mask is None else mask
+    count = options.count or _COUNT
+    parts = _parts(student, options, count, moment, device)
+    first = next(parts)
+    rates = rates_of(student, first.latent)
+    if all(bool((level.alpha == 0).all() and (level.beta == 0).all()) for level in rates):
+        raise UsageError("this student's rates are all zero, so it has no bands; train one with --method hkd")
+    frequencies = mixing.band_frequencies(student, first.latent, rates, order, moment, first.class_labels)
+    band = options.band or max(BANDS, key=lambda name: frequencies[name])
+    console.say(f"mixing the {band} third of modes (by {order}) at u = {moment.u:g} into {masks.area(mask):.0%}")
+    chosen = band_masks(rates, band, order)
+    everything = {
+        "band": chosen,
+        "finest": mixing.finest(chosen, shape[1]),
+        "all": mixing.all_modes(rates),
+        "chance": mixing.chance_modes(chosen, stream_seed("edit", options.seed)),
+    }
+    setting = Setting({kind: mixing.within(modes, mask) for kind, modes in everything.items()}, mask, ratios, moment)
+    made = _edited(student, [first, *parts], setting)
+    if options.reference is not None:
+        made.reference = _reference(options.reference, shape).expand(count, -1, -1, -1)
+    perceptual = Perceptual(shape, device)
+    measured = {kind: [_measure(made, kind, ratio, mask, perceptual) for ratio in ratios] for kind in _KINDS}
+    values = {
+        "what": "mix",
+        "count": count,
+        "band": band,
+        "order": order,
+        "band_frequency": frequencies,
+        "moment": moment.u,
+        "moment_matters": mixing.matters(student, moment) or options.reference is not None,
+        "reencoded": moment.reencode,
+        "reference": "other samples" if options.reference is None else str(options.reference),
+        "mask_area": masks.area(mask),
+        "levels": options.levels,
+        "modes": {kind: mixing.count(setting.modes[kind]) for kind in _KINDS},
+        "confined": options.confine,
+        **_summary(measured, _drawn(options)),
+        "edits": measured,
+        **perceptual.told(),
+    }
+    return _draw(folder, made, setting, measured, options), values
+
+
+def _drawn(options: EditOptions) -> str:
+    """The kind of modes that the pictures show."""
+    return "finest" if options.levels == "finest" else "band"
+
+
+def _checked(options: EditOptions) -> tuple[float, ...]:
+    """The ratios, rising."""
+    ratios = tuple(sorted(set(options.ratios))) or RATIOS
+    wrong = [ratio for ratio in ratios if not 0 <= ratio <= 1]
+    if wrong:
+        raise UsageError(f"--ratio is from 0 (nothing of the reference) to 1 (all of it), got {wrong[0]:g}")
+    if options.band is not None and options.band not in BANDS:
+        raise UsageError(f"--band is one of {', '.join(BANDS)}, got {options.band!r}")
+    if options.order is not None and options.order not in ORDERS:
+        raise UsageError(f"--order is one of {', '.join(ORDERS)}, got {options.order!r}")
+    if options.levels not in ("all", "finest"):
+        raise UsageError(f"--levels is all or finest, got {options.levels!r}")
+    if options.moment is not None and not 0 <= options.moment < 1:
+        raise UsageError(f"--moment is from 0 (noise) to below 1 (the data), got {options.moment:g}")
+    return ratios
+
+
+def _parts(
+    student: KoopmanStudent, options: EditOptions, count: int, moment: Moment, device: torch.device
+) -> Iterator[Part]:
+    """Latents at the moment, some pictures at a time; their noise has a stream of its own, away from training's."""
+    shape, seed = student.facts.shape, stream_seed("edit", options.seed)
+    theirs = stream_seed("edit reference", options.seed)
+    labels, other_labels = (sampling_labels(student.facts.num_classes, one, count, None) for one in (seed, theirs))
+    real = None if options.reference is None else _reference(options.reference, shape).to(device)
+    for start in range(0, count, _AT_ONCE):
+        rows = range(start, min(start + _AT_ONCE, count))
+        own, other = (None if one is None else one[list(rows)].to(device) for one in (labels, other_labels))
+        noise, further = (gaussian(one, rows, shape).to(device) for one in (seed, theirs))
+        latent = mixing.arrive(student, noise, moment, own)
+        if real is None:
+            reference = mixing.arrive(student, further, moment, other)
+        else:
+            path = zeroshot.path_levels(student)
+            level = zeroshot.levels_at(path, [moment.u])[0]
+            size = 1.0 if path.falling else path.noise_scale
+            state = zeroshot.noisy(real.expand_as(further), further * size, level, falling=path.falling)
+            reference = student.encode(state, moment.u, own)
+        yield Part(latent, reference, own)
+
+
+def _reference(path: Path, shape: tuple[int, ...]) -> Tensor:
+    return fit(masks.read_picture(path)[None], shape, str(path))
+
+
+def _edited(student: KoopmanStudent, parts: list[Part], setting: Setting) -> Made:
+    """Every edit of every part."""
+    wanted = [(kind, ratio) for kind in _KINDS for ratio in setting.ratios] + [("all", _CONTROL)]
+    made: list[Made] = []
+    for part in parts:
+        labels, moment = part.class_labels, setting.moment
+
+        def end(latent: Latent, labels: Tensor | None = labels, moment: Moment = moment) -> Tensor:
+            return mixing.finish(student, latent, moment, labels).float().cpu()
+
+        edits = {
+            (kind, ratio): end(mixing.mix(part.latent, part.reference, setting.modes[kind], ratio))
+            for kind, ratio in dict.fromkeys(wanted)
+        }
+        made.append(Made(end(part.latent), end(part.reference), edits))
+    return Made(
+        torch.cat([part.original for part in made]),
+        torch.cat([part.reference for part in made]),
+        {key: torch.cat([part.edited[key] for part in made]) for key in made[0].edited},
+    )
+
+
+def _measure(made: Made, kind: str, ratio: float, mask: Tensor, perceptual: Perceptual) -> dict[str, Any]:
+    """How far an edit reaches, as it comes out of the decoder: nothing is pasted here."""
+    before, after = made.original, made.edited[kind, ratio]
+    moved = mixing.change(before, after, mask)
+    structure = mixing.structure_error(before, after, mask)
+    result: dict[str, Any] = {
+        "ratio": ratio,
+        "mse_inside": moved.inside,
+        "mse_outside": moved.outside,
+        "outside_over_inside": moved.outside_over_inside,
+        "structure_error": structure,
+        "structure_share": structure / moved.inside if moved.inside > 0 else None,
+    }
+    if not perceptual.missing:
+        inside = perceptual.distance(torch.where(mask, after, before), before) or 0.0
+        outside = perceptual.distance(torch.where(mask, before, after), before)
+        seen = mixing.Change(inside, None if bool(mask.all()) else outside)
+        result |= {"lpips_inside": seen.inside, "lpips_outside": seen.outside}
+        result["lpips_outside_over_inside"] = seen.outside_over_inside
+    return result
+
+
+def _summary(measured: dict[str, list[dict[str, Any]]], drawn: str) -> dict[str, Any]:
+    """The numbers at the largest ratio, where the edit is strongest: of what is drawn, then of every kind."""
+    last = {kind: entries[-1] for kind, entries in measured.items()}
+    keys = ("outside_over_inside", "lpips_outside_over_inside", "structure_error", "structure_share")
+    return {
+        "ratio": last[drawn]["ratio"],
+        **{key: last[drawn][key] for key in keys if key in last[drawn]},
+        "at_this_ratio": {key: {kind: last[kind][key] for kind in last} for key in keys if key in last[drawn]},
+    }
+
+
+def _draw(
+    folder: Path, made: Made, setting: Setting, measured: dict[str, list[dict[str, Any]]], options: EditOptions
+) -> list[Path]:
+    """The table of pictures with a map of the change below it, curves over the ratio, and the strongest edit by itself."""
+    drawn = _drawn(options)
+    shown = [*((drawn, ratio) for ratio in setting.ratios), ("all", _CONTROL)]
+    final = {key: made.edited[key] for key in shown}
+    if options.confine:
+        final = {key: torch.where(setting.mask, pictures, made.original) for key, pictures in final.items()}
+    columns = ["generated", "reference", *(f"band\n{ratio:.0%}" for ratio in setting.ratios)]
+    sets = [pixels(images[:_DRAWN]) for images in (made.original, made.reference, *final.values())]
+    rows = [Row("", pictures) for pictures in zip(*sets, strict=True)]
+    changes = [(made.edited[key] - made.original).abs().mean(dim=(0, 1)) for key in shown]
+    rows.append(Row("mean\nchange", [None, None, *heat(changes)], outlined=True, gap=0.15))
+    figure = table(folder / "mix.png", rows, columns=[*columns, f"all modes\n{_CONTROL:.0%}"], mask=setting.mask)
+    names = {"outside over inside": "outside_over_inside", "structure error": "structure_error"}
+    panels = {
+        title: {_KINDS[kind]: [entry[key] for entry in measured[kind]] for kind in _KINDS}
+        for title, key in names.items()
+    }
+    curves = ratio_curves(folder / "mix_curves.png", panels, setting.ratios, shares=["outside over inside"])
+    return [figure, curves, write_pictures(folder / "edited", final[drawn, setting.ratios[-1]])]

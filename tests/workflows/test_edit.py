@@ -1,0 +1,211 @@
+"""``koopstep edit`` from a run to pictures: every kind of edit, what is written, and what is refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from tiny_way import HERE
+
+from koopstep.core.errors import UsageError
+from koopstep.core.levels import karras_sigmas
+from koopstep.data.collect import CollectSettings, collect
+from koopstep.nets.mlp import MLPConfig
+from koopstep.nets.unet import UNetConfig
+from koopstep.operators.block import BlockConfig
+from koopstep.operators.dense import DenseConfig
+from koopstep.students.files import save_student
+from koopstep.students.hkd import HKDConfig
+from koopstep.students.kdm import KDMConfig
+from koopstep.students.student import DataFacts
+from koopstep.students.table import StudentConfig, build_student
+from koopstep.teachers.files import load_teacher
+from koopstep.workflows.console import Quiet
+from koopstep.workflows.edit import edit_run
+from koopstep.workflows.edit_images import EditOptions
+from koopstep.workflows.recipe import load_recipe
+from koopstep.workflows.train import train_student
+
+UNET = UNetConfig(model_channels=4, channel_mult=(1, 2), channel_mult_emb=1, num_blocks=1, attention_resolutions=())
+COLOUR = DataFacts(
+    shape=(3, 8, 8),
+    num_classes=3,
+    noise_scale=20.0,
+    progress=(0.0, 0.5, 1.0),
+    levels=tuple(karras_sigmas(2, 0.002, 20.0).tolist()),
+)
+VECTOR = COLOUR.model_copy(update={"shape": (2,), "num_classes": 0})
+MLP = MLPConfig(width=8, depth=2, fourier=0)
+
+
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An HKD run on digits that learned for three steps."""
+    folder = tmp_path_factory.mktemp("digits")
+    settings = CollectSettings(count=24, steps=4, hold_out=4, keep="all")
+    for _ in collect(load_teacher("digits-edm").teacher, folder / "store", settings):
+        pass
+    changes = ["training.steps=3", "training.batch_size=4", "training.warmup_steps=1", "training.checkpoint_every=3"]
+    recipe = load_recipe("digits", "hkd", changes)
+    train_student(
+        recipe, folder / "store", folder / "run", resume=False, place=HERE, console=Quiet(), stop=lambda: False
+    )
+    return folder / "run"
+
+
+def bare(folder: Path, config: StudentConfig, facts: DataFacts, *, alive: bool = True) -> Path:
+    """A student folder without a run."""
+    torch.manual_seed(0)
+    student = build_student(config, facts)
+    if alive:
+        for parameter in student.parameters():
+            parameter.data.add_(0.1 * torch.randn(parameter.shape))
+    save_student(folder, config, student, {"preset": "none"}, "# card")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def colour(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A conditional student of colour pictures that reads its path, with rates of the state."""
+    config = HKDConfig(network=UNET, operator=BlockConfig(modulation="local"), decoder_told="target")
+    return bare(tmp_path_factory.mktemp("colour") / "student", config, COLOUR)
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for index in range(3):
+        pixels = np.random.default_rng(index).integers(0, 256, (8, 8, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / f"{index}.png")
+    return folder
+
+
+def edit(run: Path, what: str, out: Path | None = None, **options: Any) -> dict[str, Any]:
+    chosen = EditOptions(**{"count": 3, **options})
+    return edit_run(run, what, options=chosen, out=out, place=HERE, console=Quiet())
+
+
+@pytest.mark.parametrize("what", ["mix", "inpaint", "superres"])
+def test_a_run_edits_by_itself(what: str, digits: Path, tmp_path: Path) -> None:
+    result = edit(digits, what, tmp_path / what)
+    assert all(Path(file).exists() for file in result["files"])
+    assert json.loads((tmp_path / what / "values.json").read_text()) == json.loads(json.dumps(result["values"]))
+    assert len(list((tmp_path / what / "edited").glob("*.png"))) == 3
+    with Image.open(tmp_path / what / "edited" / "0000.png") as picture:
+        assert (picture.size, picture.mode) == ((8, 8), "L")
+    assert edit(digits, what, tmp_path / "again")["values"] == result["values"]
+
+
+def test_figures_go_to_the_report(digits: Path) -> None:
+    edit(digits, "inpaint", steps=1)
+    assert (digits / "report" / "inpaint" / "inpaint.png").is_file()
+
+
+def test_filling_in_is_compared(digits: Path, tmp_path: Path) -> None:
+    values = edit(digits, "inpaint", tmp_path, steps=2, rectangle=(0.0, 0.5, 1.0, 1.0))["values"]
+    assert set(values["results"]) == {"ours", "teacher", "teacher_denoiser", "mean_fill"}
+    assert (values["network_calls"], values["missing"]) == (2, 0.5)
+    assert all(result["known_error"] == 0 for result in values["results"].values())
+    assert all(result["psnr"] > 0 for result in values["results"].values())
+    assert "bicubic" in edit(digits, "superres", tmp_path, factor=4)["values"]["results"]
+
+
+def test_mixing_tells_what_it_did(digits: Path, tmp_path: Path) -> None:
+    values = edit(digits, "mix", tmp_path, ratios=(0.9, 0.2), levels="finest", confine=False)["values"]
+    assert [entry["ratio"] for entry in values["edits"]["band"]] == [0.2, 0.9]
+    assert values["moment_matters"] is False and values["confined"] is False
+    assert values["band"] == max(values["band_frequency"], key=values["band_frequency"].get)
+    assert values["outside_over_inside"] == values["edits"]["finest"][-1]["outside_over_inside"]
+    assert values["modes"]["finest"] < values["modes"]["band"] < values["modes"]["all"]
+    later = edit(digits, "mix", tmp_path, ratios=(0.9, 0.2), levels="finest", confine=False, moment=0.9)["values"]
+    assert later["outside_over_inside"] == pytest.approx(values["outside_over_inside"], rel=1e-3)
+
+
+def test_outside_the_mask_a_confined_edit_is_the_unedited_picture(digits: Path, tmp_path: Path) -> None:
+    def pictures(name: str, **options: Any) -> np.ndarray:
+        edit(digits, "mix", tmp_path / name, rectangle=(0.0, 0.0, 1.0, 0.5), **options)
+        return np.stack([np.asarray(Image.open(file)) for file in sorted((tmp_path / name / "edited").iterdir())])
+
+    kept, free = pictures("kept", ratios=(0.9,)), pictures("free", ratios=(0.9,), confine=False)
+    nothing = pictures("nothing", ratios=(0.0,))
+    assert np.array_equal(kept[:, 4:], nothing[:, 4:])
+    assert np.array_equal(kept[:, :4], free[:, :4])
+
+
+def test_a_student_of_colours_without_its_run(colour: Path, photos: Path, tmp_path: Path) -> None:
+    values = edit(colour, "colorize", tmp_path / "c", image=photos)["values"]
+    assert values["count"] == 3 and values["missing"] == pytest.approx(2 / 3)
+    assert set(values["results"]) == {"ours"} and "teacher" in values["teacher_left_out"]
+    one = edit(colour, "inpaint", tmp_path / "i", image=photos / "0.png")["values"]
+    assert one["count"] == 1
+    mixed = edit(colour, "mix", tmp_path / "m", reference=photos / "1.png", reencode=True, moment=0.3)["values"]
+    assert mixed["moment_matters"] is True and mixed["reencoded"] is True
+    with Image.open(tmp_path / "c" / "edited" / "0000.png") as picture:
+        assert picture.mode == "RGB"
+
+
+@pytest.mark.parametrize(
+    ("what", "options", "words"),
+    [
+        ("blur", {}, "known: mix, inpaint, colorize, superres"),
+        ("colorize", {}, "3 planes"),
+        ("mix", {"ratios": (1.5,)}, "--ratio is from 0"),
+        ("mix", {"band": "high"}, "--band is one of"),
+        ("mix", {"order": "size"}, "--order is one of"),
+        ("mix", {"levels": "none"}, "--levels is all or finest"),
+        ("mix", {"moment": 1.0}, "--moment is from 0"),
+        ("mix", {"reencode": True}, "--method hkd"),
+        ("mix", {"mask": Path("none.png")}, "no such picture"),
+        ("mix", {"mask": Path("m.png"), "rectangle": (0.0, 0.0, 1.0, 1.0)}, "not both"),
+        ("mix", {"rectangle": (0.0, 0.0, 2.0, 1.0)}, "rectangle is X0"),
+        ("mix", {"reference": Path("none.png")}, "no such picture"),
+        ("mix", {"steps": 3}, "--steps is for inpaint"),
+        ("inpaint", {"ratios": (0.5,)}, "--ratio is for mix"),
+        ("inpaint", {"confine": False}, "--no-confine is for mix"),
+        ("inpaint", {"rectangle": (0.0, 0.0, 1.0, 1.0)}, "leaves nothing"),
+        ("inpaint", {"steps": 0}, "at least 1 step"),
+        ("inpaint", {"moment": 1.0}, "below 1"),
+        ("inpaint", {"image": Path("nowhere")}, "no such"),
+        ("superres", {"factor": 3}, "divide 8 and 8"),
+        ("superres", {"count": 0}, "--count"),
+    ],
+)
+def test_what_is_refused(what: str, options: dict[str, Any], words: str, digits: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=words):
+        edit(digits, what, tmp_path, **options)
+
+
+def test_pictures_that_do_not_fit(digits: Path, colour: Path, photos: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="convert it to grey"):
+        edit(digits, "inpaint", tmp_path, image=photos)
+    Image.fromarray(np.zeros((9, 8), np.uint8)).save(tmp_path / "tall.png")
+    with pytest.raises(UsageError, match="is 8 x 9 pixels, the student makes 8 x 8"):
+        edit(digits, "inpaint", tmp_path, image=tmp_path / "tall.png")
+    (tmp_path / "text.png").write_text("no picture")
+    with pytest.raises(UsageError, match="cannot be read"):
+        edit(colour, "mix", tmp_path, reference=tmp_path / "text.png")
+    with pytest.raises(UsageError, match="--image"):
+        edit(colour, "inpaint", tmp_path)
+
+
+def test_students_that_cannot_be_edited(tmp_path: Path) -> None:
+    vectors = bare(tmp_path / "v", HKDConfig(network=MLP, latent=4), VECTOR)
+    with pytest.raises(UsageError, match="editing is for images"):
+        edit(vectors, "mix")
+    still = bare(tmp_path / "s", HKDConfig(network=UNET, operator=BlockConfig(sharing="none")), COLOUR)
+    with pytest.raises(UsageError, match="no bands"):
+        edit(still, "mix")
+    ends = bare(
+        tmp_path / "k",
+        KDMConfig(encoder=UNET, decoder=UNET, operator=DenseConfig(), latent=4),
+        COLOUR.model_copy(update={"num_classes": 0}),
+    )
+    for what in ("mix", "inpaint"):
+        with pytest.raises(UsageError, match="--method hkd"):
+            edit(ends, what)

@@ -1,4 +1,4 @@
-"""One step of an HKD student against one evaluation of the same U-Net, in turns in one run; sizes of the operators; prints JSON.
+"""One step of an HKD student against one evaluation of the same U-Net, in turns; sizes of the operators; prints JSON.
 
 python benchmarks/one_step_cost.py
 """

@@ -55,14 +55,19 @@ def advance(latent: Tensor, rates: Rates, du: Tensor) -> Tensor:
         (B, C, H, W) in the dtype of ``latent``; with rates of zero bit for bit ``latent``.
     """
     step = du.reshape(-1, 1, 1, 1) if du.ndim else du
+    return _turn(latent, *_factors(rates, step))
+
+
+def _factors(rates: Rates, step: Tensor | float) -> tuple[Tensor, Tensor]:
+    """What every channel is multiplied by, and what its partner is: (..., C, H, W) each."""
     size = (rates.alpha * step).exp()
-    return _turn(latent, size * (rates.beta * step).cos(), size * (rates.beta * step).sin())
+    cosine, sine = size * (rates.beta * step).cos(), size * (rates.beta * step).sin()
+    return torch.cat([cosine, cosine], dim=-3), torch.cat([sine, -sine], dim=-3)
 
 
-def _turn(latent: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
-    first, second = latent.to(cosine.dtype).chunk(2, dim=1)
-    moved = torch.cat([cosine * first + sine * second, cosine * second - sine * first], dim=1)
-    return moved.to(latent.dtype)
+def _turn(latent: Tensor, own: Tensor, partner: Tensor) -> Tensor:
+    state = latent.to(own.dtype)
+    return torch.addcmul(own * state, partner, state.roll(state.shape[1] // 2, dims=1)).to(latent.dtype)
 
 
 class BlockOperator(nn.Module):
@@ -194,16 +199,14 @@ class BlockOperator(nn.Module):
         return not self.training and not torch.is_grad_enabled() and not torch.compiler.is_compiling()
 
     def _kept_factors(self, du: float) -> tuple[Tensor, Tensor]:
-        """Cosine and sine factors of a step, worked out once while nothing changes."""
+        """The factors of a step, worked out once while nothing changes."""
         parts = list(self.parameters())
         traceable = not any(part.is_inference() for part in parts)
         key = (du, *((id(part), part.data_ptr(), part._version) for part in parts)) if traceable else ()
         if self._kept is not None and traceable and self._kept[0] == key:
             return self._kept[1:]
         with torch.inference_mode(False), torch.no_grad():
-            rates = self.static_rates()
-            size = (rates.alpha * du).exp()
-            factors = size * (rates.beta * du).cos(), size * (rates.beta * du).sin()
+            factors = _factors(self.static_rates(), du)
         self._kept = (key, *factors) if traceable else None
         return factors
 

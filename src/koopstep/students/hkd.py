@@ -83,15 +83,22 @@ class PathCodec(Codec):
     def pinned_by(self) -> str:
         return _PINNED[self.config.observables]
 
-    def _progress(self, x: Tensor, u: float | Tensor) -> Tensor:
-        """U as (B,)."""
-        if isinstance(u, Tensor):
-            return u.to(x.device, x.dtype).expand(len(x))
-        return torch.full((len(x),), u, dtype=x.dtype, device=x.device)
+    def _size(self, x: Tensor, u: float | Tensor) -> float | Tensor:
+        """The states' standard deviation at ``u``: a number, or (B, 1, ...) to go with states."""
+        if not isinstance(u, Tensor):
+            return self.path.at(u)[0]
+        return self.path.size(_rows(x, u)).view(-1, *[1] * len(self.facts.shape))
 
-    def _decoder_label(self, u: Tensor) -> Tensor:
-        told = {"noisiest": torch.zeros_like(u), "final": torch.ones_like(u), "target": 1 - u}
-        return self.path.label(told[self.config.decoder_told])
+    def _label(self, x: Tensor, u: float | Tensor) -> Tensor:
+        """What a network is told at ``u``, (B,)."""
+        if isinstance(u, Tensor):
+            return self.path.label(_rows(x, u))
+        return torch.full((len(x),), self.path.at(u)[1], dtype=_full(x.dtype), device=x.device)
+
+    def _decoder_label(self, x: Tensor, u: float | Tensor) -> Tensor:
+        """What the decoder is told for a target at ``u``, (B,)."""
+        told: dict[str, float | Tensor] = {"noisiest": 0.0, "final": 1.0, "target": 1 - u}
+        return self._label(x, told[self.config.decoder_told])
 
     def _normalised(self, latent: Sequence[Tensor]) -> Latent:
         if self.config.observables != "normalised":
@@ -119,10 +126,8 @@ class SkipCodec(PathCodec):
         self.after = nn.ModuleList(_identity(width) for width in widths) if config.maps else None
 
     def encode(self, x: Tensor, u: float | Tensor, class_labels: Tensor | None) -> Latent:
-        progress = self._progress(x, u)
-        size = self.path.size(progress).view(-1, 1, 1, 1)
-        embedding = self.network.embed(self.path.label(progress), class_labels)
-        latent = self.network.encode(x / size, embedding)
+        embedding = self.network.embed(self._label(x, u), class_labels)
+        latent = self.network.encode(x / self._size(x, u), embedding)
         if self.before is not None:
             latent = [map_(level) for map_, level in zip(self.before, latent, strict=True)]
         if self.config.observables == "carried":
@@ -130,11 +135,10 @@ class SkipCodec(PathCodec):
         return self._normalised(latent)
 
     def decode(self, latent: Latent, u: float | Tensor, class_labels: Tensor | None) -> Tensor:
-        progress = self._progress(latent[0], u)
-        embedding = self.network.embed(self._decoder_label(progress), class_labels)
+        embedding = self.network.embed(self._decoder_label(latent[0], u), class_labels)
         if self.after is not None:
             latent = tuple(map_(level) for map_, level in zip(self.after, latent, strict=True))
-        return self.network.decode(list(latent), embedding) * self.path.size(progress).view(-1, 1, 1, 1)
+        return self.network.decode(list(latent), embedding) * self._size(latent[0], u)
 
     def decoder_network(self) -> nn.Module:
         return self.network
@@ -169,20 +173,18 @@ class VectorCodec(PathCodec):
         return "" if wider else super().pinned_by
 
     def encode(self, x: Tensor, u: float | Tensor, class_labels: Tensor | None) -> Latent:
-        progress, flat = self._progress(x, u), x.flatten(1)
+        flat, label = x.flatten(1), self._label(x, u)
         if self.config.observables == "linear":
-            return (self.encoder(flat, progress, class_labels),)
-        latent = self.encoder(flat / self.path.size(progress)[:, None], self.path.label(progress), class_labels)
+            return (self.encoder(flat, label, class_labels),)
+        latent = self.encoder((x / self._size(x, u)).flatten(1), label, class_labels)
         if self.config.observables == "carried":
             latent = torch.cat([(flat / self._carried_size).to(latent.dtype), latent[:, flat.shape[1] :]], dim=1)
         return self._normalised([latent])
 
     def decode(self, latent: Latent, u: float | Tensor, class_labels: Tensor | None) -> Tensor:
-        progress = self._progress(latent[0], u)
-        state: Tensor = self.decoder(latent[0], self._decoder_label(progress), class_labels)
-        if self.config.observables != "linear":
-            state = state * self.path.size(progress)[:, None]
-        return state.view(-1, *self.facts.shape)
+        label = self._decoder_label(latent[0], u)
+        state: Tensor = self.decoder(latent[0], label, class_labels).view(-1, *self.facts.shape)
+        return state if self.config.observables == "linear" else state * self._size(latent[0], u)
 
     def decoder_network(self) -> nn.Module:
         return self.decoder
@@ -233,3 +235,13 @@ def _unit_mean_square(level: Tensor) -> Tensor:
     """Each sample's level, rescaled."""
     size = level.float().flatten(1).square().mean(dim=1).add(1e-8).sqrt()
     return level / size.to(level.dtype).view(-1, *[1] * (level.ndim - 1))
+
+
+def _full(dtype: torch.dtype) -> torch.dtype:
+    """At least float32: levels have no meaning in fewer digits."""
+    return torch.promote_types(dtype, torch.float32)
+
+
+def _rows(x: Tensor, u: Tensor) -> Tensor:
+    """``u`` as (B,), beside ``x``."""
+    return u.to(x.device, _full(x.dtype)).expand(len(x))

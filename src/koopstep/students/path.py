@@ -31,6 +31,7 @@ class PathLevels(nn.Module):
         self.falling = facts.levels[0] > facts.levels[-1]
         levels = torch.tensor(facts.levels, dtype=torch.float64)
         nodes = levels.clamp(min=0) ** (1 / _RHO) if self.falling else levels
+        self._known: dict[float, tuple[float, float]] = {}
         self.register_buffer("progress", torch.tensor(facts.progress, dtype=torch.float32), persistent=False)
         self.register_buffer("nodes", nodes.float(), persistent=False)
 
@@ -48,6 +49,13 @@ class PathLevels(nn.Module):
         if self.falling:
             return (level**2 + self.data_scale**2).sqrt()
         return (((1 - level) * self.noise_scale) ** 2 + (level * self.data_scale) ** 2).sqrt()
+
+    def at(self, u: float) -> tuple[float, float]:
+        """Size and label at one ``u``, worked out once: sampling asks for the same two every time."""
+        if u not in self._known:
+            row = torch.tensor([u], dtype=torch.float64, device=self.nodes.device)
+            self._known[u] = float(self.size(row)), float(self.label(row))
+        return self._known[u]
 
     def label(self, u: Tensor) -> Tensor:
         """What networks are told (B,) at ``u`` (B,): ``ln(sigma) / 4`` as EDM's, or t as flow matching's."""

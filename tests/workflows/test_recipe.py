@@ -158,3 +158,25 @@ def test_a_budget_is_shorter() -> None:
     for preset in ("checkerboard", "digits"):
         whole, quick = load_recipe(preset).training, load_recipe(preset, budget="quick").training
         assert quick.steps * quick.batch_size < whole.steps * whole.batch_size
+
+
+def test_hkd_takes_the_teachers_network() -> None:
+    for preset in ("digits", "mnist", "cifar10", "ffhq64", "checkerboard"):
+        for method in ("hkd", "hkd+", "trajectory"):
+            recipe = load_recipe(preset, method)
+            assert recipe.student.kind == "hkd" and recipe.collect.keep != "ends"
+            theirs = recipe.teacher.model.network.model_dump() | {"augment_channels": 0}
+            assert recipe.student.network is not None
+            ours = recipe.student.network.model_dump() | {"augment_channels": 0}
+            assert ours == theirs
+    own = load_recipe("digits", "hkd", ["student.network={kind: unet, model_channels: 8}"]).student
+    assert own.kind == "hkd" and own.network is not None and own.network.kind == "unet"
+    assert own.network.model_channels == 8
+
+
+def test_hkds_rates_are_as_many_as_the_paper_has() -> None:
+    """One for every number of every skip: 1,589,248 on CIFAR-10 and 4,210,688 at 64 x 64."""
+    for preset, rates in (("cifar10", 1_589_248), ("ffhq64", 4_210_688)):
+        shown = show_preset(preset, "hkd")
+        network = shown["teacher"]["parameters"] - 9 * 128  # the student is not told of augmentation
+        assert shown["student"]["parameters"] == shown["student"]["sampling_parameters"] == network + rates

@@ -118,4 +118,11 @@ def test_a_student_is_trained_from_a_file(tmp_path: Path, store: Path) -> None:
 def test_facts_are_those_of_the_store(store: Path) -> None:
     manifest = TrajectoryStore.open(store).manifest
     facts, teacher = DataFacts.of(manifest), manifest.teacher
-    assert facts == DataFacts(shape=(2,), num_classes=0, noise_scale=teacher.noise_scale, data_scale=teacher.data_scale)
+    assert facts == DataFacts(
+        shape=(2,),
+        num_classes=0,
+        noise_scale=teacher.noise_scale,
+        data_scale=teacher.data_scale,
+        progress=tuple(index / manifest.steps for index in manifest.kept),
+        levels=manifest.levels,
+    )

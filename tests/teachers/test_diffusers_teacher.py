@@ -232,7 +232,7 @@ def test_the_command_converts_a_folder(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ("solver=magic", "field 'config.diffusers.solver' got 'magic'"),
+        ("solver=magic", "field 'config.solver' got 'magic'"),
         ("network.dropout=0.5", "what the weights are"),
         ("schedule.beta_end=0.5", "what the weights are"),
         ("sigma_maxx=3", "did you mean sigma_max?"),

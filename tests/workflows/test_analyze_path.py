@@ -32,7 +32,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     for name, (preset, method, changes) in RUNS.items():
         recipe = load_recipe(preset, method, [*TRAIN, *changes])
         teacher = load_teacher(recipe.teacher.file).teacher
-        settings = CollectSettings(count=60, steps=3, keep=recipe.collect.keep, hold_out=30)
+        settings = CollectSettings(count=60, steps=3, keep="all" if method != "kdm" else "ends", hold_out=30)
         for _ in collect(teacher, folder / f"{name}-store", settings):
             pass
         train_student(

@@ -100,7 +100,7 @@ def test_bands_are_disjoint_and_chance_draws_as_many() -> None:
     drawn = mixing.chance_modes(bands[1], 0)
     assert [int(a.sum()) for a in drawn] == [int(b.sum()) for b in bands[1]]
     assert any(not torch.equal(a, b) for a, b in zip(drawn, bands[1], strict=True))
-    assert {mask.shape[1] for mask in mixing.finest(bands[0], 8) if mask.any()} == {8}
+    assert {mask.shape[1] for mask in mixing.finest(bands[0]) if mask.any()} == {8}
 
 
 def test_changes_are_told_apart_by_place() -> None:

@@ -78,11 +78,12 @@ def all_modes(rates: Sequence[Rates]) -> Masks:
     return tuple(torch.ones_like(level.alpha, dtype=torch.bool) for level in rates)
 
 
-def finest(masks: Masks, side: int) -> Masks:
-    """Of ``masks`` only those levels that have a place for each pixel of a picture ``side`` pixels high.
+def finest(masks: Masks) -> Masks:
+    """Of ``masks`` only the levels with the most places: one for each pixel, or each patch of a network of patches.
 
-    A place of a coarser level is a whole square of pixels, and its edit spreads beyond that.
+    A place of a coarser level is a larger square of pixels, and its edit spreads beyond that.
     """
+    side = max(mask.shape[1] for mask in masks)
     return tuple(mask if mask.shape[1] >= side else torch.zeros_like(mask) for mask in masks)
 
 

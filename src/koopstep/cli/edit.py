@@ -70,7 +70,7 @@ Order = Annotated[
 Levels = Annotated[
     str,
     typer.Option(
-        "--levels", metavar="L", help=f"{_MIX}: all, or finest: only those with a place for each pixel leak least."
+        "--levels", metavar="L", help=f"{_MIX}: all, or finest: only those with most places, which leak least."
     ),
 ]
 Reference = Annotated[

@@ -91,7 +91,7 @@ def mix_modes(
     chosen = band_masks(rates, band, order)
     everything = {
         "band": chosen,
-        "finest": mixing.finest(chosen, shape[1]),
+        "finest": mixing.finest(chosen),
         "all": mixing.all_modes(rates),
         "chance": mixing.chance_modes(chosen, stream_seed("edit", options.seed)),
     }

@@ -13,6 +13,7 @@ from koopstep.core.levels import flow_times, karras_sigmas
 from koopstep.nets.mlp import MLPConfig
 from koopstep.nets.unet import UNetConfig
 from koopstep.operators.dense import DenseConfig
+from koopstep.sampling.fewstep import levels_at, path_levels
 from koopstep.students.hkd import HKDConfig
 from koopstep.students.kdm import KDMConfig
 from koopstep.students.path import PathLevels
@@ -76,7 +77,7 @@ def test_what_is_known_is_what_it_is_called() -> None:
 @pytest.mark.parametrize("basis", BASES.values(), ids=BASES)
 def test_a_student_keeps_what_is_known(basis: Basis, facts: DataFacts) -> None:
     made, truth = student(facts), pictures()
-    path = zeroshot.path_levels(made)
+    path = path_levels(made)
     given = {"progress": zeroshot.moments(path, 3), "seed": 0}
     start = torch.zeros(1, 3, 8, 8)
     filled = zeroshot.fill_in(zeroshot.student_guess(made), path, truth, basis, start, **given)  # type: ignore[arg-type]
@@ -108,7 +109,7 @@ def test_a_teacher_that_knows_the_answer_finds_it(facts: DataFacts) -> None:
 
 def test_the_noise_is_the_seeds() -> None:
     made, truth, start = student(SIGMA), pictures(), torch.zeros(1, 3, 8, 8)
-    path, guess = zeroshot.path_levels(made), zeroshot.student_guess(made)
+    path, guess = path_levels(made), zeroshot.student_guess(made)
     runs = [
         zeroshot.fill_in(guess, path, truth, BASES["pixels"], start, progress=[0.0, 0.5], seed=seed)
         for seed in (0, 0, 1)
@@ -119,10 +120,10 @@ def test_the_noise_is_the_seeds() -> None:
 def test_filling_in_starts_where_noise_hides_little() -> None:
     path = PathLevels(SIGMA)
     progress = zeroshot.moments(path, 5)
-    levels = zeroshot.levels_at(path, progress)
+    levels = levels_at(path, progress)
     assert 1.5 < levels[0] <= 4 * 0.5 and levels == sorted(levels, reverse=True) and progress[-1] < 1
     assert zeroshot.moments(path, 4, 0.0) == [0.0, 0.25, 0.5, 0.75]
-    (t,) = zeroshot.levels_at(PathLevels(FLOW), zeroshot.moments(PathLevels(FLOW), 1))
+    (t,) = levels_at(PathLevels(FLOW), zeroshot.moments(PathLevels(FLOW), 1))
     assert (1 - t) / (t * 0.5) == pytest.approx(4, rel=0.1)
 
 
@@ -141,7 +142,7 @@ def test_what_cannot_be_filled_in() -> None:
         KDMConfig(encoder=mlp, decoder=mlp, operator=DenseConfig(), latent=4), DataFacts(shape=(2,), noise_scale=80.0)
     )
     with pytest.raises(UsageError, match="--method hkd"):
-        zeroshot.path_levels(ends)
+        path_levels(ends)
     path = PathLevels(SIGMA)
     for steps, first, words in ((0, None, "at least 1 step"), (3, 1.0, "below 1"), (3, -0.1, "below 1")):
         with pytest.raises(UsageError, match=words):

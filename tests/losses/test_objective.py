@@ -22,7 +22,9 @@ from koopstep.students.student import DataFacts, KoopmanStudent
 MLP = MLPConfig(width=5, depth=1, fourier=0)
 OFF = {"reconstruction": 0.0, "latent": 0.0, "prediction": 0.0}
 
-ENDS = [name for name in TERMS if name not in ("trajectory", "intermediate", "linearity", "generator")]
+ENDS = [
+    name for name in TERMS if name not in ("trajectory", "intermediate", "linearity", "generator", "adversarial_within")
+]
 """The terms that need no state within the path."""
 
 

@@ -10,9 +10,10 @@ from koopstep.core.errors import UsageError
 from koopstep.core.records import Batch
 from koopstep.losses.distances import DISTANCES, pointwise
 from koopstep.losses.objective import ObjectiveConfig, build_objective, objective_for
-from koopstep.losses.passes import Pass
+from koopstep.losses.passes import Genuine, Pass
 from koopstep.losses.terms import TERMS
 from koopstep.losses.trajectory import relative
+from koopstep.nets.discriminators import build_discriminator
 from koopstep.nets.mlp import MLPConfig
 from koopstep.students.hkd import HKDConfig
 from koopstep.students.student import DataFacts, KoopmanStudent
@@ -22,6 +23,7 @@ MSE = pointwise(DISTANCES["mse"])
 PROGRESS = (0.0, 0.25, 0.5, 0.75, 1.0)
 FACTS = DataFacts(shape=(2,), data_scale=0.5, progress=PROGRESS, levels=PROGRESS)
 WITHIN = ("trajectory", "intermediate", "linearity", "generator")
+WITH_A_CRITIC = (*WITHIN, "adversarial_within")
 
 
 def student() -> KoopmanStudent:
@@ -79,12 +81,48 @@ def test_values_by_hand() -> None:
     torch.testing.assert_close(TERMS["intermediate"](run), torch.stack(read).mean())
 
 
-@pytest.mark.parametrize("name", WITHIN)
-def test_halves_add_up(name: str) -> None:
-    made, rows, drawn = student(), batch(6), draws(6)
-    whole = TERMS[name](Pass(made, rows, MSE, draws=drawn))
-    parts = [TERMS[name](Pass(made, rows[p], MSE, draws=drawn[p])) for p in (slice(0, 3), slice(3, 6))]
+@pytest.mark.parametrize("every", [1, 3])
+@pytest.mark.parametrize("name", WITH_A_CRITIC)
+def test_halves_add_up(name: str, every: int) -> None:
+    made, rows, drawn, critic = student(), batch(6), draws(6), build_discriminator((2,))
+    whole = TERMS[name](Pass(made, rows, MSE, critic=critic, draws=drawn, every=every))
+    halves = (slice(0, 3), slice(3, 6))
+    parts = [TERMS[name](Pass(made, rows[p], MSE, critic=critic, draws=drawn[p], every=every)) for p in halves]
     torch.testing.assert_close(whole, torch.stack(parts).mean())
+
+
+@pytest.mark.parametrize("name", WITH_A_CRITIC)
+def test_one_row_in_three(name: str) -> None:
+    made, rows, drawn, critic = student(), batch(6), draws(6), build_discriminator((2,))
+    some = TERMS[name](Pass(made, rows, MSE, critic=critic, draws=drawn, every=3))
+    few = slice(None, None, 3)
+    assert torch.equal(some, TERMS[name](Pass(made, rows[few], MSE, critic=critic, draws=drawn[few])))
+    with pytest.raises(UsageError, match="trajectory_every 4 must divide the 6 rows"):
+        TERMS[name](Pass(made, rows, MSE, critic=critic, draws=drawn, every=4))
+
+
+def test_the_critic_sees_what_the_terms_ask_for() -> None:
+    made, rows, critic = student(), batch(6), build_discriminator((2,))
+    off = {"reconstruction": 0.0, "latent": 0.0, "prediction": 0.0, "trajectory_points": 2}
+    seen = {}
+    for name, weights in (("end", {"adversarial": 0.1}), ("within", {"adversarial_within": 0.1})):
+        objective = build_objective(ObjectiveConfig(**(off | weights)), critic)  # type: ignore[arg-type]
+        seen[name] = objective.critic_loss(objective.run(made, rows, 0, draws=draws(6)))
+    both = build_objective(ObjectiveConfig(**off, adversarial=0.1, adversarial_within=0.2), critic)  # type: ignore[arg-type]
+    loss, apart = both.critic_loss(both.run(made, rows, 0, draws=draws(6))), [seen["end"], seen["within"]]
+    assert loss is not None and apart[0] is not None and apart[1] is not None
+    torch.testing.assert_close(loss, (apart[0] + apart[1]) / 2)
+    run = both.run(made, rows, 0, draws=draws(6))
+    by_hand = torch.nn.functional.softplus(-critic(run.ends[0], None)).mean()
+    torch.testing.assert_close(TERMS["adversarial_within"](run), by_hand)
+
+
+def test_real_rows_are_thinned_with_the_others() -> None:
+    real = Genuine(torch.randn(6, 2), torch.arange(6))
+    run = Pass(student(), batch(6), MSE, critic=build_discriminator((2,)), draws=draws(6), every=3, genuine=real)
+    samples, _, judged_beside = run.judged_within
+    assert len(samples) == 2 and torch.equal(judged_beside.data, real.data[[0, 3]])
+    assert judged_beside.class_labels is not None and judged_beside.class_labels.tolist() == [0, 3]
 
 
 def test_a_student_that_is_linear_has_no_linearity_error() -> None:
@@ -104,7 +142,7 @@ def test_what_is_missing_is_named(name: str) -> None:
 
 def test_only_terms_within_the_path_want_draws() -> None:
     assert not ObjectiveConfig().within
-    assert all(ObjectiveConfig.parse({name: 0.1}, "o").within for name in WITHIN)
+    assert all(ObjectiveConfig.parse({name: 0.1}, "o").within for name in WITH_A_CRITIC)
 
 
 class Eye:

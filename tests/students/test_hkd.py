@@ -12,6 +12,7 @@ from koopstep.core.levels import karras_sigmas
 from koopstep.core.records import Batch
 from koopstep.losses.objective import ObjectiveConfig, build_objective
 from koopstep.nets.linear import LinearConfig
+from koopstep.nets.mlp import MLPConfig
 from koopstep.nets.skips import SkipUNet
 from koopstep.operators.block import BlockConfig, BlockOperator
 from koopstep.students.hkd import HKDConfig, build_hkd
@@ -109,6 +110,23 @@ def test_only_the_bottleneck_evolves() -> None:
     student = from_teacher(levels="bottleneck")
     numbers = [sum(p.numel() for p in operator.parameters()) for operator in student.operators]
     assert numbers == [0, 0, 0, 0, 0, 32 * 4 * 4]
+
+
+@torch.no_grad()
+def test_a_lift_starts_silent_and_sees_every_pixel() -> None:
+    noise = torch.randn(2, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    silent = from_teacher(lift=MLPConfig(width=16, depth=2, output_scale=0.0))
+    assert torch.equal(silent.generate(noise), from_teacher().generate(noise))
+    torch.manual_seed(0)
+    loud = from_teacher(lift=MLPConfig(width=16, depth=2))
+    elsewhere = noise.clone()
+    elsewhere[:, :, 0, 0] += 1
+    first = [
+        loud.codec.encode(x * 20.0, 0.0, None)[0] for x in (noise, elsewhere)
+    ]  # one convolution away from the image
+    assert float((first[0] - first[1])[:, :, -1, -1].abs().max()) > 1e-3
+    with pytest.raises(UsageError, match="lift is for images"):
+        build_hkd(HKDConfig(network=MLPConfig(width=8), lift=MLPConfig(width=8)), DataFacts(shape=(2,)))
 
 
 def test_shared_rates_cost_next_to_nothing_at_64_pixels() -> None:

@@ -18,7 +18,7 @@ from torch.nn import functional
 
 from koopstep.core.errors import UsageError
 from koopstep.core.noise import gaussian, stream_seed
-from koopstep.students.hkd import PathCodec
+from koopstep.sampling.fewstep import levels_at, noisy, to_end
 from koopstep.students.path import PathLevels
 from koopstep.students.student import KoopmanStudent
 
@@ -118,26 +118,6 @@ def psnr(guess: Tensor, truth: Tensor, basis: Basis) -> Tensor:
     return 10 * (4 / error).log10()
 
 
-def path_levels(student: KoopmanStudent) -> PathLevels:
-    """The levels of a student that knows the whole path.
-
-    Raises:
-        UsageError: if it knows the two ends only.
-    """
-    if not isinstance(student.codec, PathCodec):
-        raise UsageError(
-            "zero-shot editing starts from states within the path, and this student knows its two ends only; train one "
-            "with --method hkd"
-        )
-    return student.codec.path
-
-
-def to_end(student: KoopmanStudent, state: Tensor, u: float, class_labels: Tensor | None = None) -> Tensor:
-    """The data (B, *shape) that the path through ``state`` (B, *shape) at progress ``u`` ends in, by one call."""
-    latent = student.encode(state, u, class_labels)
-    return student.decode(student.evolve(latent, 1 - u, class_labels), 1.0, class_labels)
-
-
 def moments(path: PathLevels, steps: int, first: float | None = None) -> list[float]:
     """The progress of the ``steps`` states that are guessed from: even from ``first`` on, below 1.
 
@@ -153,17 +133,6 @@ def moments(path: PathLevels, steps: int, first: float | None = None) -> list[fl
         raise UsageError(f"the moment to start from is from 0 (noise) to below 1 (the data), got {first:g}")
     start = _fitting_start(path) if first is None else first
     return [start + (1 - start) * step / steps for step in range(steps)]
-
-
-def levels_at(path: PathLevels, progress: Sequence[float]) -> list[float]:
-    """The level (sigma or t) at each progress."""
-    found: list[float] = path.level(torch.tensor(progress, device=path.nodes.device)).tolist()
-    return found
-
-
-def noisy(data: Tensor, noise: Tensor, level: float, *, falling: bool) -> Tensor:
-    """A state of the path: ``data + sigma noise`` where levels fall, ``(1 - t) noise + t data`` where they rise."""
-    return data + level * noise if falling else (1 - level) * noise + level * data
 
 
 Guess = Callable[[Tensor, float, float], Tensor]
@@ -204,7 +173,7 @@ def fill_in(
     """
     picture = impose(start.expand_as(truth), truth, basis)
     for step, (u, level) in enumerate(zip(progress, levels_at(path, progress), strict=True)):
-        state = noisy(picture, _noise(seed, step, truth, path), level, falling=path.falling)
+        state = noisy(path, picture, _noise(seed, step, truth), level)
         picture = impose(guess(state, u, level), truth, basis)
     return picture
 
@@ -227,13 +196,11 @@ def teacher_fill_in(
     """
     falling = path.falling
     levels = [*levels_at(path, progress), 0.0 if falling else 1.0]
-    state = noisy(
-        impose(start.expand_as(truth), truth, basis), _noise(seed, 0, truth, path), levels[0], falling=falling
-    )
+    state = noisy(path, impose(start.expand_as(truth), truth, basis), _noise(seed, 0, truth), levels[0])
     for step, (level, following) in enumerate(pairwise(levels), start=1):
         found = field(state, torch.full((len(state),), level, device=state.device), class_labels)
         state = state + (following - level) * ((state - found) / level if falling else found)
-        state = impose(state, noisy(truth, _noise(seed, step, truth, path), following, falling=falling), basis)
+        state = impose(state, noisy(path, truth, _noise(seed, step, truth), following), basis)
     return state
 
 
@@ -247,8 +214,6 @@ def _fitting_start(path: PathLevels, noise_over_data: float = 4.0) -> float:
     return 0.0
 
 
-def _noise(seed: int, step: int, like: Tensor, path: PathLevels) -> Tensor:
-    """A step's noise as :func:`noisy` takes it: a function of (seed, step, row)."""
-    shape = tuple(like.shape[1:])
-    noise = gaussian(stream_seed("fill-in", seed, step), range(len(like)), shape).to(like)
-    return noise if path.falling else noise * path.noise_scale
+def _noise(seed: int, step: int, like: Tensor) -> Tensor:
+    """A step's noise of unit variance: a function of (seed, step, row)."""
+    return gaussian(stream_seed("fill-in", seed, step), range(len(like)), tuple(like.shape[1:])).to(like)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from koopstep.cli.options import Device, Json, Run, Steps, split_names
+from koopstep.cli.options import Between, Device, Json, Run, Steps, split_names
 
 if TYPE_CHECKING:
     from koopstep.cli.output import Page
@@ -42,17 +42,20 @@ def evaluate(
         typer.Option("--weights", metavar="DIR", help="Folder of feature networks' weights; else KOOPSTEP_WEIGHTS."),
     ] = None,
     steps: Steps = 1,
+    between: Between = "noise",
     device: Device = None,
     as_json: Json = False,
 ) -> None:
     """Measure a student and its teacher on held-out noise."""
     names = split_names(metrics, "--metrics")
     from koopstep.cli.output import Output, flat, place_of
+    from koopstep.sampling.fewstep import Stepping
     from koopstep.workflows.evaluate import evaluate_run
 
     if weights is not None:
         os.environ["KOOPSTEP_WEIGHTS"] = str(weights)
     output = Output(as_json)
+    stepping = Stepping(steps, between)
     with place_of(device) as place:
         result = evaluate_run(
             run,
@@ -63,7 +66,7 @@ def evaluate(
             place=place,
             console=output.console,
             reference_count=reference_count,
-            steps=steps,
+            stepping=stepping,
         )
 
     def show(page: Page) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -46,7 +46,14 @@ Seed = Annotated[int, typer.Option("--seed", metavar="S", min=0, help="Seed of t
 Steps = Annotated[
     int,
     typer.Option(
-        "--steps", metavar="K", min=1, help="Network evaluations a sample; above 1 for students that read their path."
+        "--steps", metavar="K", min=1, help="Network evaluations a sample; above 1 for students that know their path."
+    ),
+]
+Between = Annotated[
+    Literal["noise", "path"],
+    typer.Option(
+        "--between",
+        help="From step to step: make the sample noisy again, or read the path's next state (hkd+).",
     ),
 ]
 HoldOut = Annotated[

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from koopstep.cli.options import Device, Json, Run, Seed, Steps, split_integers
+from koopstep.cli.options import Between, Device, Json, Run, Seed, Steps, split_integers
 
 JSON_KEYS = "JSON: seconds, images_per_second, count, files."
 
@@ -25,18 +25,28 @@ def sample(
         typer.Option("--class-labels", metavar="C[,C...]", help="Classes to make, in turn; else drawn by the seed."),
     ] = None,
     steps: Steps = 1,
+    between: Between = "noise",
     device: Device = None,
     as_json: Json = False,
 ) -> None:
     """Make samples with a student, one network evaluation each (or --steps of them)."""
     labels = split_integers(class_labels, "--class-labels")
     from koopstep.cli.output import Output, place_of
+    from koopstep.sampling.fewstep import Stepping
     from koopstep.workflows.sample import sample_run
 
     output = Output(as_json)
+    stepping = Stepping(steps, between, seed)
     with place_of(device) as place:
         result = sample_run(
-            run, count=count, seed=seed, class_labels=labels, out=out, place=place, console=output.console, steps=steps
+            run,
+            count=count,
+            seed=seed,
+            class_labels=labels,
+            out=out,
+            place=place,
+            console=output.console,
+            stepping=stepping,
         )
     shown = {key: value for key, value in result.items() if key != "files"} | {"written to": out}
     output.finish(result, lambda page: page.facts(shown))

@@ -14,7 +14,7 @@ from koopstep.core.config import Config
 from koopstep.core.files import sha256_bytes
 
 _PACKAGES = ("koopstep", "torch", "numpy", "scikit-learn")
-_NOT_COMPARED = ("software", "student_steps")
+_NOT_COMPARED = ("software", "student_steps", "student_between")
 
 
 class Protocol(Config):
@@ -35,6 +35,7 @@ class Protocol(Config):
         rounding: What was done to samples before measuring: "none", "clip" (to [-1, 1]) or "uint8" (clipped
             and rounded to 256 levels).
         student_steps: Network evaluations of the student. Recorded, but no bar to comparing: quality against steps.
+        student_between: What led from one to the next ("noise" or "path"), None for one. Recorded likewise.
         software: Versions. Recorded, but no bar to comparing.
     """
 
@@ -51,6 +52,7 @@ class Protocol(Config):
     preparation: dict[str, str] = Field(default_factory=dict)
     rounding: Literal["none", "clip", "uint8"] = "none"
     student_steps: int = 1
+    student_between: str | None = None
     software: dict[str, str] = Field(default_factory=dict)
 
 

@@ -29,9 +29,10 @@ class ObjectiveConfig(Config):
     """Weights of the terms (0 leaves a term out and does not compute it), the distance of Eqs. 5 and 7, the game.
 
     Attributes:
-        reconstruction, latent, prediction, adversarial, spectral, inverse_consistency: the weights.
+        reconstruction, latent, prediction, adversarial, adversarial_within, spectral, inverse_consistency: the weights.
         trajectory, intermediate, linearity, generator: weights of the terms within the path (``losses.trajectory``).
         trajectory_points: states within the path that each row learns from in a step (HKD: 4, besides the noise).
+        trajectory_every: of so many rows one learns from states within the path (HKD: all): the others cost less.
         distance: ``perceptual`` is LPIPS, as published for images.
         perceptual_net: the network LPIPS looks through; its weights are found by path.
         pixel: weight of the mean squared error over pixels beside LPIPS; 0 as KDM was published.
@@ -49,6 +50,7 @@ class ObjectiveConfig(Config):
     latent: float = 1.0
     prediction: float = 1.0
     adversarial: float = 0.0
+    adversarial_within: float = 0.0
     spectral: float = 0.0
     inverse_consistency: float = 0.0
     trajectory: float = 0.0
@@ -56,6 +58,7 @@ class ObjectiveConfig(Config):
     linearity: float = 0.0
     generator: float = 0.0
     trajectory_points: int = Field(default=4, ge=1)
+    trajectory_every: int = Field(default=1, ge=1)
     distance: Literal["mse", "pseudo-huber", "perceptual"] = "mse"
     perceptual_net: FeatureNetName = "vgg"
     pixel: float = 0.0
@@ -75,9 +78,14 @@ class ObjectiveConfig(Config):
         return {name: weight for name, weight in every.items() if weight}
 
     @property
+    def critical(self) -> bool:
+        """Whether a term needs a discriminator."""
+        return bool(self.adversarial or self.adversarial_within)
+
+    @property
     def within(self) -> bool:
         """Whether a term learns from states within the path."""
-        return bool(self.trajectory or self.intermediate or self.linearity or self.generator)
+        return bool(self.trajectory or self.adversarial_within or self.intermediate or self.linearity or self.generator)
 
 
 @dataclass(frozen=True)
@@ -116,8 +124,19 @@ class Objective:
         """
         distance = self.distance if self.fading is None else self.fading(done)
         scaled = None if jitter is None or not self.config.latent_noise else jitter * self.config.latent_noise
-        target, adversary = self.config.spectral_target, ADVERSARIES[self.config.adversary]
-        return Pass(student, batch, distance, scaled, self.critic, seed, target, adversary, draws, genuine)
+        return Pass(
+            student,
+            batch,
+            distance,
+            scaled,
+            self.critic,
+            seed,
+            self.config.spectral_target,
+            ADVERSARIES[self.config.adversary],
+            draws,
+            genuine,
+            every=self.config.trajectory_every,
+        )
 
     def terms(self, run: Pass) -> dict[str, Tensor]:
         """Unweighted value of every term that is switched on."""
@@ -132,17 +151,22 @@ class Objective:
         """What the discriminator minimises on the rows of ``run``; None without one. It gives the student no gradient."""
         if run.critic is None:
             return None
-        real, real_labels = run.taken_for_real
-        return critic_loss(
-            run.critic,
-            real,
-            run.predicted,
-            run.batch.class_labels,
-            adversary=run.adversary,
-            r1=self.config.r1,
-            r2=self.config.r2,
-            real_labels=real_labels,
-        )
+        sides = [run.judged] if self.config.adversarial else []
+        sides += [run.judged_within] if self.config.adversarial_within else []
+        losses = [
+            critic_loss(
+                run.critic,
+                real,
+                samples,
+                labels,
+                adversary=run.adversary,
+                r1=self.config.r1,
+                r2=self.config.r2,
+                real_labels=real_labels,
+            )
+            for samples, labels, (real, real_labels) in sides
+        ]
+        return torch.stack(losses).mean()
 
 
 def build_objective(
@@ -168,9 +192,9 @@ def build_objective(
             raise UsageError(f"objective.{name} is a weight and must not be negative, got {weight}")
     if not config.weights():
         raise UsageError("the objective has no term: give at least one weight above 0")
-    if config.adversarial and critic is None:
+    if config.critical and critic is None:
         raise UsageError("objective.adversarial is above 0, but no discriminator was given")
-    if (config.r1 or config.r2) and not config.adversarial:
+    if (config.r1 or config.r2) and not config.critical:
         raise UsageError("objective.r1 and r2 are penalties on a discriminator; set objective.adversarial above 0")
     if config.pixel_fade and not config.pixel:
         raise UsageError("objective.pixel_fade lowers objective.pixel over the training; set that above 0")
@@ -200,7 +224,7 @@ def objective_for(
     """
     find = cache(find_network)
     critic = distance = fading = None
-    if config.adversarial:
+    if config.critical:
         network = None
         if config.critic == "features":
             network = find(config.critic_net)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import NamedTuple
 
@@ -21,6 +21,18 @@ class Genuine(NamedTuple):
 
     data: Tensor
     class_labels: Tensor | None
+
+    def rows(self, few: slice) -> Genuine:
+        """Some of them."""
+        return Genuine(self.data[few], None if self.class_labels is None else self.class_labels[few])
+
+
+class Judged(NamedTuple):
+    """What the critic compares: generated rows (B, *shape), their classes, and what it takes for real beside them."""
+
+    samples: Tensor
+    class_labels: Tensor | None
+    real: Genuine
 
 
 class Point(NamedTuple):
@@ -54,6 +66,7 @@ class Pass:
         adversary: the game that student and critic play.
         genuine: what the critic takes for real; the teacher's samples when absent.
         draws: (B, 1 + points) uniform numbers that choose states within the path; None for terms of the ends only.
+        every: of so many rows one learns from states within the path.
     """
 
     student: KoopmanStudent
@@ -66,6 +79,7 @@ class Pass:
     adversary: Adversary = ADVERSARIES["nonsaturating"]
     draws: Tensor | None = None
     genuine: Genuine | None = None
+    every: int = 1
 
     @cached_property
     def noise_latent(self) -> Latent:
@@ -102,8 +116,43 @@ class Pass:
             return latent
         return (latent[0] + self.jitter[which].to(latent[0].dtype), *latent[1:])
 
+    @cached_property
+    def within(self) -> Pass:
+        """The rows that learn from states within the path: one in ``every``, as a pass of their own.
+
+        Raises:
+            UsageError: if ``every`` does not divide the number of rows.
+        """
+        if self.every == 1:
+            return self
+        if len(self.batch) % self.every:
+            raise UsageError(
+                f"objective.trajectory_every {self.every} must divide the {len(self.batch)} rows of a pass "
+                "(training.batch_size, or training.micro_batch)"
+            )
+        few = slice(None, None, self.every)
+        return replace(
+            self,
+            every=1,
+            batch=self.batch[few],
+            jitter=None if self.jitter is None else self.jitter[:, few],
+            draws=None if self.draws is None else self.draws[few],
+            genuine=None if self.genuine is None else self.genuine.rows(few),
+        )
+
     @property
-    def taken_for_real(self) -> Genuine:
+    def judged(self) -> Judged:
+        """What the critic compares: the one-step samples."""
+        return Judged(self.predicted, self.batch.class_labels, self._taken_for_real)
+
+    @property
+    def judged_within(self) -> Judged:
+        """The same for samples that start within the path: of every row at the first of its points."""
+        run = self.within
+        return Judged(run.ends[0], run.batch.class_labels, run._taken_for_real)
+
+    @property
+    def _taken_for_real(self) -> Genuine:
         """Real rows where they were given, else the teacher's for the same noise."""
         return self.genuine or Genuine(self.batch.data, self.batch.class_labels)
 
@@ -122,6 +171,13 @@ class Pass:
     def earlier(self) -> Point:
         """For each row of the first of :attr:`points` a state before it, which may be the noise."""
         return self.point((self._drawn()[:, 0] * self.points[0].place).long())
+
+    @cached_property
+    def ends(self) -> list[Tensor]:
+        """D(e^{(1-u)A} E(x_u)) of :attr:`points`: where their paths end."""
+        labels = self.batch.class_labels
+        moved = [self.student.evolve(point.latent, 1 - point.u, labels) for point in self.points]
+        return [self.student.decode(latent, 1.0, labels) for latent in moved]
 
     def point(self, place: Tensor) -> Point:
         """The kept states ``place`` (B,), encoded."""

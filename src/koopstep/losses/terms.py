@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from koopstep.losses import trajectory
+from koopstep.losses.passes import Judged
 from koopstep.losses.passes import Pass as Pass
 from koopstep.operators import penalties
 
@@ -35,13 +36,24 @@ def prediction(run: Pass) -> Tensor:
 
 def adversarial(run: Pass) -> Tensor:
     """KDM Eq. 8, the student's side of the game; only the student gets its gradient."""
+    return _fooling(run, run.judged)
+
+
+def adversarial_within(run: Pass) -> Tensor:
+    """The same for the samples of :func:`trajectory`.
+
+    Not in the papers: squared error alone makes a mean of them, from which neither a further step nor an edit can start.
+    """
+    return _fooling(run, run.judged_within)
+
+
+def _fooling(run: Pass, judged: Judged) -> Tensor:
     if run.critic is None:
         raise RuntimeError("the adversarial term needs a critic")
-    labels, real = run.batch.class_labels, None
-    if run.adversary.pairs:
-        with torch.no_grad():
-            real = run.critic(*run.taken_for_real)
-    return run.adversary.student(run.critic(run.predicted, labels), real)
+    samples, labels, real = judged
+    with torch.no_grad():
+        of_real = run.critic(*real) if run.adversary.pairs else None
+    return run.adversary.student(run.critic(samples, labels), of_real)
 
 
 def spectral(run: Pass) -> Tensor:
@@ -69,6 +81,7 @@ TERMS: dict[str, Callable[[Pass], Tensor]] = {
     "latent": latent,
     "prediction": prediction,
     "adversarial": adversarial,
+    "adversarial_within": adversarial_within,
     "spectral": spectral,
     "inverse_consistency": inverse_consistency,
     "trajectory": trajectory.trajectory,

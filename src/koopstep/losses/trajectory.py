@@ -11,9 +11,7 @@ from koopstep.students.student import Latent
 
 def trajectory(run: Pass) -> Tensor:
     """HKD Eq. 6: ``d(x_1, D(e^{(1-u)A} E(x_u)))``, a mean over the drawn points; that of u = 0 is ``prediction``."""
-    labels = run.batch.class_labels
-    ends = [run.student.evolve(point.latent, 1 - point.u, labels) for point in run.points]
-    return torch.stack([run.to_data(run.student.decode(end, 1.0, labels)) for end in ends]).mean()
+    return torch.stack([run.within.to_data(end) for end in run.within.ends]).mean()
 
 
 def intermediate(run: Pass) -> Tensor:
@@ -21,6 +19,7 @@ def intermediate(run: Pass) -> Tensor:
 
     Not in the paper, whose decoder knows the end only: with it states within the path can be read, and several steps taken.
     """
+    run = run.within
     target, source, labels = run.points[0], run.earlier, run.batch.class_labels
     read = run.student.decode(run.student.evolve(source.latent, target.u - source.u, labels), target.u, labels)
     size = run.student.codec.state_size(target.u).view(-1, *[1] * (read.ndim - 1))
@@ -32,6 +31,7 @@ def linearity(run: Pass) -> Tensor:
 
     Not in the paper: with it the latent path that people look at is the teacher's.
     """
+    run = run.within
     labels = run.batch.class_labels
     return torch.stack(
         [relative(run.student.evolve(run.noise_latent, point.u, labels), point.latent) for point in run.points]
@@ -40,6 +40,7 @@ def linearity(run: Pass) -> Tensor:
 
 def generator(run: Pass) -> Tensor:
     """The same between neighbouring states, ``(e^{hA} E(x_u) - E(x_{u+h})) / h``: the generator dE/du = A E, by differences."""
+    run = run.within
     labels, values = run.batch.class_labels, []
     for point in run.points:
         after = run.point(point.place + 1)

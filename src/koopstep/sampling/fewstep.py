@@ -1,33 +1,120 @@
-"""More steps than one: the student reads states within the path, and starts again from each."""
+"""More steps than one: a student that knows the whole path can start again within it."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
 from torch import Tensor
 
 from koopstep.core.errors import UsageError
+from koopstep.core.noise import gaussian, stream_seed
+from koopstep.students.hkd import PathCodec
+from koopstep.students.path import PathLevels
 from koopstep.students.student import KoopmanStudent
+
+Between = Literal["noise", "path"]
+
+
+@dataclass(frozen=True)
+class Stepping:
+    """How a sample is made.
+
+    Attributes:
+        steps: network evaluations, at moments that are even in u.
+        between: what leads from one to the next. ``noise``: the sample is made noisy again, less each time, with fresh
+            noise (Consistency Models, arXiv 2303.01469, Algorithm 1): what a step got wrong does not add up, and the
+            sample leaves the path of its noise. ``path``: the state at the next moment is read out of the latent and
+            lifted again, along one path; for students whose decoder is told its target.
+        seed: of the fresh noise.
+
+    Raises:
+        UsageError: if ``steps`` < 1.
+    """
+
+    steps: int = 1
+    between: Between = "noise"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.steps < 1:
+            raise UsageError(f"steps must be at least 1, got {self.steps}")
+
+
+ONE_STEP = Stepping()
 
 
 def generate_in_steps(
-    student: KoopmanStudent, noise: Tensor, class_labels: Tensor | None = None, *, steps: int = 1
+    student: KoopmanStudent,
+    noise: Tensor,
+    class_labels: Tensor | None = None,
+    *,
+    stepping: Stepping = ONE_STEP,
+    rows: range | None = None,
 ) -> Tensor:
-    """Unit-variance ``noise`` (B, *shape) -> data (B, *shape) by ``steps`` even steps in u, one network evaluation each.
+    """Unit-variance ``noise`` (B, *shape) -> data (B, *shape) by ``stepping.steps`` network evaluations each.
+
+    ``rows`` are the samples' numbers, of which (with the seed) their fresh noise is a function; 0 to B - 1 when absent.
 
     Raises:
-        UsageError: if ``steps`` < 1; or above 1 for a student whose decoder reads the end of the path only.
+        UsageError: above one step, if the student knows the two ends of the path only, or cannot read within it.
     """
-    if steps < 1:
-        raise UsageError(f"steps must be at least 1, got {steps}")
-    if steps > 1 and not student.codec.reads_path:
-        raise UsageError(
-            "this student reads the end of the path only, so it samples in one step; "
-            "several steps need --method hkd+ (student.decoder_told=target)"
-        )
-    if steps == 1:
+    if stepping.steps == 1:
         return student.generate(noise, class_labels)
+    path = path_levels(student)
+    if stepping.between == "path":
+        return _along_the_path(student, noise, class_labels, stepping.steps)
+    numbers = rows or range(len(noise))
+    data = student.generate(noise, class_labels)
+    for step in range(1, stepping.steps):
+        u = step / stepping.steps
+        fresh = gaussian(stream_seed("step", stepping.seed, step), numbers, student.facts.shape).to(data)
+        data = to_end(student, noisy(path, data, fresh, levels_at(path, [u])[0]), u, class_labels)
+    return data
+
+
+def _along_the_path(student: KoopmanStudent, noise: Tensor, class_labels: Tensor | None, steps: int) -> Tensor:
+    if not student.codec.reads_path:
+        raise UsageError(
+            "this student's decoder was made for the end of the path; steps along it need one that is told its target "
+            "(--method hkd+, or student.decoder_told=target); or take --between noise"
+        )
     state = noise * student.facts.noise_scale
     for step in range(steps):
         u = step / steps
         moved = student.evolve(student.encode(state, u, class_labels), 1 / steps, class_labels)
         state = student.decode(moved, 1.0 if step == steps - 1 else u + 1 / steps, class_labels)
     return state
+
+
+def path_levels(student: KoopmanStudent) -> PathLevels:
+    """The levels of a student that knows the whole path.
+
+    Raises:
+        UsageError: if it knows the two ends only.
+    """
+    if not isinstance(student.codec, PathCodec):
+        raise UsageError(
+            "this needs a student that can start from states within the path, and this one knows its two ends only; "
+            "train one with --method hkd"
+        )
+    return student.codec.path
+
+
+def to_end(student: KoopmanStudent, state: Tensor, u: float, class_labels: Tensor | None = None) -> Tensor:
+    """The data (B, *shape) that the path through ``state`` (B, *shape) at progress ``u`` ends in, by one evaluation."""
+    latent = student.encode(state, u, class_labels)
+    return student.decode(student.evolve(latent, 1 - u, class_labels), 1.0, class_labels)
+
+
+def levels_at(path: PathLevels, progress: Sequence[float]) -> list[float]:
+    """The level (sigma or t) at each progress."""
+    found: list[float] = path.level(torch.tensor(progress, device=path.nodes.device)).tolist()
+    return found
+
+
+def noisy(path: PathLevels, data: Tensor, noise: Tensor, level: float) -> Tensor:
+    """A state of the path at ``level`` around ``data`` (B, *shape), from unit-variance ``noise`` of the same shape."""
+    return data + level * noise if path.falling else (1 - level) * path.noise_scale * noise + level * data

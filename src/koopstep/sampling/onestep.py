@@ -9,7 +9,7 @@ from torch import Tensor
 
 from koopstep.core.errors import UsageError
 from koopstep.core.noise import gaussian, integers
-from koopstep.sampling.fewstep import generate_in_steps
+from koopstep.sampling.fewstep import ONE_STEP, Stepping, generate_in_steps
 from koopstep.students.student import KoopmanStudent
 
 
@@ -33,17 +33,22 @@ def sampling_labels(num_classes: int, seed: int, count: int, class_labels: list[
 
 @torch.no_grad()
 def generate_in_batches(
-    student: KoopmanStudent, noise: Tensor, class_labels: Tensor | None, batch_size: int = 1024, steps: int = 1
+    student: KoopmanStudent,
+    noise: Tensor,
+    class_labels: Tensor | None,
+    batch_size: int = 1024,
+    stepping: Stepping = ONE_STEP,
 ) -> Iterator[Tensor]:
     """Yield samples (B, *shape) on the CPU for unit-variance ``noise`` (N, *shape), ``batch_size`` at a time.
 
-    ``steps`` above 1 are for students that read their path (:func:`koopstep.sampling.fewstep.generate_in_steps`).
+    ``stepping`` is for students that know their path (:func:`koopstep.sampling.fewstep.generate_in_steps`).
     """
     device = next(student.parameters()).device
     for start in range(0, len(noise), batch_size):
         part = slice(start, start + batch_size)
         labels = None if class_labels is None else class_labels[part].to(device)
-        yield generate_in_steps(student, noise[part].to(device), labels, steps=steps).float().cpu()
+        own, rows = noise[part].to(device), range(len(noise))[part]
+        yield generate_in_steps(student, own, labels, stepping=stepping, rows=rows).float().cpu()
 
 
 def generate(
@@ -52,7 +57,7 @@ def generate(
     seed: int,
     class_labels: list[int] | None = None,
     batch_size: int = 1024,
-    steps: int = 1,
+    stepping: Stepping = ONE_STEP,
 ) -> tuple[Tensor, Tensor | None]:
     """``count`` samples of ``seed``: (count, *shape) float32 and their classes (count,) or None.
 
@@ -62,4 +67,4 @@ def generate(
         raise UsageError(f"count must be at least 1, got {count}")
     noise = gaussian(seed, range(count), student.facts.shape)
     labels = sampling_labels(student.facts.num_classes, seed, count, class_labels)
-    return torch.cat(list(generate_in_batches(student, noise, labels, batch_size, steps))), labels
+    return torch.cat(list(generate_in_batches(student, noise, labels, batch_size, stepping))), labels

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from koopstep.core.config import Config
 from koopstep.core.errors import UsageError
 from koopstep.nets.linear import LinearConfig
+from koopstep.nets.mlp import MLPConfig
 from koopstep.nets.skips import SkipUNet
 from koopstep.nets.table import NetworkConfig, build_network
 from koopstep.operators.block import BlockConfig, BlockOperator
@@ -31,6 +32,9 @@ class HKDConfig(Config):
         network: a U-Net, cut at its skips (images); or the encoder's and the decoder's network (vectors). A recipe without
             it takes the teacher's.
         operator: of every level.
+        lift: a network over all numbers of an image at once, whose result is added to the image before the U-Net sees it
+            (not in the paper): few convolutions on few pixels see the whole of a picture late, and its one-step outcome
+            depends on the whole from the start. With ``output_scale: 0`` it starts silent.
         latent: dimension of the latent; for vectors only.
         levels: which levels evolve: ``all`` (the paper), or the ``bottleneck`` alone, the skips staying as they are.
         maps: a 1 x 1 convolution before and after each operator, starting at the identity. The paper's Prop. C.1 needs
@@ -46,6 +50,7 @@ class HKDConfig(Config):
     kind: Literal["hkd"] = "hkd"
     network: NetworkConfig | None = None
     operator: BlockConfig = BlockConfig()
+    lift: MLPConfig | None = None
     latent: int = Field(default=256, ge=2)
     levels: Literal["all", "bottleneck"] = "all"
     maps: bool = False
@@ -121,13 +126,17 @@ class SkipCodec(PathCodec):
                 "linear observables are for vectors; images have student.observables carried or normalised"
             )
         self.network = network
+        size = math.prod(facts.shape)
+        self.lift = None if config.lift is None else build_network(config.lift, (size,), num_classes=facts.num_classes)
         widths = [shape[0] for shape in network.skip_shapes]
         self.before = nn.ModuleList(_identity(width) for width in widths) if config.maps else None
         self.after = nn.ModuleList(_identity(width) for width in widths) if config.maps else None
 
     def encode(self, x: Tensor, u: float | Tensor, class_labels: Tensor | None) -> Latent:
-        embedding = self.network.embed(self._label(x, u), class_labels)
-        latent = self.network.encode(x / self._size(x, u), embedding)
+        label, seen = self._label(x, u), x / self._size(x, u)
+        if self.lift is not None:
+            seen = seen + self.lift(seen.flatten(1), label, class_labels).view_as(seen)
+        latent = self.network.encode(seen, self.network.embed(label, class_labels))
         if self.before is not None:
             latent = [map_(level) for map_, level in zip(self.before, latent, strict=True)]
         if self.config.observables == "carried":
@@ -159,6 +168,8 @@ class VectorCodec(PathCodec):
         linear = config.observables == "linear"
         if config.latent % 2:
             raise UsageError(f"student.latent is paired by the operator and must be even, got {config.latent}")
+        if config.lift is not None:
+            raise UsageError("student.lift is for images: a vector's network sees all of it anyway")
         if config.observables == "carried" and config.latent < size:
             raise UsageError(f"to carry the state the latent needs {size} dimensions at least, got {config.latent}")
         reader = LinearConfig() if linear else network

@@ -15,6 +15,7 @@ from koopstep.analysis.edit_figures import Row, pixels, table, write_pictures
 from koopstep.analysis.zeroshot import Basis
 from koopstep.core.errors import UsageError
 from koopstep.core.noise import stream_seed
+from koopstep.sampling.fewstep import levels_at, path_levels
 from koopstep.students.path import PathLevels
 from koopstep.workflows.console import Console
 from koopstep.workflows.edit_images import (
@@ -50,7 +51,7 @@ def fill_pictures(
     Raises:
         UsageError: if the student, the pictures or the settings do not fit.
     """
-    path = zeroshot.path_levels(opened.student)
+    path = path_levels(opened.student)
     _check_training(opened)
     basis, hole = _basis(what, options, opened.student.facts.shape)
     steps = _STEPS if options.steps is None else options.steps
@@ -73,7 +74,7 @@ def fill_pictures(
         "images": pictures.told,
         "network_calls": steps,
         "first_moment": progress[0],
-        "first_level": zeroshot.levels_at(path, progress)[0],
+        "first_level": levels_at(path, progress)[0],
         "missing": float((~basis.known(basis.forward(truth))).expand_as(basis.forward(truth[:1])[0]).float().mean()),
         "results": _measure(found, truth, basis, perceptual),
         **perceptual.told(),

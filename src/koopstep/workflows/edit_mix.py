@@ -10,12 +10,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from koopstep.analysis import masks, mixing, zeroshot
+from koopstep.analysis import masks, mixing
 from koopstep.analysis.edit_figures import Row, heat, pixels, ratio_curves, table, write_pictures
 from koopstep.analysis.mixing import Moment
 from koopstep.analysis.modes import BANDS, ORDERS, Masks, band_masks, level_operators, rates_of
 from koopstep.core.errors import UsageError
 from koopstep.core.noise import gaussian, stream_seed
+from koopstep.sampling.fewstep import levels_at, noisy, path_levels
 from koopstep.sampling.onestep import sampling_labels
 from koopstep.students.student import KoopmanStudent, Latent
 from koopstep.workflows.console import Console
@@ -160,10 +161,8 @@ def _parts(
         if real is None:
             reference = mixing.arrive(student, further, moment, other)
         else:
-            path = zeroshot.path_levels(student)
-            level = zeroshot.levels_at(path, [moment.u])[0]
-            size = 1.0 if path.falling else path.noise_scale
-            state = zeroshot.noisy(real.expand_as(further), further * size, level, falling=path.falling)
+            path = path_levels(student)
+            state = noisy(path, real.expand_as(further), further, levels_at(path, [moment.u])[0])
             reference = student.encode(state, moment.u, own)
         yield Part(latent, reference, own)
 

@@ -23,6 +23,7 @@ from koopstep.evaluation.features import Eyes, available, preparation
 from koopstep.evaluation.metrics import METRICS, applicable, evaluate
 from koopstep.evaluation.protocol import Protocol, software_versions
 from koopstep.evaluation.samples import Samples
+from koopstep.sampling.fewstep import ONE_STEP, Stepping
 from koopstep.sampling.onestep import generate_in_batches
 from koopstep.workflows.console import Console
 from koopstep.workflows.run import OpenRun, open_run
@@ -58,7 +59,9 @@ class Reference:
     labels: Tensor | None
 
 
-def compare_on_held_out(run: Path, data: Path | None, count: int | None, place: Place, steps: int = 1) -> Comparison:
+def compare_on_held_out(
+    run: Path, data: Path | None, count: int | None, place: Place, stepping: Stepping = ONE_STEP
+) -> Comparison:
     """Open a run and let its student generate from the held-out rows of a store.
 
     Args:
@@ -66,7 +69,7 @@ def compare_on_held_out(run: Path, data: Path | None, count: int | None, place: 
         data: the store; the run's own when absent.
         count: how many rows; all held-out ones when absent.
         place: the device.
-        steps: network evaluations of the student.
+        stepping: how the student samples.
 
     Raises:
         UsageError: if there is no store, it holds nothing out, fewer rows than asked, or data of another kind.
@@ -94,7 +97,7 @@ def compare_on_held_out(run: Path, data: Path | None, count: int | None, place: 
     chosen = rows if count is None else rows[np.arange(count) * len(rows) // count]
     batch = store.batch(chosen)
     noise = batch.states[0] / facts.noise_scale
-    student = torch.cat(list(generate_in_batches(opened.student, noise, batch.class_labels, steps=steps)))
+    student = torch.cat(list(generate_in_batches(opened.student, noise, batch.class_labels, stepping=stepping)))
     return Comparison(opened, store, batch, student)
 
 
@@ -108,7 +111,7 @@ def evaluate_run(
     place: Place,
     console: Console,
     reference_count: int | None = None,
-    steps: int = 1,
+    stepping: Stepping = ONE_STEP,
 ) -> dict[str, Any]:
     """Measure a student and its teacher; writes ``report/evaluation.json`` into a run.
 
@@ -121,12 +124,12 @@ def evaluate_run(
         place: the device.
         console: where words go.
         reference_count: real images used, an even choice; at most 5,000 when absent.
-        steps: network evaluations of the student; more than one for students that read their path.
+        stepping: how the student samples.
 
     Raises:
         UsageError: on anything missing or unknown.
     """
-    compared = compare_on_held_out(run, data, count, place, steps)
+    compared = compare_on_held_out(run, data, count, place, stepping)
     config = compared.run.config
     named = tuple(metrics) if metrics else (config.recipe.evaluation.metrics if config else _WITHOUT_RUN)
     unknown = [name for name in named if name not in METRICS]
@@ -143,7 +146,7 @@ def evaluate_run(
         console.say(f"left out what needs weights that are not at hand ({', '.join(unseen)}); see KOOPSTEP_WEIGHTS")
     console.say(f"measuring {', '.join(names)} on {len(student.student)} held-out rows")
     values, of_teacher = evaluate(student, names), evaluate(teacher, applicable(teacher, names))
-    protocol = _protocol(names, compared, real, judge, eyes).model_copy(update={"student_steps": steps})
+    protocol = _protocol(names, compared, real, judge, eyes).model_copy(update=_sampled(stepping))
     result: dict[str, Any] = {
         "metrics": values,
         "teacher": of_teacher,
@@ -156,6 +159,11 @@ def evaluate_run(
         write_json(path, {key: value for key, value in result.items() if key != "files"} | extra)
         result["files"] = [str(path)]
     return result
+
+
+def _sampled(stepping: Stepping) -> dict[str, Any]:
+    between = None if stepping.steps == 1 else stepping.between
+    return {"student_steps": stepping.steps, "student_between": between}
 
 
 def _reference(names: tuple[str, ...], reference: str | None, compared: Comparison) -> DataSource | None:

@@ -17,6 +17,7 @@ from koopstep.analysis.figures import scatter
 from koopstep.core.devices import Place
 from koopstep.core.errors import UsageError
 from koopstep.core.files import make_folder, write_atomic
+from koopstep.sampling.fewstep import ONE_STEP, Stepping
 from koopstep.sampling.onestep import generate
 from koopstep.workflows.console import Console
 from koopstep.workflows.run import open_run
@@ -31,22 +32,22 @@ def sample_run(
     out: Path,
     place: Place,
     console: Console,
-    steps: int = 1,
+    stepping: Stepping = ONE_STEP,
 ) -> dict[str, Any]:
-    """Generate ``count`` samples in ``steps`` network evaluations each and write them to ``out``.
+    """Generate ``count`` samples and write them to ``out``.
 
     ``*.npz`` holds ``samples`` (N, *shape) float32 (and ``class_labels``); ``*.png`` a grid of images, or a scatter plot of
     2-D samples; any other name is a folder of one PNG a sample.
 
     Raises:
-        UsageError: if the kind of output does not fit the samples, or the student takes one step only.
+        UsageError: if the kind of output does not fit the samples, or the student cannot take such steps.
     """
     opened = open_run(run, place.device)
     image = len(opened.student.facts.shape) == 3
     if not image and out.suffix not in (".npz", ".png"):
         raise UsageError(f"{out}: these samples are vectors; write them to a .npz (numbers) or a .png (scatter plot)")
     started = time.perf_counter()
-    samples, labels = generate(opened.student, count, seed, class_labels, steps=steps)
+    samples, labels = generate(opened.student, count, seed, class_labels, stepping=stepping)
     seconds = time.perf_counter() - started
     if out.suffix == ".npz":
         files = [_write_npz(out, samples, labels)]

@@ -11,6 +11,7 @@ import cli_fakes
 import pytest
 
 from koopstep.cli import main
+from koopstep.sampling.fewstep import Stepping
 
 
 def edit_options(**given: Any) -> dict[str, Any]:
@@ -78,14 +79,27 @@ COMMANDS: list[tuple[str, str, dict[str, Any]]] = [
         {"0": {"a": "recipe"}, "1": Path("s"), "2": Path("r"), "resume": False},
     ),
     (
-        "sample r --count 4 --seed 9 --class-labels 0,1 --steps 3 --out x.png",
+        "sample r --count 4 --seed 9 --class-labels 0,1 --steps 3 --between path --out x.png",
         "sample_run",
-        {"0": Path("r"), "count": 4, "seed": 9, "class_labels": [0, 1], "out": Path("x.png"), "steps": 3},
+        {
+            "0": Path("r"),
+            "count": 4,
+            "seed": 9,
+            "class_labels": [0, 1],
+            "out": Path("x.png"),
+            "stepping": Stepping(3, "path", 9),
+        },
     ),
     (
         "evaluate r --data s --metrics pair_mse,in_cell --count 5 --reference digits --steps 2",
         "evaluate_run",
-        {"data": Path("s"), "reference": "digits", "count": 5, "metrics": ["pair_mse", "in_cell"], "steps": 2},
+        {
+            "data": Path("s"),
+            "reference": "digits",
+            "count": 5,
+            "metrics": ["pair_mse", "in_cell"],
+            "stepping": Stepping(2),
+        },
     ),
     ("analyze r spectrum --out f", "analyze_run", {"0": Path("r"), "1": "spectrum", "out": Path("f"), "data": None}),
     (

@@ -23,6 +23,7 @@ OTHER = {
     "preparation": {"inception-768": "other"},
     "rounding": "uint8",
     "student_steps": 2,
+    "student_between": "path",
     "software": {"torch": "0"},
 }
 
@@ -47,7 +48,9 @@ def test_every_field_but_versions_and_steps_is_compared() -> None:
     assert set(OTHER) == set(Protocol.model_fields)
     for name, value in OTHER.items():
         changed = protocol().model_copy(update={name: value})
-        assert comparable(protocol(), changed) == ([] if name in ("software", "student_steps") else [name])
+        assert comparable(protocol(), changed) == (
+            [] if name in ("software", "student_steps", "student_between") else [name]
+        )
 
 
 def test_it_survives_json() -> None:

@@ -9,7 +9,7 @@ from koopstep.core.errors import UsageError
 from koopstep.core.noise import gaussian, stream_seed
 from koopstep.nets.mlp import MLPConfig
 from koopstep.operators.dense import DenseConfig
-from koopstep.sampling.fewstep import Stepping, generate_in_steps
+from koopstep.sampling.fewstep import Stepping, generate_in_steps, moments_within
 from koopstep.sampling.onestep import generate
 from koopstep.students.hkd import HKDConfig
 from koopstep.students.kdm import KDMConfig
@@ -17,7 +17,9 @@ from koopstep.students.student import DataFacts, KoopmanStudent
 from koopstep.students.table import build_student
 
 MLP = MLPConfig(width=8, depth=2)
-FLOW = DataFacts(shape=(2,), noise_scale=2.0, data_scale=0.5)
+FLOW = DataFacts(
+    shape=(2,), noise_scale=2.0, data_scale=0.5, progress=(0.0, 0.25, 0.5, 1.0), levels=(0.0, 0.25, 0.5, 1.0)
+)
 SIGMA = DataFacts(shape=(2,), noise_scale=10.0, progress=(0.0, 0.5, 1.0), levels=(10.0, 1.0, 0.0))
 
 
@@ -56,6 +58,15 @@ def test_a_sample_depends_on_its_number_and_not_on_its_batch() -> None:
     torch.testing.assert_close(whole, parts)
     other, _ = generate(knower(), 7, seed=3, stepping=Stepping(3, "noise", 4))
     assert not torch.allclose(whole, other, atol=1e-3)
+
+
+def test_steps_start_where_training_did() -> None:
+    quarters = tuple(k / 4 for k in range(5))
+    student = knower(FLOW.model_copy(update={"progress": quarters, "levels": quarters}))
+    found = [moments_within(student, steps) for steps in (1, 2, 3, 4)]
+    assert found == [[], [0.5], [0.25, 0.75], [0.25, 0.5, 0.75]]
+    with pytest.raises(UsageError, match=r"at most 4 steps, not 5; .* a larger --keep"):
+        moments_within(student, 5)
 
 
 def test_who_may_take_them() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal
 
 import torch
@@ -23,7 +24,7 @@ class Stepping:
     """How a sample is made.
 
     Attributes:
-        steps: network evaluations, at moments that are even in u.
+        steps: network evaluations; the first at the noise, the others at moments spread over those that were trained.
         between: what leads from one to the next. ``noise``: the sample is made noisy again, less each time, with fresh
             noise (Consistency Models, arXiv 2303.01469, Algorithm 1): what a step got wrong does not add up, and the
             sample leaves the path of its noise. ``path``: the state at the next moment is read out of the latent and
@@ -63,29 +64,46 @@ def generate_in_steps(
     """
     if stepping.steps == 1:
         return student.generate(noise, class_labels)
-    path = path_levels(student)
+    path, moments = path_levels(student), moments_within(student, stepping.steps)
     if stepping.between == "path":
-        return _along_the_path(student, noise, class_labels, stepping.steps)
+        return _along_the_path(student, noise, class_labels, moments)
     numbers = rows or range(len(noise))
     data = student.generate(noise, class_labels)
-    for step in range(1, stepping.steps):
-        u = step / stepping.steps
+    for step, (u, level) in enumerate(zip(moments, levels_at(path, moments), strict=True), start=1):
         fresh = gaussian(stream_seed("step", stepping.seed, step), numbers, student.facts.shape).to(data)
-        data = to_end(student, noisy(path, data, fresh, levels_at(path, [u])[0]), u, class_labels)
+        data = to_end(student, noisy(path, data, fresh, level), u, class_labels)
     return data
 
 
-def _along_the_path(student: KoopmanStudent, noise: Tensor, class_labels: Tensor | None, steps: int) -> Tensor:
+def moments_within(student: KoopmanStudent, steps: int) -> list[float]:
+    """Where the ``steps - 1`` later evaluations start: spread over the states that the student learned from.
+
+    Between those it was never asked, and can be far off.
+
+    Raises:
+        UsageError: if it learned from fewer.
+    """
+    known = student.facts.progress[1:-1]
+    if steps - 1 > len(known):
+        raise UsageError(
+            f"this student learned from {len(known)} states within the path, so it takes at most {len(known) + 1} steps, "
+            f"not {steps}; train it on a store collected with a larger --keep"
+        )
+    return [known[round(step * (len(known) + 1) / steps) - 1] for step in range(1, steps)]
+
+
+def _along_the_path(
+    student: KoopmanStudent, noise: Tensor, class_labels: Tensor | None, moments: Sequence[float]
+) -> Tensor:
     if not student.codec.reads_path:
         raise UsageError(
             "this student's decoder was made for the end of the path; steps along it need one that is told its target "
             "(--method hkd+, or student.decoder_told=target); or take --between noise"
         )
     state = noise * student.facts.noise_scale
-    for step in range(steps):
-        u = step / steps
-        moved = student.evolve(student.encode(state, u, class_labels), 1 / steps, class_labels)
-        state = student.decode(moved, 1.0 if step == steps - 1 else u + 1 / steps, class_labels)
+    for start, end in pairwise([0.0, *moments, 1.0]):
+        moved = student.evolve(student.encode(state, start, class_labels), end - start, class_labels)
+        state = student.decode(moved, end, class_labels)
     return state
 
 

@@ -55,7 +55,6 @@ def evaluate(
     if weights is not None:
         os.environ["KOOPSTEP_WEIGHTS"] = str(weights)
     output = Output(as_json)
-    stepping = Stepping(steps, between)
     with place_of(device) as place:
         result = evaluate_run(
             run,
@@ -66,12 +65,11 @@ def evaluate(
             place=place,
             console=output.console,
             reference_count=reference_count,
-            stepping=stepping,
+            stepping=Stepping(steps, between),
         )
 
     def show(page: Page) -> None:
-        teacher = result["teacher"]
-        rows = [[name, teacher.get(name), value] for name, value in result["metrics"].items()]
+        rows = [[name, result["teacher"].get(name), value] for name, value in result["metrics"].items()]
         page.table(["metric", "teacher", "student"], rows)
         page.line("")
         page.facts({key: value for key, value in flat(result["protocol"]).items() if value not in (None, "")})

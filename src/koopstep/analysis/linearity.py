@@ -49,6 +49,7 @@ class Linearity:
             "latent_error_by_level": dict(zip(self.levels, self.latent[:, 1:].mean(dim=1).tolist(), strict=True)),
             "u": list(self.u),
             "latent_error_by_u": self.latent.mean(dim=0).tolist(),
+            "latent_error_centred_by_u": self.centred.mean(dim=0).tolist(),
             "latent_error_without_evolution_by_u": self.still.mean(dim=0).tolist(),
             "end_error_by_u": self.end.tolist(),
             "endpoint_error": self.endpoint,

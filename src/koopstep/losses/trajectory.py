@@ -27,14 +27,16 @@ def intermediate(run: Pass) -> Tensor:
 
 
 def linearity(run: Pass) -> Tensor:
-    """How far ``e^{uA} E(x_0)`` is from ``E(x_u)``: squared, relative to the latter, a mean over levels and points.
+    """How far ``e^{uA} E(x_0)`` is from ``E(x_u)``: squared, relative to the latter, a mean over levels, points and the end.
 
-    Not in the paper: with it the latent path that people look at is the teacher's.
+    Not in the paper: with it the latent path that people look at is the teacher's, and real data has a place on it.
     """
     run = run.within
     labels = run.batch.class_labels
+    on_path = [(point.u, point.latent) for point in run.points]
+    known = [*on_path, (torch.ones_like(run.points[0].u), run.clean_data_latent)]
     return torch.stack(
-        [relative(run.student.evolve(run.noise_latent, point.u, labels), point.latent) for point in run.points]
+        [relative(run.student.evolve(run.noise_latent, u, labels), latent) for u, latent in known]
     ).mean()
 
 

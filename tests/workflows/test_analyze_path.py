@@ -48,7 +48,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return made
 
 
-@pytest.mark.parametrize("what", ["spectrum", "bands", "cumulative", "linearity", "vicinity", "trajectory"])
+@pytest.mark.parametrize("what", ["spectrum", "bands", "cumulative", "linearity", "steps", "vicinity", "trajectory"])
 @pytest.mark.parametrize("name", ["digits", "points"])
 def test_every_analysis_leaves_pictures_and_numbers(
     runs: dict[str, Path], name: str, what: str, tmp_path: Path
@@ -67,6 +67,14 @@ def test_every_analysis_leaves_pictures_and_numbers(
     if what == "vicinity":
         assert result["values"]["teacher_at_hand"]
         assert set(result["values"]) >= {"teacher", "student", "sigma", "unrelated"}
+    if what == "steps":
+        ways = {"noise", "path"} if name == "digits" else {"noise"}
+        assert set(result["values"]) == ways | {"teacher"}
+        for way in ways:  # three kept intervals: three steps at most
+            assert list(result["values"][way]) == ["1", "2", "3"]
+        first, second = (result["values"]["noise"][count] for count in "12")
+        assert set(first) == set(second) and first != second and "pair_mse_permuted" not in first
+        assert {file.name for file in files} == {"steps.png", "steps_samples.png", "values.json"}
     if what == "trajectory":
         assert {file.name for file in files} == {"trajectory.png", "trajectory.gif", "values.json"}
     if what == "spectrum":
@@ -121,7 +129,7 @@ def test_a_student_without_rates_has_no_bands(runs: dict[str, Path], tmp_path: P
     assert [Path(file).name for file in files] == ["spectrum.png", "values.json"]
 
 
-@pytest.mark.parametrize("what", ["bands", "cumulative", "linearity", "trajectory"])
+@pytest.mark.parametrize("what", ["bands", "cumulative", "linearity", "steps", "trajectory"])
 def test_students_without_levels_are_told_so(runs: dict[str, Path], what: str, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"--method hkd"):
         analyze_run(runs["kdm"], what, out=tmp_path, data=None, place=HERE, console=Quiet())

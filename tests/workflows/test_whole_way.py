@@ -325,7 +325,7 @@ def test_no_classes_to_ask_for(way: Way, tmp_path: Path) -> None:
         _sample(way.run, tmp_path / "x.npz", labels=[1])
 
 
-@pytest.mark.parametrize("what", sorted(set(ANALYSES) - {"bands", "cumulative", "linearity", "trajectory"}))
+@pytest.mark.parametrize("what", sorted(set(ANALYSES) - {"bands", "cumulative", "linearity", "steps", "trajectory"}))
 def test_analyses(way: Way, tmp_path: Path, what: str) -> None:
     result = analyze_run(way.run, what, out=tmp_path / "out", data=None, place=HERE, console=Quiet())
     files = [Path(file) for file in result["files"]]

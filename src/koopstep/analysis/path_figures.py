@@ -105,6 +105,7 @@ def curves_of(
     across: str,
     up: str = "",
     logarithmic: bool = False,
+    from_zero: bool = True,
     columns: int = 3,
     faint: Collection[str] = (),
     title: str = "",
@@ -116,11 +117,14 @@ def curves_of(
         panels: title -> name -> line; colours go by place.
         across: names the horizontal axis.
         up: names the vertical one.
-        logarithmic: the vertical axis; else it begins at 0.
+        logarithmic: the vertical axis.
+        from_zero: whether the vertical axis begins there, where it is not logarithmic.
         columns: of panels.
         faint: names of lines to compare with, drawn dashed: those of wholes and means black, others grey.
         title: over everything.
     """
+    from matplotlib.ticker import MaxNLocator
+
     columns = min(columns, len(panels))
     beside = any(len(lines) > 5 or max(map(len, lines)) > 24 for lines in panels.values())
     with figure(path, 4.3 + 2.4 * beside, 3.0, rows=-(-len(panels) // columns), columns=columns) as axes:
@@ -134,8 +138,10 @@ def curves_of(
                 panel.plot(x, y, color=colours.get(name, shade), label=name, **look)  # type: ignore[arg-type]
             if logarithmic:
                 panel.set_yscale("log")
-            else:
+            elif from_zero:
                 panel.set_ylim(bottom=0)
+            if all(float(value).is_integer() for x, _ in lines.values() for value in x):
+                panel.xaxis.set_major_locator(MaxNLocator(integer=True))
             panel.grid(True, axis="y")
             panel.set_xlabel(across)
             if number % columns == 0:

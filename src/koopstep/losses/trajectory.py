@@ -27,17 +27,17 @@ def intermediate(run: Pass) -> Tensor:
 
 
 def linearity(run: Pass) -> Tensor:
-    """How far ``e^{uA} E(x_0)`` is from ``E(x_u)``: squared, relative to the latter, a mean over levels, points and the end.
+    """How far ``e^{uA} E(x_0)`` is from ``E(x_u)``: squared, relative to the latter, a mean over levels and the states kept.
 
-    Not in the paper: with it the latent path that people look at is the teacher's, and real data has a place on it.
+    Not in the paper: with it the latent path that people look at is the teacher's, and real data has a place on it. The
+    end counts as one state among those within.
     """
     run = run.within
-    labels = run.batch.class_labels
-    on_path = [(point.u, point.latent) for point in run.points]
-    known = [*on_path, (torch.ones_like(run.points[0].u), run.clean_data_latent)]
-    return torch.stack(
-        [relative(run.student.evolve(run.noise_latent, u, labels), latent) for u, latent in known]
+    labels, inner = run.batch.class_labels, len(run.batch.states) - 2
+    within = torch.stack(
+        [relative(run.student.evolve(run.noise_latent, point.u, labels), point.latent) for point in run.points]
     ).mean()
+    return (inner * within + relative(run.pushed, run.clean_data_latent)) / (inner + 1)
 
 
 def generator(run: Pass) -> Tensor:

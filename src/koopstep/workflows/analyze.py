@@ -20,7 +20,7 @@ from koopstep.core.files import make_folder, write_json
 from koopstep.data import checkerboard
 from koopstep.data.sources import load_source
 from koopstep.evaluation import classifier as classifiers
-from koopstep.workflows import analyze_path, analyze_rates
+from koopstep.workflows import analyze_path, analyze_rates, analyze_steps
 from koopstep.workflows.console import Console
 from koopstep.workflows.evaluate import Comparison, compare_on_held_out
 from koopstep.workflows.run import OpenRun, open_run
@@ -30,6 +30,7 @@ ANALYSES: dict[str, str] = {
     "bands": "thirds of the modes, kept alone and dropped (HKD students)",
     "cumulative": "each band's share and effect along the path (HKD students)",
     "linearity": "whether the latent path is straight and true (HKD students)",
+    "steps": "quality against the number of steps (HKD students)",
     "trajectory": "a film of the path, beside the teacher's (HKD students)",
     "vicinity": "what becomes of noise that is moved a little, for teacher and student",
     "outliers": "samples that lie apart (DBSCAN, eps 0.15), and where their noise lies",
@@ -194,6 +195,7 @@ _RUN: dict[str, Callable[[Comparison, Path], tuple[list[Path], dict[str, Any]]]]
     "bands": analyze_path.band_figures,
     "cumulative": analyze_path.cumulative_figures,
     "linearity": analyze_path.linearity_figures,
+    "steps": analyze_steps.step_figures,
     "trajectory": analyze_path.trajectory_figures,
     "vicinity": analyze_path.vicinity_figures,
     "outliers": outlier_figures,

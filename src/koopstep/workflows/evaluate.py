@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -159,6 +160,30 @@ def evaluate_run(
         write_json(path, {key: value for key, value in result.items() if key != "files"} | extra)
         result["files"] = [str(path)]
     return result
+
+
+def scorer(compared: Comparison) -> Callable[[Tensor], tuple[dict[str, float], dict[str, float]]]:
+    """A function of samples (N, *shape) from ``compared``'s noise: their values and the teacher's, by the preset's metrics.
+
+    Those that look through a network are left out, and the controls.
+
+    Raises:
+        UsageError: if this is a student folder without its run.
+    """
+    recipe = compared.run.recipe("this needs its preset's metrics").recipe
+    names = tuple(
+        name for name in recipe.evaluation.metrics if not METRICS[name].network and METRICS[name].direction != "control"
+    )
+    source = _reference(names, None, compared)
+    real = None if source is None else _chosen(source, None)
+    judge = _classifier(names, real)
+
+    def score(samples: Tensor) -> tuple[dict[str, float], dict[str, float]]:
+        both = _samples(replace(compared, student=samples), real, judge, None, recipe.evaluation.seed)
+        student, teacher = (evaluate(each, applicable(each, names)) for each in both)
+        return student, teacher
+
+    return score
 
 
 def _sampled(stepping: Stepping) -> dict[str, Any]:

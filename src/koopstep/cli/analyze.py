@@ -22,7 +22,7 @@ def analyze(
         str,
         typer.Argument(
             metavar="WHAT",
-            help="spectrum, vicinity, outliers or neighbours; of HKD students also bands, cumulative, linearity, steps, trajectory.",
+            help="spectrum, vicinity, outliers, neighbours; of HKD students bands, cumulative, linearity, steps, trajectory.",
         ),
     ],
     out: Annotated[

@@ -150,6 +150,19 @@ def test_a_student_of_colours_without_its_run(colour: Path, photos: Path, tmp_pa
         assert picture.mode == "RGB"
 
 
+def test_real_pictures_are_mixed_into(colour: Path, photos: Path, tmp_path: Path) -> None:
+    """They are lifted at the end of the path, evolved back to the moment and forth again; outside the mask they stay."""
+    options = {"image": photos, "count": 2, "rectangle": (0.0, 0.0, 1.0, 0.5), "ratios": (0.5,)}
+    values = edit(colour, "mix", tmp_path / "a", **options)["values"]
+    assert values["images"] == str(photos) and values["count"] == 2 and values["inversion"]["mse"] > 0
+    for index in range(2):
+        given = np.asarray(Image.open(photos / f"{index}.png")).astype(int)
+        made = np.asarray(Image.open(tmp_path / "a" / "edited" / f"{index:04d}.png")).astype(int)
+        assert np.abs(made[4:] - given[4:]).max() <= 1 < np.abs(made[:4] - given[:4]).max()
+    other = edit(colour, "mix", tmp_path / "b", reference=photos / "2.png", **options)["values"]
+    assert other["inversion"] == values["inversion"] and other["edits"] != values["edits"]
+
+
 @pytest.mark.parametrize(
     ("what", "options", "words"),
     [
@@ -166,6 +179,7 @@ def test_a_student_of_colours_without_its_run(colour: Path, photos: Path, tmp_pa
         ("mix", {"rectangle": (0.0, 0.0, 2.0, 1.0)}, "rectangle is X0"),
         ("mix", {"reference": Path("none.png")}, "no such picture"),
         ("mix", {"steps": 3}, "--steps is for inpaint"),
+        ("mix", {"image": Path("any.png")}, "never saw; train one with --method hkd"),
         ("inpaint", {"ratios": (0.5,)}, "--ratio is for mix"),
         ("inpaint", {"confine": False}, "--no-confine is for mix"),
         ("inpaint", {"rectangle": (0.0, 0.0, 1.0, 1.0)}, "leaves nothing"),

@@ -118,6 +118,15 @@ def arrive(student: KoopmanStudent, noise: Tensor, moment: Moment, class_labels:
     return student.evolve(latent, moment.u, class_labels)
 
 
+def come_back(student: KoopmanStudent, data: Tensor, moment: Moment, class_labels: Tensor | None = None) -> Latent:
+    """The latents at ``moment.u`` of real ``data`` (B, *shape): lifted at the end of the path and evolved back.
+
+    That is where their noise would have led, as far as the student's path is straight and includes its end
+    (``objective.linearity``). Rates that depend on the state are read at the end, so back and forth is not quite nothing.
+    """
+    return student.evolve(student.encode(data, 1.0, class_labels), moment.u - 1, class_labels)
+
+
 def finish(student: KoopmanStudent, latent: Latent, moment: Moment, class_labels: Tensor | None = None) -> Tensor:
     """Go on from ``moment.u`` to the data; rates that depend on the state are read from the (mixed) latent.
 

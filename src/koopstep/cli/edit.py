@@ -92,7 +92,9 @@ Factor = Annotated[
 ]
 Image = Annotated[
     Path | None,
-    typer.Option("--image", metavar="PATH", help=f"{_FILL}: a picture or a folder of them; else the run's data."),
+    typer.Option(
+        "--image", metavar="PATH", help="A picture to edit, or a folder of them; else the run's data (mix: samples)."
+    ),
 ]
 
 

@@ -39,7 +39,7 @@ class EditOptions:
         ratios, band, order, levels, reference, reencode, confine: of ``mix``.
         steps: network calls of filling in.
         factor: of ``superres``.
-        image: real pictures, a file or a folder, instead of the run's data.
+        image: real pictures, a file or a folder, instead of the run's data (``mix``: of generated pictures).
     """
 
     count: int | None = None
@@ -70,7 +70,7 @@ _ONLY_FOR = {
     "reencode": ("mix",),
     "confine": ("mix",),
     "steps": ("inpaint", "colorize", "superres"),
-    "image": ("inpaint", "colorize", "superres"),
+    "image": ("mix", "inpaint", "colorize", "superres"),
     "factor": ("superres",),
 }
 _FLAGS = {"ratios": "--ratio", "confine": "--no-confine"}

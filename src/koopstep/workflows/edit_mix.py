@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,32 +15,23 @@ from koopstep.analysis.edit_figures import Row, heat, pixels, ratio_curves, tabl
 from koopstep.analysis.mixing import Moment
 from koopstep.analysis.modes import BANDS, ORDERS, Masks, band_masks, level_operators, rates_of
 from koopstep.core.errors import UsageError
-from koopstep.core.noise import gaussian, stream_seed
-from koopstep.sampling.fewstep import levels_at, noisy, path_levels
-from koopstep.sampling.onestep import sampling_labels
+from koopstep.core.noise import stream_seed
+from koopstep.operators.block import Rates
 from koopstep.students.student import KoopmanStudent, Latent
 from koopstep.workflows.console import Console
-from koopstep.workflows.edit_images import EditOptions, Perceptual, chosen_mask, fit
+from koopstep.workflows.edit_images import EditOptions, Perceptual, chosen_mask
+from koopstep.workflows.edit_latents import Part, parts_of, pictures_to_mix, reference_picture
 from koopstep.workflows.run import OpenRun
 
 RATIOS = (0.1, 0.2, 0.5, 0.8, 0.9)
 _CONTROL = 0.9  # the paper's ratio of the control that mixes all modes
-_COUNT, _DRAWN, _AT_ONCE = 32, 8, 32
+_COUNT, _DRAWN = 32, 8
 _KINDS = {
     "band": "the band",
     "finest": "the band, finest levels",
     "all": "all modes",
     "chance": "as many by chance",
 }
-
-
-@dataclass(frozen=True)
-class Part:
-    """Some of the pictures, at the moment of the edit: their latents, their references' and their classes."""
-
-    latent: Latent
-    reference: Latent
-    class_labels: Tensor | None
 
 
 @dataclass(frozen=True)
@@ -55,11 +46,15 @@ class Setting:
 
 @dataclass
 class Made:
-    """Pictures (N, C, H, W): unedited, of the references, and edited by (kind of modes, ratio)."""
+    """Pictures (N, C, H, W): unedited, of the references, and edited by (kind of modes, ratio), all as they are decoded.
+
+    ``given`` are the real ones that were edited; None where they are the student's own.
+    """
 
     original: Tensor
     reference: Tensor
     edited: dict[tuple[str, float], Tensor]
+    given: Tensor | None = None
 
 
 @torch.no_grad()
@@ -80,8 +75,9 @@ def mix_modes(
     moment = Moment(0.5 if options.moment is None else options.moment, options.reencode)
     mask = chosen_mask(options, *shape[1:])
     mask = masks.lower_left(*shape[1:]) if mask is None else mask
-    count = options.count or _COUNT
-    parts = _parts(student, options, count, moment, device)
+    real = None if options.image is None else pictures_to_mix(opened, options, options.count or _COUNT)
+    count = (options.count or _COUNT) if real is None else len(real.data)
+    parts = parts_of(student, options, count, moment, device, real)
     first = next(parts)
     rates = rates_of(student, first.latent)
     if all(bool((level.alpha == 0).all() and (level.beta == 0).all()) for level in rates):
@@ -90,17 +86,14 @@ def mix_modes(
     band = options.band or max(BANDS, key=lambda name: frequencies[name])
     console.say(f"mixing the {band} third of modes (by {order}) at u = {moment.u:g} into {masks.area(mask):.0%}")
     chosen = band_masks(rates, band, order)
-    everything = {
-        "band": chosen,
-        "finest": mixing.finest(chosen),
-        "all": mixing.all_modes(rates),
-        "chance": mixing.chance_modes(chosen, stream_seed("edit", options.seed)),
-    }
+    everything = _kinds_of_modes(chosen, rates, options.seed)
     setting = Setting({kind: mixing.within(modes, mask) for kind, modes in everything.items()}, mask, ratios, moment)
     made = _edited(student, [first, *parts], setting)
     if options.reference is not None:
-        made.reference = _reference(options.reference, shape).expand(count, -1, -1, -1)
+        made.reference = reference_picture(options.reference, shape).expand(count, -1, -1, -1)
     perceptual = Perceptual(shape, device)
+    if real is not None:
+        made.given = real.data
     measured = {kind: [_measure(made, kind, ratio, mask, perceptual) for ratio in ratios] for kind in _KINDS}
     values = {
         "what": "mix",
@@ -111,6 +104,8 @@ def mix_modes(
         "moment": moment.u,
         "moment_matters": mixing.matters(student, moment) or options.reference is not None,
         "reencoded": moment.reencode,
+        "images": "samples" if real is None else real.told,
+        **_inversion(made, perceptual),
         "reference": "other samples" if options.reference is None else str(options.reference),
         "mask_area": masks.area(mask),
         "levels": options.levels,
@@ -121,6 +116,26 @@ def mix_modes(
         **perceptual.told(),
     }
     return _draw(folder, made, setting, measured, options), values
+
+
+def _kinds_of_modes(chosen: Masks, rates: Sequence[Rates], seed: int) -> dict[str, Masks]:
+    """The band, and what it is held against."""
+    return {
+        "band": chosen,
+        "finest": mixing.finest(chosen),
+        "all": mixing.all_modes(rates),
+        "chance": mixing.chance_modes(chosen, stream_seed("edit", seed)),
+    }
+
+
+def _inversion(made: Made, perceptual: Perceptual) -> dict[str, Any]:
+    """How well real pictures come back unedited: lifted, evolved to the moment and on to the end, decoded."""
+    if made.given is None:
+        return {}
+    found: dict[str, Any] = {"mse": float((made.original - made.given).square().mean())}
+    if not perceptual.missing:
+        found["lpips"] = perceptual.distance(made.original, made.given)
+    return {"inversion": found}
 
 
 def _drawn(options: EditOptions) -> str:
@@ -143,32 +158,6 @@ def _checked(options: EditOptions) -> tuple[float, ...]:
     if options.moment is not None and not 0 <= options.moment < 1:
         raise UsageError(f"--moment is from 0 (noise) to below 1 (the data), got {options.moment:g}")
     return ratios
-
-
-def _parts(
-    student: KoopmanStudent, options: EditOptions, count: int, moment: Moment, device: torch.device
-) -> Iterator[Part]:
-    """Latents at the moment, some pictures at a time; their noise has a stream of its own, away from training's."""
-    shape, seed = student.facts.shape, stream_seed("edit", options.seed)
-    theirs = stream_seed("edit reference", options.seed)
-    labels, other_labels = (sampling_labels(student.facts.num_classes, one, count, None) for one in (seed, theirs))
-    real = None if options.reference is None else _reference(options.reference, shape).to(device)
-    for start in range(0, count, _AT_ONCE):
-        rows = range(start, min(start + _AT_ONCE, count))
-        own, other = (None if one is None else one[list(rows)].to(device) for one in (labels, other_labels))
-        noise, further = (gaussian(one, rows, shape).to(device) for one in (seed, theirs))
-        latent = mixing.arrive(student, noise, moment, own)
-        if real is None:
-            reference = mixing.arrive(student, further, moment, other)
-        else:
-            path = path_levels(student)
-            state = noisy(path, real.expand_as(further), further, levels_at(path, [moment.u])[0])
-            reference = student.encode(state, moment.u, own)
-        yield Part(latent, reference, own)
-
-
-def _reference(path: Path, shape: tuple[int, ...]) -> Tensor:
-    return fit(masks.read_picture(path)[None], shape, str(path))
 
 
 def _edited(student: KoopmanStudent, parts: list[Part], setting: Setting) -> Made:
@@ -232,11 +221,16 @@ def _draw(
     """The table of pictures with a map of the change below it, curves over the ratio, and the strongest edit by itself."""
     drawn = _drawn(options)
     shown = [*((drawn, ratio) for ratio in setting.ratios), ("all", _CONTROL)]
+    first = made.original if made.given is None else made.given
     final = {key: made.edited[key] for key in shown}
     if options.confine:
-        final = {key: torch.where(setting.mask, pictures, made.original) for key, pictures in final.items()}
-    columns = ["generated", "reference", *(f"band\n{ratio:.0%}" for ratio in setting.ratios)]
-    sets = [pixels(images[:_DRAWN]) for images in (made.original, made.reference, *final.values())]
+        final = {key: torch.where(setting.mask, pictures, first) for key, pictures in final.items()}
+    columns = [
+        "generated" if made.given is None else "real",
+        "reference",
+        *(f"band\n{ratio:.0%}" for ratio in setting.ratios),
+    ]
+    sets = [pixels(images[:_DRAWN]) for images in (first, made.reference, *final.values())]
     rows = [Row("", pictures) for pictures in zip(*sets, strict=True)]
     changes = [(made.edited[key] - made.original).abs().mean(dim=(0, 1)) for key in shown]
     rows.append(Row("mean\nchange", [None, None, *heat(changes)], outlined=True, gap=0.15))

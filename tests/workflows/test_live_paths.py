@@ -72,6 +72,17 @@ def test_a_stopped_training_goes_on_with_the_same_bits(store: Path, tmp_path: Pa
     assert not torch.equal(generated(tmp_path / "whole", store), generated(tmp_path / "stored", store))
 
 
+def test_parts_of_a_batch_are_thinned_alike_or_refused(store: Path, tmp_path: Path) -> None:
+    thinned = "objective.trajectory_every=2"
+    train(store, tmp_path / "whole", recipe("training.batch_size=8", thinned))
+    train(store, tmp_path / "parts", recipe("training.batch_size=8", "training.micro_batch=4", thinned))
+    torch.testing.assert_close(
+        generated(tmp_path / "parts", store), generated(tmp_path / "whole", store), rtol=0, atol=1e-3
+    )
+    with pytest.raises(UsageError, match="trajectory_every 2 must divide the 3 rows"):
+        train(store, tmp_path / "odd", recipe("training.micro_batch=3", thinned))
+
+
 def test_another_teacher_is_refused(store: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"name theirs with -o teacher\.file=PATH, or set -o paths=stored"):
         train(store, tmp_path / "run", recipe("teacher.file=digits-edm", "initialise=fresh"))

@@ -118,18 +118,9 @@ class Pass:
 
     @cached_property
     def within(self) -> Pass:
-        """The rows that learn from states within the path: one in ``every``, as a pass of their own.
-
-        Raises:
-            UsageError: if ``every`` does not divide the number of rows.
-        """
+        """The rows that learn from states within the path: one in ``every``, as a pass of their own."""
         if self.every == 1:
             return self
-        if len(self.batch) % self.every:
-            raise UsageError(
-                f"objective.trajectory_every {self.every} must divide the {len(self.batch)} rows of a pass "
-                "(training.batch_size, or training.micro_batch)"
-            )
         few = slice(None, None, self.every)
         return replace(
             self,

@@ -53,6 +53,7 @@ class Distillation(Task):
         self._batches = ReadAhead(self._read, ahead=read_ahead)
 
     def losses(self, step: int, rows: slice) -> Losses:
+        self._check_share(rows.stop - rows.start)
         batch = self._batches.get(step, rows).to(self._place.device, self._dtype)
         run = self._objective.run(
             self.model,
@@ -65,6 +66,15 @@ class Distillation(Task):
         )
         terms = self._objective.terms(run)
         return Losses(self._objective.total(terms), terms, self._objective.critic_loss(run))
+
+    def _check_share(self, count: int) -> None:
+        """Parts of a batch are thinned one by one, so that they must be equally many to add up to the whole."""
+        every = self._objective.config.trajectory_every
+        if self._objective.config.within and count < self._batch_size and count % every:
+            raise UsageError(
+                f"objective.trajectory_every {every} must divide the {count} rows of a part of the batch "
+                "(training.micro_batch, or the share of a process)"
+            )
 
     def compile(self) -> None:
         for part in self.model.codec.children():

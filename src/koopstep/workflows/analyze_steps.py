@@ -25,17 +25,17 @@ def step_figures(compared: Comparison, folder: Path) -> tuple[list[Path], dict[s
     Raises:
         UsageError: if the student knows the two ends of the path only.
     """
-    student, batch, score = compared.run.student, compared.batch, scorer(compared)
+    student, batch = compared.run.student, compared.batch
     path_levels(student)
+    score, of_teacher = scorer(compared)
     counts = [count for count in _COUNTS if count <= len(student.facts.progress) - 1]
     ways: list[Between] = ["noise", "path"] if student.codec.reads_path else ["noise"]
-    noise, values = batch.states[0] / student.facts.noise_scale, dict[Between, dict[str, dict[str, float]]]()
-    of_teacher: dict[str, float] = {}
+    noise, one_step = batch.states[0] / student.facts.noise_scale, score(compared.student)
+    values: dict[Between, dict[str, dict[str, float]]] = {way: {"1": one_step} for way in ways}
     for way in ways:
-        values[way] = {}
-        for count in counts:
+        for count in counts[1:]:
             samples = generate_in_batches(student, noise, batch.class_labels, stepping=Stepping(count, way))
-            values[way][str(count)], of_teacher = score(torch.cat(list(samples)))
+            values[way][str(count)] = score(torch.cat(list(samples)))
     panels: dict[str, dict[str, figures.Line]] = {}
     for metric in values["noise"]["1"]:
         lines: dict[str, figures.Line] = {

@@ -162,10 +162,10 @@ def evaluate_run(
     return result
 
 
-def scorer(compared: Comparison) -> Callable[[Tensor], tuple[dict[str, float], dict[str, float]]]:
-    """A function of samples (N, *shape) from ``compared``'s noise: their values and the teacher's, by the preset's metrics.
+def scorer(compared: Comparison) -> tuple[Callable[[Tensor], dict[str, float]], dict[str, float]]:
+    """How samples (N, *shape) from ``compared``'s noise do by the preset's metrics, as a function; and how the teacher does.
 
-    Those that look through a network are left out, and the controls.
+    Metrics that look through a network are left out, and the controls.
 
     Raises:
         UsageError: if this is a student folder without its run.
@@ -177,13 +177,13 @@ def scorer(compared: Comparison) -> Callable[[Tensor], tuple[dict[str, float], d
     source = _reference(names, None, compared)
     real = None if source is None else _chosen(source, None)
     judge = _classifier(names, real)
+    student, teacher = _samples(compared, real, judge, None, recipe.evaluation.seed)
 
-    def score(samples: Tensor) -> tuple[dict[str, float], dict[str, float]]:
-        both = _samples(replace(compared, student=samples), real, judge, None, recipe.evaluation.seed)
-        student, teacher = (evaluate(each, applicable(each, names)) for each in both)
-        return student, teacher
+    def score(samples: Tensor) -> dict[str, float]:
+        of_these = replace(student, student=samples)
+        return evaluate(of_these, applicable(of_these, names))
 
-    return score
+    return score, evaluate(teacher, applicable(teacher, names))
 
 
 def _sampled(stepping: Stepping) -> dict[str, Any]:

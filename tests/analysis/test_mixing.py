@@ -175,3 +175,15 @@ def test_bad_masks_are_told(tmp_path: Path) -> None:
     for corners in ((0, 0, 1.5, 1), (0.5, 0, 0.5, 1), (-0.1, 0, 1, 1), (0.01, 0.01, 0.02, 0.02)):
         with pytest.raises(UsageError, match="rectangle"):
             masks.rectangle(corners, 8, 8)
+
+
+def test_real_pictures_come_back_along_the_path_they_would_have_gone() -> None:
+    """With static rates back and forth is nothing; with rates of the state, read at another end, it is something."""
+    for modulation, exact in (("none", True), ("local", False)):
+        made, data = student(operator=BlockConfig(modulation=modulation)), noise(3)  # type: ignore[arg-type]
+        at_end = made.decode(made.encode(data, 1.0), 1.0)
+        for u in (0.0, 0.5, 0.9):
+            latent = mixing.come_back(made, data, Moment(u))
+            assert not torch.allclose(latent[0], made.encode(data, 1.0)[0], atol=1e-4)
+            again = mixing.finish(made, latent, Moment(u))
+            assert torch.allclose(again, at_end, rtol=1e-9, atol=1e-9) is exact

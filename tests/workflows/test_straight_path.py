@@ -1,0 +1,39 @@
+"""What ``hkd+`` is for, on the checkerboard as docs/results.md (E4) has it: a latent path that is straight and can be read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tiny_way import HERE, Quiet
+
+from koopstep.data.collect import CollectSettings, collect
+from koopstep.teachers.files import load_teacher
+from koopstep.workflows.analyze import analyze_run
+from koopstep.workflows.recipe import load_recipe
+from koopstep.workflows.train import train_student
+
+
+@pytest.mark.long
+def test_hkd_plus_is_straight_and_gains_by_steps(tmp_path: Path) -> None:
+    settings = CollectSettings(count=60_000, steps=12, keep=5, hold_out=5_000)
+    for _ in collect(load_teacher("checkerboard-edm").teacher, tmp_path / "store", settings):
+        pass
+    recipe = load_recipe("checkerboard", "hkd+", ["training.steps=700"])
+    train_student(
+        recipe, tmp_path / "store", tmp_path / "run", resume=False, place=HERE, console=Quiet(), stop=lambda: False
+    )
+
+    def values(what: str) -> dict[str, Any]:
+        found = analyze_run(tmp_path / "run", what, out=tmp_path / what, data=None, place=HERE, console=Quiet())
+        read: dict[str, Any] = found["values"]
+        return read
+
+    straight = values("linearity")
+    assert straight["latent_error"] <= 0.05 < 0.3 < straight["latent_error_without_evolution"]
+    assert straight["read_error_over_endpoint_error"] <= 2
+    steps = values("steps")
+    for way in ("noise", "path"):
+        assert steps[way]["4"]["in_cell"] > steps[way]["1"]["in_cell"]
+    assert steps["path"]["1"]["pair_mse"] < 0.01

@@ -16,7 +16,7 @@ import torch
 
 from koopstep.core.devices import prepare
 from koopstep.data.sources import FixedSet
-from koopstep.teachers.files import TEACHERS
+from koopstep.teachers.table import TEACHERS
 from koopstep.training.denoising import Denoising
 from koopstep.training.loop import StepReport, TrainingState, train
 from koopstep.workflows.recipe import load_recipe

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from koopstep.students.files import load_student
     from koopstep.students.student import KoopmanStudent
     from koopstep.teachers.analytic import gaussian_teacher, mixture_teacher
-    from koopstep.teachers.diffusion import from_diffusers
+    from koopstep.teachers.diffusers.teacher import from_diffusers
     from koopstep.teachers.files import load_teacher
     from koopstep.teachers.functions import from_denoiser, from_epsilon, from_velocity
 
@@ -48,7 +48,7 @@ _HOMES = {
     "TrajectoryStore": "koopstep.data.store",
     "collect": "koopstep.data.collect",
     "from_denoiser": "koopstep.teachers.functions",
-    "from_diffusers": "koopstep.teachers.diffusion",
+    "from_diffusers": "koopstep.teachers.diffusers.teacher",
     "from_epsilon": "koopstep.teachers.functions",
     "from_velocity": "koopstep.teachers.functions",
     "gaussian_teacher": "koopstep.teachers.analytic",

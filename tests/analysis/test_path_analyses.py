@@ -23,12 +23,12 @@ from koopstep.analysis.bands import (
     tied,
 )
 from koopstep.analysis.cumulative import cumulative
-from koopstep.analysis.film import film
 from koopstep.analysis.linearity import linearity
 from koopstep.analysis.modes import BANDS, ORDERS, band_masks, drop, keep, rates_of
 from koopstep.analysis.vicinity import moved, unrelated, vicinity
 from koopstep.core.errors import UsageError
 from koopstep.core.records import Batch
+from koopstep.figures.films import film
 from koopstep.nets.linear import LinearConfig
 from koopstep.nets.mlp import MLPConfig
 from koopstep.nets.unet import UNetConfig

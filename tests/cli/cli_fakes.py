@@ -68,14 +68,14 @@ ANSWERS: dict[str, dict[str, Any]] = {
             "config": {"training": {"steps": 5}},
         },
     },
-    "koopstep.workflows.teach": {
+    "koopstep.workflows.teacher": {
         "teacher_info": TEACHER,
         "train_teacher": TEACHER | {"step": 5, "loss": float("nan"), "seconds": 1.0},
     },
     "koopstep.workflows.convert": {
         "convert": TEACHER | {"source": "s", "source_sha256": "cd", "format": "edm-pickle", "notes": []},
     },
-    "koopstep.workflows.gather": {
+    "koopstep.workflows.collect": {
         "collect_store": {"count": 10, "bytes": 80, "seconds": 0.5, "complete": True},
         "store_info": INFO,
         "verify_store": {"count": 10, "damaged": [], "root": "ab"},

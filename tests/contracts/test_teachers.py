@@ -16,10 +16,11 @@ from koopstep.nets.mlp import MLPConfig
 from koopstep.nets.unet import UNetConfig
 from koopstep.teachers.analytic import GaussianConfig, MixtureConfig
 from koopstep.teachers.base import Teacher, TeacherIdentity
-from koopstep.teachers.diffusers_config import DiffusersConfig, UNet2DConfig
+from koopstep.teachers.diffusers.config import DiffusersConfig, UNet2DConfig
 from koopstep.teachers.edm import EDMConfig
-from koopstep.teachers.files import TEACHERS, TeacherHeader, load_teacher, save_teacher
+from koopstep.teachers.files import TeacherHeader, load_teacher, save_teacher
 from koopstep.teachers.flow import FlowConfig
+from koopstep.teachers.table import TEACHERS
 
 MLP = MLPConfig(width=16, depth=2)
 UNET = UNetConfig(model_channels=4, channel_mult=(1, 2), channel_mult_emb=1, num_blocks=1, attention_resolutions=(2,))

@@ -17,7 +17,6 @@ from koopstep.core.noise import gaussian, integers, permutation
 from koopstep.data import checkerboard, digits
 from koopstep.evaluation.classifier import fit
 from koopstep.evaluation.feature_metrics import FEATURE_METRICS
-from koopstep.evaluation.features import Eyes
 from koopstep.evaluation.metrics import (
     CHECKERBOARD_METRICS,
     IMAGE_METRICS,
@@ -27,7 +26,8 @@ from koopstep.evaluation.metrics import (
     evaluate,
 )
 from koopstep.evaluation.samples import NEEDS, Samples
-from koopstep.nets.features.networks import Features
+from koopstep.features.extract import Eyes
+from koopstep.features.networks import Features
 
 SVC = pytest.importorskip("sklearn.svm").SVC
 COUNT = 600

@@ -10,10 +10,10 @@ from torch import Tensor, nn
 
 from koopstep.core.errors import UsageError
 from koopstep.core.records import Batch
+from koopstep.features.lpips import find_lpips
 from koopstep.losses.distances import mse
 from koopstep.losses.objective import ObjectiveConfig, build_objective, objective_for
 from koopstep.losses.perceptual import check_images, perceptual
-from koopstep.nets.features.lpips import find_lpips
 from koopstep.nets.unet import UNetConfig
 from koopstep.operators.dense import DenseConfig
 from koopstep.students.kdm import KDMConfig, build_kdm

@@ -17,7 +17,6 @@ from koopstep.nets.skips import SkipUNet
 from koopstep.operators.block import BlockConfig, BlockOperator
 from koopstep.students.hkd import HKDConfig, build_hkd
 from koopstep.students.initialise import config_from_teacher, start_from_teacher
-from koopstep.students.path import PathLevels
 from koopstep.students.student import DataFacts, KoopmanStudent
 from koopstep.teachers.analytic import GaussianConfig, GaussianDenoiser, analytic_teacher
 from koopstep.teachers.files import load_teacher
@@ -57,7 +56,7 @@ def test_without_evolution_it_is_the_uncut_network_bit_for_bit() -> None:
     network = student.codec.decoder_network()
     assert isinstance(network, SkipUNet)
     u = torch.zeros(3)
-    levels = PathLevels(DIGITS)
+    levels = DIGITS.schedule()
     whole = network(noise * 20.0 / levels.size(u).view(-1, 1, 1, 1), levels.label(u)) * levels.size(u + 1).view(
         -1, 1, 1, 1
     )
@@ -70,7 +69,7 @@ def test_levels_and_sizes_between_the_kept_states() -> None:
     )
     u = torch.linspace(0, 1, STEPS + 1)
     for facts in (DIGITS, thin):
-        levels = PathLevels(facts)
+        levels = facts.schedule()
         torch.testing.assert_close(levels.level(u), torch.tensor(SIGMAS).float(), rtol=1e-4, atol=1e-6)
         torch.testing.assert_close(
             levels.size(u), (torch.tensor(SIGMAS) ** 2 + 0.75**2).sqrt().float(), rtol=1e-4, atol=0
@@ -79,7 +78,7 @@ def test_levels_and_sizes_between_the_kept_states() -> None:
             levels.label(u[:-1]), (torch.tensor(SIGMAS[:-1]).log() / 4).float(), rtol=1e-3, atol=1e-4
         )
         assert float(levels.label(torch.ones(1))) == pytest.approx(math.log(0.002) / 4)
-    flow = PathLevels(DataFacts(shape=(2,), data_scale=0.5, progress=(0.0, 1.0), levels=(0.0, 1.0)))
+    flow = DataFacts(shape=(2,), data_scale=0.5, progress=(0.0, 1.0), levels=(0.0, 1.0)).schedule()
     torch.testing.assert_close(
         flow.size(torch.tensor([0.0, 0.5, 1.0])), torch.tensor([1.0, (0.25 + 0.0625) ** 0.5, 0.5])
     )

@@ -20,8 +20,8 @@ from koopstep.core.errors import DamagedError, KoopstepError, UsageError
 from koopstep.core.files import sha256_file
 from koopstep.core.levels import ddpm_sigmas
 from koopstep.core.tensors import load_tensors, save_tensors
-from koopstep.teachers.diffusers_config import DiffusersConfig, ScheduleConfig, read_schedule
-from koopstep.teachers.diffusion import DiffusersDenoiser, build_diffusers, schedule_alphas, timestep_grid
+from koopstep.teachers.diffusers.config import DiffusersConfig, ScheduleConfig, read_schedule
+from koopstep.teachers.diffusers.teacher import DiffusersDenoiser, build_diffusers, schedule_alphas, timestep_grid
 from koopstep.teachers.files import TeacherHeader, load_teacher, save_teacher
 from koopstep.teachers.foreign.diffusers import is_pipeline, read_pipeline
 from koopstep.teachers.foreign.table import sniff

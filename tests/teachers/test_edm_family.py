@@ -24,8 +24,9 @@ from koopstep.teachers.edm import (
     edm_teacher,
     noisiest_label,
 )
-from koopstep.teachers.files import TEACHERS, TeacherHeader, load_teacher, save_teacher
+from koopstep.teachers.files import TeacherHeader, load_teacher, save_teacher
 from koopstep.teachers.flow import FlowConfig, build_flow, flow_loss
+from koopstep.teachers.table import TEACHERS
 
 MLP = MLPConfig(width=16, depth=2)
 UNET = UNetConfig(

@@ -18,7 +18,7 @@ from koopstep.students.student import DataFacts
 from koopstep.workflows.console import Quiet
 from koopstep.workflows.presets import show_preset
 from koopstep.workflows.recipe import load_recipe
-from koopstep.workflows.teach import train_teacher
+from koopstep.workflows.teacher import train_teacher
 
 
 def written(path: Path, **changes: Any) -> str:

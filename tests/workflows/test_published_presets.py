@@ -11,7 +11,8 @@ from koopstep.core.errors import UsageError
 from koopstep.nets.discriminators import build_discriminator
 from koopstep.students.kdm import build_kdm
 from koopstep.students.student import DataFacts
-from koopstep.teachers.files import TEACHERS, find_teacher
+from koopstep.teachers.files import find_teacher
+from koopstep.teachers.table import TEACHERS
 from koopstep.workflows.presets import show_preset
 from koopstep.workflows.recipe import Recipe, load_recipe
 

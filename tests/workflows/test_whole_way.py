@@ -23,10 +23,10 @@ from koopstep.students.kdm import KDMConfig
 from koopstep.students.student import DataFacts
 from koopstep.students.table import build_student
 from koopstep.workflows.analyze import ANALYSES, analyze_run
+from koopstep.workflows.collect import collect_store, import_store, repair_store, store_info, verify_store
 from koopstep.workflows.compare import compare_runs
 from koopstep.workflows.console import Quiet
 from koopstep.workflows.evaluate import evaluate_run
-from koopstep.workflows.gather import collect_store, import_store, repair_store, store_info, verify_store
 from koopstep.workflows.run import read_evaluation
 from koopstep.workflows.sample import sample_run
 

@@ -66,7 +66,7 @@ def collect(
     output = Output(as_json)
     with stop_on_signals() as stop:
         from koopstep.data.collect import CollectSettings
-        from koopstep.workflows.gather import collect_store
+        from koopstep.workflows.collect import collect_store
 
         settings = CollectSettings.parse(wanted, "collect")
         with place_of(device) as place:

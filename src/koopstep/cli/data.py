@@ -24,7 +24,7 @@ _INFO = "count, held_out, bytes, root, shape, states, teacher, manifest, damaged
 def info(folder: Store, as_json: Json = False) -> None:
     """Show what a store holds."""
     from koopstep.cli.output import Output
-    from koopstep.workflows.gather import store_info
+    from koopstep.workflows.collect import store_info
 
     output = Output(as_json)
     result = store_info(folder)
@@ -35,7 +35,7 @@ def info(folder: Store, as_json: Json = False) -> None:
 def verify(folder: Store, as_json: Json = False) -> None:
     """Check every hash of a store. Exit code 3 if something is damaged."""
     from koopstep.cli.output import Output
-    from koopstep.workflows.gather import verify_store
+    from koopstep.workflows.collect import verify_store
 
     output = Output(as_json)
     result = verify_store(folder, output.console)
@@ -58,7 +58,7 @@ def repair(
 ) -> None:
     """Make the damaged units of a store again. Needs the teacher that made them."""
     from koopstep.cli.output import Output, place_of
-    from koopstep.workflows.gather import repair_store
+    from koopstep.workflows.collect import repair_store
 
     output = Output(as_json)
     with place_of(device) as place:
@@ -92,7 +92,7 @@ def import_(
     """Bring pairs or paths that were made elsewhere into a store."""
     from koopstep.cli.output import Output
     from koopstep.data.pairs import LayoutName
-    from koopstep.workflows.gather import import_store
+    from koopstep.workflows.collect import import_store
 
     known = get_args(LayoutName)
     if layout not in known:

@@ -38,7 +38,7 @@ def train(
 
     output = Output(as_json)
     with stop_on_signals() as stop:
-        from koopstep.workflows.teach import train_teacher
+        from koopstep.workflows.teacher import train_teacher
 
         with place_of(device) as place:
             result = train_teacher(
@@ -102,7 +102,7 @@ def info(
 ) -> None:
     """Show what a teacher is: its kind, shape, classes, size and origin."""
     from koopstep.cli.output import Output
-    from koopstep.workflows.teach import teacher_info
+    from koopstep.workflows.teacher import teacher_info
 
     output = Output(as_json)
     result = teacher_info(teacher)

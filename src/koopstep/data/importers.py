@@ -18,11 +18,11 @@ import torch
 
 from koopstep.core.errors import UsageError
 from koopstep.core.files import sha256_file
-from koopstep.data.arrays import map_npy
 from koopstep.data.manifest import Manifest, default_unit_size
 from koopstep.data.moments import Moments
 from koopstep.data.pairs import Array, LayoutName, PairFolder
 from koopstep.data.writer import StoreWriter
+from koopstep.formats.arrays import map_npy
 from koopstep.teachers.base import TeacherIdentity
 
 _CHECKED_ROWS = 4096

@@ -22,8 +22,8 @@ import numpy as np
 import numpy.typing as npt
 
 from koopstep.core.errors import UsageError
-from koopstep.data.arrays import read_npz
 from koopstep.data.moments import Moments
+from koopstep.formats.arrays import read_npz
 
 LayoutName = Literal["auto", "kdm-cifar10", "kdm-cifar10-fm", "kdm-cifar10-cond", "kdm-ffhq"]
 Array = npt.NDArray[np.floating]

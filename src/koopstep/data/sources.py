@@ -17,8 +17,9 @@ from torch import Tensor
 from koopstep.core.errors import UsageError
 from koopstep.core.files import sha256_bytes
 from koopstep.core.noise import stream_seed
-from koopstep.data import checkerboard, digits, images, standard
+from koopstep.data import checkerboard, digits, standard
 from koopstep.data.batches import BatchStream
+from koopstep.formats import images
 
 
 class DataSource(ABC):

@@ -6,7 +6,7 @@ in a sub-folder ``mnist`` / ``cifar10``:
 - MNIST: ``mnist.npz`` (``train_image, train_label, test_image, test_label`` or Keras' ``x_train, y_train, ...``), or the
   four IDX files of the authors, packed (``.gz``) or not;
 - CIFAR-10: the authors' "binary version" (``cifar-10-batches-bin/`` or ``cifar-10-binary.tar.gz``), or ``train*.npz`` and
-  ``test*.npz`` with ``images`` (see :func:`koopstep.data.images.load_npz`) or ``delta`` (see :func:`_undo_delta`).
+  ``test*.npz`` with ``images`` (see :func:`koopstep.formats.images.load_npz`) or ``delta`` (see :func:`_undo_delta`).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from koopstep.core.errors import DamagedError, UsageError
-from koopstep.data.arrays import read_npz
+from koopstep.formats.arrays import read_npz
 
 Split = Literal["train", "test"]
 Bytes = npt.NDArray[np.uint8]

@@ -13,10 +13,10 @@ from torch import Tensor
 
 from koopstep.core.noise import permutation, stream_seed
 from koopstep.evaluation import feature_scores
-from koopstep.evaluation.features import LPIPS_NAME
 from koopstep.evaluation.frechet import frechet_distance
 from koopstep.evaluation.moments import moments
 from koopstep.evaluation.samples import Metric, Samples, given
+from koopstep.features.extract import LPIPS_NAME
 
 TRUNCATED, WHOLE, RESNET = "inception-768", "inception", "resnet56"
 

@@ -9,10 +9,10 @@ import torch
 from koopstep.core.errors import NumericsError, UsageError
 from koopstep.evaluation import scores
 from koopstep.evaluation.feature_metrics import FEATURE_METRICS
-from koopstep.evaluation.features import available
 from koopstep.evaluation.frechet import frechet_distance
 from koopstep.evaluation.moments import moments
 from koopstep.evaluation.samples import NEEDS, Metric, Samples, given
+from koopstep.features.extract import available
 
 _BATCH = 1024
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from koopstep.core.errors import UsageError
 from koopstep.evaluation.classifier import Classifier
-from koopstep.evaluation.features import Eyes
+from koopstep.features.extract import Eyes
 
 T = TypeVar("T")
 

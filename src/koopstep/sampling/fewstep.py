@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
 
-import torch
 from torch import Tensor
 
 from koopstep.core.errors import UsageError
 from koopstep.core.noise import gaussian, stream_seed
+from koopstep.core.schedule import Schedule
 from koopstep.students.hkd import PathCodec
-from koopstep.students.path import PathLevels
 from koopstep.students.student import KoopmanStudent
 
 Between = Literal["noise", "path"]
@@ -69,9 +68,9 @@ def generate_in_steps(
         return _along_the_path(student, noise, class_labels, moments)
     numbers = rows or range(len(noise))
     data = student.generate(noise, class_labels)
-    for step, (u, level) in enumerate(zip(moments, levels_at(path, moments), strict=True), start=1):
+    for step, (u, level) in enumerate(zip(moments, path.levels_at(moments), strict=True), start=1):
         fresh = gaussian(stream_seed("step", stepping.seed, step), numbers, student.facts.shape).to(data)
-        data = to_end(student, noisy(path, data, fresh, level), u, class_labels)
+        data = to_end(student, path.noisy(data, fresh, level), u, class_labels)
     return data
 
 
@@ -107,7 +106,7 @@ def _along_the_path(
     return state
 
 
-def path_levels(student: KoopmanStudent) -> PathLevels:
+def path_levels(student: KoopmanStudent) -> Schedule:
     """The levels of a student that knows the whole path.
 
     Raises:
@@ -125,14 +124,3 @@ def to_end(student: KoopmanStudent, state: Tensor, u: float, class_labels: Tenso
     """The data (B, *shape) that the path through ``state`` (B, *shape) at progress ``u`` ends in, by one evaluation."""
     latent = student.encode(state, u, class_labels)
     return student.decode(student.evolve(latent, 1 - u, class_labels), 1.0, class_labels)
-
-
-def levels_at(path: PathLevels, progress: Sequence[float]) -> list[float]:
-    """The level (sigma or t) at each progress."""
-    found: list[float] = path.level(torch.tensor(progress, device=path.nodes.device)).tolist()
-    return found
-
-
-def noisy(path: PathLevels, data: Tensor, noise: Tensor, level: float) -> Tensor:
-    """A state of the path at ``level`` around ``data`` (B, *shape), from unit-variance ``noise`` of the same shape."""
-    return data + level * noise if path.falling else (1 - level) * path.noise_scale * noise + level * data

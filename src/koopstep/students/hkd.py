@@ -21,7 +21,6 @@ from koopstep.nets.mlp import MLPConfig
 from koopstep.nets.skips import SkipUNet
 from koopstep.nets.table import NetworkConfig, build_network
 from koopstep.operators.block import BlockConfig, BlockOperator
-from koopstep.students.path import PathLevels
 from koopstep.students.student import Codec, DataFacts, KoopmanStudent, Latent
 
 
@@ -71,7 +70,7 @@ class PathCodec(Codec):
 
     def __init__(self, config: HKDConfig, facts: DataFacts) -> None:
         super().__init__()
-        self.config, self.facts, self.path = config, facts, PathLevels(facts)
+        self.config, self.facts, self.path = config, facts, facts.schedule()
         self._carried_size = math.sqrt(facts.noise_scale * facts.data_scale)
 
     def state_size(self, u: Tensor) -> Tensor:

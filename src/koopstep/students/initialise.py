@@ -17,7 +17,8 @@ from koopstep.core.errors import UsageError
 from koopstep.students.hkd import HKDConfig
 from koopstep.students.student import KoopmanStudent
 from koopstep.students.table import StudentConfig
-from koopstep.teachers.files import TEACHERS, TeacherFile
+from koopstep.teachers.files import TeacherFile
+from koopstep.teachers.table import TEACHERS
 
 _MAY_DIFFER = ("dropout", "augment_channels")
 """Of training only: the layer for augmentation labels has no bias, and without labels adds nothing."""

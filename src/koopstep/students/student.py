@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from koopstep.core.config import Config
 from koopstep.core.errors import UsageError
+from koopstep.core.schedule import Schedule, schedule_of
 from koopstep.data.manifest import Manifest
 from koopstep.operators.base import Operator, Spectrum
 from koopstep.operators.block import BlockOperator
@@ -50,6 +51,10 @@ class DataFacts(Config):
             progress=tuple(index / manifest.steps for index in manifest.kept),
             levels=manifest.levels,
         )
+
+    def schedule(self) -> Schedule:
+        """The noise levels along the path."""
+        return schedule_of(self.progress, self.levels, noise_scale=self.noise_scale, data_scale=self.data_scale)
 
 
 class Codec(nn.Module, ABC):

@@ -10,7 +10,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from koopstep.analysis import curves, figures
 from koopstep.analysis.neighbours import memorisation, shared_outcomes
 from koopstep.analysis.outliers import find_outliers
 from koopstep.analysis.spectrum import summarise
@@ -20,6 +19,8 @@ from koopstep.core.files import make_folder, write_json
 from koopstep.data import checkerboard
 from koopstep.data.sources import load_source
 from koopstep.evaluation import classifier as classifiers
+from koopstep.figures import curves
+from koopstep.figures import points as figures
 from koopstep.workflows import analyze_path, analyze_rates, analyze_steps
 from koopstep.workflows.console import Console
 from koopstep.workflows.evaluate import Comparison, compare_on_held_out

@@ -8,7 +8,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from koopstep.analysis import path_figures as figures
 from koopstep.analysis.bands import (
     CHANCE,
     Band,
@@ -23,15 +22,16 @@ from koopstep.analysis.bands import (
     tied,
 )
 from koopstep.analysis.cumulative import cumulative
-from koopstep.analysis.film import film
 from koopstep.analysis.linearity import linearity
 from koopstep.analysis.modes import BANDS, ORDERS, Order, rates_of
 from koopstep.analysis.vicinity import SIGMAS, unrelated, vicinity
 from koopstep.core.errors import UsageError
 from koopstep.core.noise import gaussian
 from koopstep.core.records import Batch
-from koopstep.evaluation.features import Eyes
-from koopstep.nets.features.lpips import has_lpips
+from koopstep.features.extract import Eyes
+from koopstep.features.lpips import has_lpips
+from koopstep.figures import lines as figures
+from koopstep.figures.films import film
 from koopstep.operators.spectrum import Spectrum
 from koopstep.students.student import KoopmanStudent
 from koopstep.teachers.base import Teacher

@@ -8,10 +8,11 @@ from typing import Any
 
 import torch
 
-from koopstep.analysis import path_figures, rate_figures
 from koopstep.analysis.bands import band_effects, chance_effects
 from koopstep.analysis.modes import BANDS, ORDERS, rates_of
 from koopstep.core.noise import gaussian
+from koopstep.figures import lines as path_figures
+from koopstep.figures import rates as rate_figures
 from koopstep.operators.block import BlockOperator, Rates
 from koopstep.operators.spectrum import Spectrum
 from koopstep.sampling.onestep import sampling_labels

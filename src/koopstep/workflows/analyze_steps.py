@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from koopstep.analysis import path_figures as figures
+from koopstep.figures import lines as figures
 from koopstep.sampling.fewstep import Between, Stepping, generate_in_steps, path_levels
 from koopstep.sampling.onestep import generate_in_batches
 from koopstep.workflows.evaluate import Comparison, scorer

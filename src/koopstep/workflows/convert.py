@@ -15,11 +15,12 @@ from koopstep.core.files import make_folder, publish_folder, read_bytes, read_js
 from koopstep.students.files import load_student, save_student
 from koopstep.students.foreign import ForeignStudent, is_checkerboard_module, read_checkerboard_module
 from koopstep.students.table import build_student
-from koopstep.teachers.files import TEACHERS, TeacherConfig, TeacherHeader, save_teacher
+from koopstep.teachers.files import TeacherHeader, save_teacher
 from koopstep.teachers.foreign.base import ForeignTeacher
 from koopstep.teachers.foreign.table import FOREIGN, sniff, source_sha256
+from koopstep.teachers.table import TEACHERS, TeacherConfig
 from koopstep.workflows.console import Console
-from koopstep.workflows.teach import teacher_info
+from koopstep.workflows.teacher import teacher_info
 
 WEIGHTS_DTYPES = ("float32", "float16", "float64")
 KDM_MODULE = "kdm-module"

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from koopstep.core.devices import Place
+from koopstep.figures.html import Chapter, seconds_text, write_report
+from koopstep.workflows.collect import collect_store
 from koopstep.workflows.console import Console
 from koopstep.workflows.evaluate import evaluate_run
-from koopstep.workflows.gather import collect_store
-from koopstep.workflows.pages import chapter_of
 from koopstep.workflows.recipe import Recipe, load_recipe
-from koopstep.workflows.report import Chapter, seconds_text, write_report
+from koopstep.workflows.report import chapter_of
 from koopstep.workflows.train import Stop, train_student
 
 DEMO_PRESETS = ("checkerboard", "digits")

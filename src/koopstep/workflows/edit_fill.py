@@ -10,13 +10,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from koopstep.analysis import masks, zeroshot
-from koopstep.analysis.edit_figures import Row, pixels, table, write_pictures
-from koopstep.analysis.zeroshot import Basis
 from koopstep.core.errors import UsageError
 from koopstep.core.noise import stream_seed
-from koopstep.sampling.fewstep import levels_at, path_levels
-from koopstep.students.path import PathLevels
+from koopstep.core.schedule import Schedule
+from koopstep.editing import masks, zeroshot
+from koopstep.editing.zeroshot import Basis
+from koopstep.figures.edits import Row, pixels, table, write_pictures
+from koopstep.sampling.fewstep import path_levels
 from koopstep.workflows.console import Console
 from koopstep.workflows.edit_images import (
     EditOptions,
@@ -74,7 +74,7 @@ def fill_pictures(
         "images": pictures.told,
         "network_calls": steps,
         "first_moment": progress[0],
-        "first_level": levels_at(path, progress)[0],
+        "first_level": path.levels_at(progress)[0],
         "missing": float((~basis.known(basis.forward(truth))).expand_as(basis.forward(truth[:1])[0]).float().mean()),
         "results": _measure(found, truth, basis, perceptual),
         **perceptual.told(),
@@ -122,7 +122,7 @@ Maker = Callable[[Tensor, Tensor | None, int], Tensor]
 def _makers(
     opened: OpenRun,
     teacher: nn.Module | str,
-    path: PathLevels,
+    path: Schedule,
     basis: Basis,
     start: Tensor,
     progress: list[float],
@@ -144,7 +144,7 @@ def _makers(
         )
 
     def by_denoiser(truth: Tensor, labels: Tensor | None, seed: int) -> Tensor:
-        guess = zeroshot.teacher_guess(network, falling=path.falling, class_labels=labels)
+        guess = zeroshot.teacher_guess(network, path, labels)
         return zeroshot.fill_in(guess, path, truth, basis, start, progress=progress, seed=seed)
 
     return {"ours": ours, "teacher": by_path, "teacher_denoiser": by_denoiser}

@@ -9,13 +9,13 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from koopstep.analysis import masks
 from koopstep.analysis.modes import Order
 from koopstep.core.errors import DamagedError, UsageError
 from koopstep.core.noise import permutation
-from koopstep.data import images
 from koopstep.data.sources import DataSource, load_source, scaled
-from koopstep.evaluation.features import LPIPS_NAME, Eyes, available
+from koopstep.editing import masks
+from koopstep.features.extract import LPIPS_NAME, Eyes, available
+from koopstep.formats import images
 from koopstep.sampling.onestep import sampling_labels
 from koopstep.teachers.files import load_teacher
 from koopstep.workflows.console import Quiet

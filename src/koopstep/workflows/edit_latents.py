@@ -9,11 +9,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from koopstep.analysis import masks, mixing
-from koopstep.analysis.mixing import Moment
 from koopstep.core.errors import UsageError
 from koopstep.core.noise import gaussian, stream_seed
-from koopstep.sampling.fewstep import levels_at, noisy, path_levels
+from koopstep.editing import masks, mixing
+from koopstep.editing.mixing import Moment
+from koopstep.sampling.fewstep import path_levels
 from koopstep.sampling.onestep import sampling_labels
 from koopstep.students.student import KoopmanStudent, Latent
 from koopstep.workflows.edit_images import EditOptions, Pictures, fit, real_pictures
@@ -72,7 +72,7 @@ def parts_of(
             reference = mixing.arrive(student, further, moment, other)
         elif given is None:
             path = path_levels(student)
-            state = noisy(path, other_picture.expand_as(further), further, levels_at(path, [moment.u])[0])
+            state = path.noisy(other_picture.expand_as(further), further, path.levels_at([moment.u])[0])
             reference = student.encode(state, moment.u, own)
         else:
             reference = mixing.come_back(student, other_picture.expand_as(further), moment, own)

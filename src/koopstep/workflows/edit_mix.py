@@ -10,12 +10,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from koopstep.analysis import masks, mixing
-from koopstep.analysis.edit_figures import Row, heat, pixels, ratio_curves, table, write_pictures
-from koopstep.analysis.mixing import Moment
 from koopstep.analysis.modes import BANDS, ORDERS, Masks, band_masks, level_operators, rates_of
 from koopstep.core.errors import UsageError
 from koopstep.core.noise import stream_seed
+from koopstep.editing import masks, mixing
+from koopstep.editing.mixing import Moment
+from koopstep.figures.edits import Row, heat, pixels, ratio_curves, table, write_pictures
 from koopstep.operators.block import Rates
 from koopstep.students.student import KoopmanStudent, Latent
 from koopstep.workflows.console import Console

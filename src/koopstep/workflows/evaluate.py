@@ -20,10 +20,10 @@ from koopstep.data.sources import DataSource, load_source
 from koopstep.data.store import TrajectoryStore
 from koopstep.evaluation import classifier as classifiers
 from koopstep.evaluation.classifier import SupportVectorClassifier
-from koopstep.evaluation.features import Eyes, available, preparation
 from koopstep.evaluation.metrics import METRICS, applicable, evaluate
 from koopstep.evaluation.protocol import Protocol, software_versions
 from koopstep.evaluation.samples import Samples
+from koopstep.features.extract import Eyes, available, preparation
 from koopstep.sampling.fewstep import ONE_STEP, Stepping
 from koopstep.sampling.onestep import generate_in_batches
 from koopstep.workflows.console import Console

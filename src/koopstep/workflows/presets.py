@@ -9,7 +9,7 @@ import torch
 from koopstep.core.config import dump
 from koopstep.students.student import DataFacts
 from koopstep.students.table import build_student
-from koopstep.teachers.files import TEACHERS
+from koopstep.teachers.table import TEACHERS
 from koopstep.workflows.recipe import load_recipe, method_names, preset_names
 
 

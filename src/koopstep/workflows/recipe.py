@@ -17,7 +17,7 @@ from koopstep.core.files import read_bytes
 from koopstep.data.collect import CollectSettings
 from koopstep.losses.objective import ObjectiveConfig
 from koopstep.students.table import StudentConfig
-from koopstep.teachers.files import TeacherConfig
+from koopstep.teachers.table import TeacherConfig
 from koopstep.training.settings import TrainingConfig
 from koopstep.workflows.tracking import Tracking
 

@@ -1,128 +1,128 @@
-"""The report: one HTML page with everything inside it; opening it asks nothing of any network."""
+"""What the report says and shows of one run."""
 
 from __future__ import annotations
 
-import base64
-import html
-from collections.abc import Sequence
-from dataclasses import dataclass
+import json
 from pathlib import Path
 from typing import Any
 
-from koopstep.core.files import make_folder, write_atomic
+import torch
 
-_STYLE = """
-:root { color-scheme: light; --ink: #1c2330; --soft: #5b6575; --line: #dfe3ea; --paper: #ffffff; --tint: #f5f7fa; }
-* { box-sizing: border-box }
-body { font: 16px/1.55 system-ui, -apple-system, "Segoe UI", sans-serif; color: var(--ink); background: var(--tint);
-  margin: 0 }
-main { max-width: 1020px; margin: 0 auto; padding: 2.5rem 1.25rem 4rem }
-h1 { font-size: 1.9rem; line-height: 1.2; margin: 0 0 .4rem } h2 { font-size: 1.35rem; margin: 0 0 .2rem }
-h3 { font-size: 1.02rem; margin: 1.8rem 0 .3rem } p { margin: .3rem 0 .8rem } .soft { color: var(--soft) }
-section { background: var(--paper); border: 1px solid var(--line); border-radius: 10px; padding: 1.5rem 1.6rem;
-  margin-top: 1.5rem }
-img { max-width: 100%; height: auto; display: block; margin: .4rem 0 } figure { margin: 0 }
-.facts { display: flex; flex-wrap: wrap; gap: .6rem; margin: 1rem 0 } .fact { background: var(--tint); border: 1px solid
-  var(--line); border-radius: 8px; padding: .5rem .8rem; min-width: 8.5rem } .fact b { display: block; font-size: 1.25rem }
-.fact span { color: var(--soft); font-size: .84rem }
-table { border-collapse: collapse; margin: .5rem 0; font-variant-numeric: tabular-nums } th, td { text-align: right;
-  padding: .32rem .9rem; border-bottom: 1px solid var(--line) } th:first-child, td:first-child { text-align: left }
-th { font-weight: 600; color: var(--soft); font-size: .86rem } td small { color: var(--soft) }
-details { margin-top: 1rem } summary { cursor: pointer; color: var(--soft) }
-pre { background: var(--tint); border: 1px solid var(--line); border-radius: 8px; padding: .8rem; overflow-x: auto;
-  font-size: .82rem; line-height: 1.4 } code { font-size: .9em }
-"""
+from koopstep.core.devices import Place
+from koopstep.core.files import make_folder
+from koopstep.evaluation.metrics import METRICS
+from koopstep.figures import curves
+from koopstep.figures import points as figures
+from koopstep.figures.html import Chapter, Picture, number
+from koopstep.workflows.analyze import is_board, neighbour_figures, outcomes, outlier_figures, spectrum_figures
+from koopstep.workflows.evaluate import Comparison, compare_on_held_out
+from koopstep.workflows.run import read_metrics
 
 
-@dataclass(frozen=True)
-class Picture:
-    """A PNG on disk with its heading and what to see in it."""
-
-    path: Path
-    title: str
-    caption: str
-
-
-@dataclass(frozen=True)
-class Chapter:
-    """One run in the report.
-
-    Attributes:
-        title: heading.
-        lead: a sentence or two below it.
-        facts: (value, label), the few numbers one sees first.
-        rows: metric rows (name, what it measures, student, teacher or None).
-        pictures: in order.
-        details: heading -> preformatted text, folded away.
-    """
-
-    title: str
-    lead: str
-    facts: Sequence[tuple[str, str]]
-    rows: Sequence[tuple[str, str, float, float | None]]
-    pictures: Sequence[Picture]
-    details: dict[str, str]
-
-
-def write_report(path: Path, title: str, lead: str, chapters: Sequence[Chapter]) -> Path:
-    """Write the page to ``path``; pictures are embedded."""
-    body = "".join(_chapter(chapter) for chapter in chapters)
-    page = (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{html.escape(title)}</title><style>{_STYLE}</style></head><body><main>"
-        f'<h1>{html.escape(title)}</h1><p class="soft">{html.escape(lead)}</p>{body}</main></body></html>\n'
-    )
-    make_folder(path.parent)
-    write_atomic(path, page.encode())
-    return path
-
-
-def number(value: float | None) -> str:
-    """A number as people read it."""
-    if value is None:
-        return "-"
-    if value == 0 or 1e-3 <= abs(value) < 1e4:
-        return f"{value:.4f}".rstrip("0").rstrip(".")
-    return f"{value:.2e}"
-
-
-def _chapter(chapter: Chapter) -> str:
-    facts = "".join(
-        f'<div class="fact"><b>{html.escape(value)}</b><span>{html.escape(label)}</span></div>'
-        for value, label in chapter.facts
-    )
-    parts = [
-        f"<section><h2>{html.escape(chapter.title)}</h2><p>{html.escape(chapter.lead)}</p>",
-        f'<div class="facts">{facts}</div>',
-        _table(chapter.rows),
-        *(_picture(picture) for picture in chapter.pictures),
-        *(
-            f"<details><summary>{html.escape(name)}</summary><pre>{html.escape(text)}</pre></details>"
-            for name, text in chapter.details.items()
+def chapter_of(run: Path, store: Path, measured: dict[str, Any], place: Place, seconds: dict[str, float]) -> Chapter:
+    """Make the pictures of ``run`` (into its ``report`` folder) and the chapter around them."""
+    compared = compare_on_held_out(run, store, None, place)
+    config = compared.run.recipe("the report needs its run")
+    folder = run / "report"
+    make_folder(folder)
+    spectrum, values = spectrum_figures(compared.run, folder)
+    pictures = [
+        _side_by_side(compared, folder),
+        *_noise_space(compared, folder),
+        Picture(
+            curves.loss_curves(folder / "losses.png", read_metrics(run)),
+            "Losses",
+            "Each term of the objective, unweighted, over training steps.",
         ),
-        "</section>",
+        Picture(
+            spectrum[0],
+            "The operator's eigenvalues",
+            f"Gauge: {values['gauge']}. {values['reading'].capitalize()}.",
+        ),
+        *_outliers(compared, folder),
     ]
-    return "".join(parts)
-
-
-def _table(rows: Sequence[tuple[str, str, float, float | None]]) -> str:
-    lines = "".join(
-        f"<tr><td><code>{html.escape(name)}</code><br><small>{html.escape(measures)}</small></td>"
-        f"<td>{number(student)}</td><td>{number(teacher)}</td></tr>"
-        for name, measures, student, teacher in rows
+    identity = compared.store.manifest.teacher
+    everything, sampling = compared.run.student.parameter_counts()
+    metrics, teacher = measured["metrics"], measured["teacher"]
+    facts = [
+        (str(identity.num_function_evaluations), "teacher: network evaluations a sample"),
+        ("1", "student: network evaluations a sample"),
+        (number(metrics.get("pair_mse")), "held-out mean squared error to the teacher"),
+        (f"{sampling:,}", "parameters the student samples with"),
+    ]
+    for name, label in (("in_cell", "samples in a filled cell"), ("frechet_pixel", "pixel Fréchet distance")):
+        if name in metrics and name in teacher:
+            facts.append((f"{number(metrics[name])} / {number(teacher[name])}", f"{label}, student / teacher"))
+    rows = [(name, METRICS[name].measures, value, teacher.get(name)) for name, value in metrics.items()]
+    lead = (
+        f"{config.recipe.about}. Method {config.recipe.method}; teacher {identity.name}, {compared.store.count:,} stored "
+        f"paths, {len(compared.batch.noise):,} of them held out; {everything:,} trained parameters, "
+        f"{config.recipe.training.steps:,} steps of {config.recipe.training.batch_size:,}."
     )
-    return f"<table><tr><th>metric</th><th>student, 1 step</th><th>teacher</th></tr>{lines}</table>"
+    details = {
+        "protocol of the metrics": json.dumps(measured["protocol"], indent=2),
+        "spectrum in numbers": json.dumps(values, indent=2),
+        "settings": json.dumps(config.recipe.model_dump(mode="json"), indent=2),
+    }
+    return Chapter(config.recipe.preset, lead, facts, rows, pictures, details)
 
 
-def _picture(picture: Picture) -> str:
-    data = base64.b64encode(picture.path.read_bytes()).decode()
-    return (
-        f"<h3>{html.escape(picture.title)}</h3><p class='soft'>{html.escape(picture.caption)}</p>"
-        f'<figure><img alt="{html.escape(picture.title)}" src="data:image/png;base64,{data}"></figure>'
+def _side_by_side(compared: Comparison, folder: Path) -> Picture:
+    teacher, student = compared.batch.data, compared.student
+    if compared.run.student.facts.shape == (2,):
+        board = is_board(compared)
+        path = figures.paired_scatter(
+            folder / "samples.png",
+            teacher,
+            student,
+            outcomes=outcomes(compared, slice(None)).teacher,
+            squares=figures.checkerboard_squares() if board else (),
+        )
+        caption = "Every point on the left and its partner on the right come from the same noise and have one colour."
+        return Picture(path, "Teacher and student from the same noise", caption)
+    shown = torch.arange(40)
+    labels = compared.batch.class_labels
+    if labels is not None:
+        shown = labels[:2000].argsort(stable=True)[torch.linspace(0, min(len(labels), 2000) - 1, 40).long()]
+    path = figures.image_pairs(folder / "samples.png", teacher[shown], student[shown])
+    caption = "Each image above and the one below it come from the same noise, which training never saw."
+    return Picture(path, "Teacher and student from the same noise", caption)
+
+
+def _noise_space(compared: Comparison, folder: Path) -> list[Picture]:
+    files, values = neighbour_figures(compared, folder)
+    share = {name: entry["share"] for name, entry in values["noise_space"].items()}
+    flat = compared.run.student.facts.shape == (2,)
+    caption = (
+        "Each point is a noise sample, coloured by the "
+        + ("cell" if flat else "class")
+        + " it becomes (KDM Fig. 2). Untrained: real data paired with noise by chance, which is what training starts from. "
+        + ("" if flat else "Noise is shown on its two best linear discriminants, fitted on other rows. ")
+        + f"Of a point's 10 nearest neighbours, {share['untrained']:.0%} share its outcome untrained, "
+        + f"{share['teacher']:.0%} for the teacher, {share['student']:.0%} for the student."
     )
+    pictures = [Picture(files[0], "Noise space, by what it becomes", caption)]
+    if len(files) > 1:
+        ratio = values["memorisation"]
+        pictures.append(
+            Picture(
+                files[1],
+                "Nearest real images",
+                "Above each of the student's samples the real image it is nearest to. Median distance in units of the "
+                f"distance between real neighbours: {ratio['student']['median_ratio']:.2f} (teacher "
+                f"{ratio['teacher']['median_ratio']:.2f}); near 0 would be copies.",
+            )
+        )
+    return pictures
 
 
-def seconds_text(seconds: dict[str, Any]) -> str:
-    """Stage -> seconds as aligned lines."""
-    return "\n".join(f"{name:<12} {value:8.1f} s" for name, value in seconds.items())
+def _outliers(compared: Comparison, folder: Path) -> list[Picture]:
+    if compared.run.student.facts.shape != (2,):
+        return []
+    files, values = outlier_figures(compared, folder)
+    found = {name: entry["count"] for name, entry in values.items()}
+    caption = (
+        f"Samples that lie apart from all others (DBSCAN, eps 0.15): {found['teacher']} of the teacher's, "
+        f"{found['student']} of the student's; crosses mark them and the noise they come from (KDM Fig. 5)."
+    )
+    return [Picture(files[0], "Outliers and where they come from", caption)]

@@ -13,10 +13,10 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from koopstep.analysis.figures import scatter
 from koopstep.core.devices import Place
 from koopstep.core.errors import UsageError
 from koopstep.core.files import make_folder, write_atomic
+from koopstep.figures.points import scatter
 from koopstep.sampling.fewstep import ONE_STEP, Stepping
 from koopstep.sampling.onestep import generate
 from koopstep.workflows.console import Console

@@ -179,7 +179,7 @@ def _reads_ahead(config: TrainingConfig, place: Place) -> bool:
 
 
 def _find_network(name: FeatureNetName) -> PerceptualNetwork:
-    from koopstep.nets.features.lpips import find_lpips  # only for objectives that look through one
+    from koopstep.features.lpips import find_lpips  # only for objectives that look through one
 
     return find_lpips(name)
 

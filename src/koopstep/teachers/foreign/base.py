@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from koopstep.core.errors import DamagedError
-from koopstep.teachers.files import TEACHERS, TeacherConfig
+from koopstep.teachers.table import TEACHERS, TeacherConfig
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,8 @@ from torch import Tensor
 from koopstep.core.errors import DamagedError, UsageError
 from koopstep.core.files import read_json, sha256_file
 from koopstep.core.tensors import load_tensors
-from koopstep.core.torch_files import load_state_dict
-from koopstep.teachers.diffusers_config import DiffusersConfig, read_network, read_schedule
+from koopstep.formats.torch_files import load_state_dict
+from koopstep.teachers.diffusers.config import DiffusersConfig, read_network, read_schedule
 from koopstep.teachers.foreign.base import ForeignTeacher, check_tensors
 
 NETWORK = "UNet2DModel"

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 from koopstep.core.errors import DamagedError, UsageError
-from koopstep.core.inert.dialect import Limits
-from koopstep.core.inert.modules import children, named_tensors
-from koopstep.core.inert.values import Instance
 from koopstep.core.levels import iddpm_sigmas
-from koopstep.core.torch_files import read_limited, to_tensors
+from koopstep.formats.inert.dialect import Limits
+from koopstep.formats.inert.modules import children, named_tensors
+from koopstep.formats.inert.values import Instance
+from koopstep.formats.torch_files import read_limited, to_tensors
 from koopstep.teachers.edm import EDMConfig
 from koopstep.teachers.foreign.base import ForeignTeacher, check_tensors, empty_model
 from koopstep.teachers.foreign.edm_config import read_config

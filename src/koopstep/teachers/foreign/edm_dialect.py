@@ -8,13 +8,13 @@ from typing import Any
 
 from koopstep.core.errors import DamagedError
 from koopstep.core.files import sha256_bytes
-from koopstep.core.inert.dialect import PROTOCOL_4, Dialect, Limits
-from koopstep.core.inert.legacy import read_storage
-from koopstep.core.inert.machine import Machine
-from koopstep.core.inert.nesting import check_nesting
-from koopstep.core.inert.steps import run
-from koopstep.core.inert.torch_dialect import ordered_dict, rebuild_parameter, rebuild_tensor
-from koopstep.core.inert.values import Instance, Scalar, Storage
+from koopstep.formats.inert.dialect import PROTOCOL_4, Dialect, Limits
+from koopstep.formats.inert.legacy import read_storage
+from koopstep.formats.inert.machine import Machine
+from koopstep.formats.inert.nesting import check_nesting
+from koopstep.formats.inert.steps import run
+from koopstep.formats.inert.torch_dialect import ordered_dict, rebuild_parameter, rebuild_tensor
+from koopstep.formats.inert.values import Instance, Scalar, Storage
 
 PERSISTENT = "torch_utils.persistence._reconstruct_persistent_obj"
 _META = {"type", "version", "module_src", "class_name", "state"}

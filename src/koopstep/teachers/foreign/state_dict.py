@@ -9,9 +9,9 @@ from torch import Tensor
 
 from koopstep.core.errors import UsageError
 from koopstep.core.tensors import load_tensors
-from koopstep.core.torch_files import load_state_dict
-from koopstep.teachers.files import TeacherConfig
+from koopstep.formats.torch_files import load_state_dict
 from koopstep.teachers.foreign.base import ForeignTeacher, check_tensors, empty_model
+from koopstep.teachers.table import TeacherConfig
 
 _SUFFIXES = {".safetensors", ".pth", ".pt", ".th", ".bin", ".npz"}
 _PREFIXES = ("module.", "model.", "module.model.", "_orig_mod.", "ema.")

@@ -8,11 +8,11 @@ from pathlib import Path
 
 from koopstep.core.errors import UsageError
 from koopstep.core.files import sha256_bytes, sha256_file
-from koopstep.teachers.files import TeacherConfig
 from koopstep.teachers.foreign.base import ForeignTeacher
 from koopstep.teachers.foreign.diffusers import is_pipeline, read_pipeline
 from koopstep.teachers.foreign.edm import is_edm_pickle, read_edm
 from koopstep.teachers.foreign.state_dict import is_state_dict, read_state_dict
+from koopstep.teachers.table import TeacherConfig
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,1 @@
+"""Foreign bytes, read and never executed."""

@@ -1,0 +1,229 @@
+"""Real images from a folder or a zip of PNG/JPEG files, or from an ``.npz``, as bytes.
+
+A ``dataset.json`` in the folder or zip says the classes, as EDM's dataset tool writes it:
+``{"labels": [["00000/img00000000.png", 3], ...]}``, or ``{"labels": null}`` for none.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+import zipfile
+import zlib
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path, PurePath, PurePosixPath
+from typing import IO, NamedTuple
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from koopstep.core.errors import DamagedError, UsageError
+from koopstep.formats.arrays import read_npz
+
+SUFFIXES = (".png", ".jpg", ".jpeg")
+_GREY_MODES = ("1", "L", "LA")
+_COLOUR_MODES = ("P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr")
+_UNREADABLE_IMAGE = (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError)
+_UNREADABLE_ZIP = (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, OSError, EOFError)
+_LARGEST_FILE = 1 << 28
+
+
+class ImageSet(NamedTuple):
+    """Images and, where they are known, their classes.
+
+    Attributes:
+        images: uint8 (N, C, H, W); C is 1 (all grey) or 3.
+        labels: int64 (N,), or None.
+    """
+
+    images: Tensor
+    labels: Tensor | None
+
+
+class _Picture(NamedTuple):
+    """A file that holds an image: where it is for messages, and how to open it."""
+
+    where: str
+    open: Callable[[], IO[bytes]]
+
+
+def load(source: Path) -> ImageSet:
+    """Reads a folder of images, a ``.zip`` of them, or an ``.npz``, whichever `source` is.
+
+    Raises:
+        UsageError: Nothing there, or what is there cannot be used; see `load_folder`, `load_zip` and `load_npz`.
+    """
+    source = Path(source)
+    readers: dict[str, Callable[[Path], ImageSet]] = {".npz": load_npz, ".zip": load_zip}
+    if source.is_dir():
+        return load_folder(source)
+    if not source.exists():
+        raise UsageError(f"{source}: no such file or folder; give a folder or .zip of PNG/JPEG images, or an .npz")
+    if source.suffix.lower() not in readers:
+        raise UsageError(f"{source}: neither a folder or .zip of PNG/JPEG images nor an .npz file")
+    return readers[source.suffix.lower()](source)
+
+
+def load_folder(folder: Path) -> ImageSet:
+    """Reads every PNG and JPEG of a folder, in sorted order; hidden files and other kinds are passed over.
+
+    With a ``dataset.json`` the classes are what it says. Else sub-folders that hold images are classes (with all
+    images below them), numbered in sorted order; then no image may lie beside them. Transparency is dropped. If every
+    image is grey the result has one channel, otherwise three.
+
+    Raises:
+        UsageError: Not a folder, no images, images beside class folders, a ``dataset.json`` that does not fit, an
+            unreadable or 16-bit image, or two images of different size; the message names the file.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise UsageError(f"{folder}: no such folder")
+    paths = sorted(path for path in folder.rglob("*") if path.is_file() and _is_image(path.relative_to(folder)))
+    if not paths:
+        raise UsageError(f"{folder}: no images found; wanted {', '.join(SUFFIXES)} files, or class folders of them")
+    names = [path.relative_to(folder).as_posix() for path in paths]
+    told = folder / "dataset.json"
+    labels = _told_labels(told.read_bytes(), names, str(told)) if told.is_file() else _folder_labels(names, folder)
+    return ImageSet(_read_all([_Picture(str(path), partial(_open_file, path)) for path in paths]), labels)
+
+
+def load_zip(file: Path) -> ImageSet:
+    """Reads every PNG and JPEG of a zip in sorted order, as EDM's dataset tool packs them.
+
+    Classes come from its ``dataset.json`` only: the folders inside such a zip are parcels, not classes.
+
+    Raises:
+        UsageError: Missing file, no images, a ``dataset.json`` that does not fit, or an image as in `load_folder`.
+        DamagedError: The zip is cut off or damaged.
+    """
+    file = Path(file)
+    if not file.is_file():
+        raise UsageError(f"{file}: no such file")
+    try:
+        with zipfile.ZipFile(file) as archive:
+            for info in archive.infolist():
+                if info.file_size > _LARGEST_FILE:
+                    raise UsageError(f"{file}: {info.filename} claims {info.file_size} bytes; no image is that large")
+            names = sorted(name for name in archive.namelist() if _is_image(PurePosixPath(name)))
+            if not names:
+                raise UsageError(f"{file}: no images found; wanted {', '.join(SUFFIXES)} files inside")
+            told = archive.read("dataset.json") if "dataset.json" in archive.namelist() else None
+            labels = None if told is None else _told_labels(told, names, f"{file}: dataset.json")
+            pictures = [_Picture(f"{file}: {name}", partial(archive.open, name)) for name in names]
+            return ImageSet(_read_all(pictures), labels)
+    except _UNREADABLE_ZIP as error:
+        raise DamagedError(f"{file}: is no whole zip file ({error}); copy or download it again") from error
+
+
+def load_npz(file: Path) -> ImageSet:
+    """Reads an ``.npz`` with ``images`` (uint8, NHWC, NCHW or NHW) and, if present, ``labels`` (whole, (N,)).
+
+    Pickled (object) arrays are refused.
+
+    Raises:
+        UsageError: Missing file or key, wrong type or shape, or a shape that could be both NHWC and NCHW.
+        DamagedError: The file is cut off or is no ``.npz``.
+    """
+    file = Path(file)
+    if not file.is_file():
+        raise UsageError(f"{file}: no such file")
+    arrays, _ = read_npz(file)
+    if "images" not in arrays:
+        found = ", ".join(arrays) or "nothing"
+        raise UsageError(f"{file}: no array 'images' inside (found {found}); save it as np.savez(f, images=...)")
+    images, labels = arrays["images"], arrays.get("labels")
+    planar = _planar(images, file)
+    if labels is None:
+        return ImageSet(torch.from_numpy(np.array(planar, order="C")), None)
+    if labels.shape != (len(images),) or not np.issubdtype(labels.dtype, np.integer) or labels.min() < 0:
+        raise UsageError(
+            f"{file}: 'labels' must be {len(images)} whole numbers >= 0, got {labels.dtype} {labels.shape}"
+        )
+    return ImageSet(torch.from_numpy(np.array(planar, order="C")), torch.from_numpy(labels.astype(np.int64)))
+
+
+def _is_image(path: PurePath) -> bool:
+    return path.suffix.lower() in SUFFIXES and not any(part.startswith((".", "__MACOSX")) for part in path.parts)
+
+
+def _open_file(path: Path) -> IO[bytes]:
+    return path.open("rb")
+
+
+def _folder_labels(names: list[str], folder: Path) -> Tensor | None:
+    """The number of each file's first folder, or None when all lie at the top."""
+    classes = sorted({name.split("/")[0] for name in names if "/" in name})
+    loose = [name for name in names if "/" not in name]
+    if loose and classes:
+        raise UsageError(
+            f"{folder}: holds images ({loose[0]}) and class folders ({classes[0]}) side by "
+            "side; put every image in a class folder, or none"
+        )
+    return torch.tensor([classes.index(name.split("/")[0]) for name in names]) if classes else None
+
+
+def _told_labels(text: bytes, names: list[str], where: str) -> Tensor | None:
+    """The class of each name by a ``dataset.json``."""
+    try:
+        told = json.loads(text)["labels"]
+        labels = None if told is None else {name.replace("\\", "/"): label for name, label in told}
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise UsageError(f'{where}: wanted {{"labels": [["name.png", class], ...]}} or {{"labels": null}}') from error
+    if labels is None:
+        return None
+    for name in names:
+        if type(label := labels.get(name)) is not int or label < 0:
+            raise UsageError(f"{where}: the class of {name} is {label!r}; wanted a whole number >= 0 for every image")
+    return torch.tensor([labels[name] for name in names])
+
+
+def _read_all(pictures: Sequence[_Picture]) -> Tensor:
+    """Decodes the files into uint8 (N, C, H, W), held once."""
+    first = _read(pictures[0])
+    images = np.empty((len(pictures), first.shape[2], *first.shape[:2]), np.uint8)
+    for row, picture in enumerate(pictures):
+        pixels = _read(picture)
+        if pixels.shape[:2] != first.shape[:2]:
+            (h0, w0), (h1, w1) = first.shape[:2], pixels.shape[:2]
+            raise UsageError(
+                f"{picture.where}: is {w1} x {h1} pixels but {Path(pictures[0].where).name} is {w0} x {h0}; "
+                "all images must have one size"
+            )
+        if pixels.shape[2] > images.shape[1]:
+            images = np.repeat(images, 3, axis=1)
+        images[row] = pixels.transpose(2, 0, 1)
+    return torch.from_numpy(images)
+
+
+def _read(picture: _Picture) -> np.ndarray:
+    """One image as uint8 (H, W, 1 or 3)."""
+    try:
+        with picture.open() as file, Image.open(file) as image:
+            mode = image.mode
+            if mode in _GREY_MODES:
+                return np.asarray(image.convert("L"))[:, :, None]
+            if mode in _COLOUR_MODES:
+                return np.asarray(image.convert("RGB"))
+    except zipfile.BadZipFile:
+        raise
+    except _UNREADABLE_IMAGE as error:
+        raise UsageError(f"{picture.where}: cannot be read as an image ({error}); remove or replace it") from error
+    raise UsageError(f"{picture.where}: pixels of mode {mode} are not 8-bit; convert the image to 8-bit grey or RGB")
+
+
+def _planar(images: np.ndarray, file: Path) -> np.ndarray:
+    """Checks the array and brings it to NCHW."""
+    wanted = "uint8 (N, H, W, C) or (N, C, H, W) with 1 or 3 channels, or (N, H, W)"
+    if images.dtype != np.uint8 or images.ndim not in (3, 4) or images.size == 0:
+        raise UsageError(f"{file}: 'images' must be {wanted}, got {images.dtype} {images.shape}")
+    if images.ndim == 3:
+        return images[:, None]
+    last, first = images.shape[3] in (1, 3), images.shape[1] in (1, 3)
+    if last and first:
+        raise UsageError(f"{file}: 'images' {images.shape} could be channels first or last; make H and W larger than 3")
+    if not last and not first:
+        raise UsageError(f"{file}: 'images' must be {wanted}, got {images.shape}")
+    return images.transpose(0, 3, 1, 2) if last else images

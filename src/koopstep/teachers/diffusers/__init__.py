@@ -1,0 +1,1 @@
+"""Networks of diffusers pipelines as teachers."""

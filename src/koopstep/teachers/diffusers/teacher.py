@@ -1,0 +1,189 @@
+"""DDPM-style teachers whose network is diffusers' ``UNet2DModel``: its config, its schedule, the path in sigma.
+
+The network is built by the extra ``diffusers`` from a config that is read as data; weights are our own file's tensors.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from koopstep.core.errors import UsageError
+from koopstep.core.levels import ddpm_sigmas, denoised_from_epsilon, denoised_from_v, karras_sigmas
+from koopstep.teachers.diffusers.config import DiffusersConfig, ScheduleConfig, read_network, read_schedule
+from koopstep.teachers.functions import DenoiserTeacher
+
+
+def schedule_alphas(config: ScheduleConfig) -> Tensor:
+    """The products of ``1 - beta`` (DDPM Eq. 4), float64, (timesteps,), on the CPU.
+
+    ``scaled_linear`` is linear in the root of beta; ``squaredcos_cap_v2`` is the cosine schedule (Nichol and Dhariwal,
+    Eq. 17) with betas of at most 0.999.
+    """
+    count = config.num_train_timesteps
+    if config.trained_betas is not None:
+        betas = torch.tensor(config.trained_betas, dtype=torch.float64, device="cpu")
+    elif config.beta_schedule == "squaredcos_cap_v2":
+        angles = (torch.arange(count + 1, dtype=torch.float64, device="cpu") / count + 0.008) / 1.008 * math.pi / 2
+        kept = angles.cos() ** 2
+        betas = (1 - kept[1:] / kept[:-1]).clamp(max=0.999)
+    else:
+        power = 2 if config.beta_schedule == "scaled_linear" else 1
+        start, end = config.beta_start ** (1 / power), config.beta_end ** (1 / power)
+        betas = torch.linspace(start, end, count, dtype=torch.float64, device="cpu") ** power
+    return torch.cumprod(1 - betas, dim=0)
+
+
+class DiffusersDenoiser(nn.Module):
+    """A network that was trained on integer timesteps, as a denoiser of any sigma: it is told the nearest timestep."""
+
+    sigmas: Tensor
+
+    def __init__(self, network: nn.Module, schedule: ScheduleConfig, num_classes: int) -> None:
+        super().__init__()
+        self.model = network
+        self.prediction, self.num_classes = schedule.prediction_type, num_classes
+        self.register_buffer("sigmas", ddpm_sigmas(schedule_alphas(schedule)), persistent=False)
+
+    def forward(self, x: Tensor, sigma: Tensor, class_labels: Tensor | None = None) -> Tensor:
+        """(B, C, H, W), (B,), (B,) int64 or None -> expected data (B, C, H, W) float64.
+
+        Raises:
+            UsageError: if the network has classes and none are given: it was never trained without.
+        """
+        if self.num_classes and class_labels is None:
+            raise UsageError(f"this teacher is conditional: give class_labels (0 to {self.num_classes - 1})")
+        sigma = sigma.to(torch.float64)
+        timestep = (sigma[:, None] - self.sigmas).abs().argmin(dim=1)
+        level, x = sigma[:, None, None, None], x.to(torch.float64)
+        dtype = next(self.model.parameters()).dtype
+        seen = (x / (1 + level**2).sqrt()).to(dtype)  # DDPM's scaling: unit variance overall
+        (told,) = self.model(seen, timestep, class_labels, return_dict=False)
+        predicted = told[:, : x.shape[1]].to(torch.float64)  # a learned variance comes after the mean
+        if self.prediction == "epsilon":
+            return denoised_from_epsilon(x, predicted, level)
+        return denoised_from_v(x, predicted, level) if self.prediction == "v_prediction" else predicted
+
+
+def build_diffusers(config: DiffusersConfig) -> DiffusersDenoiser:
+    """The denoiser with fresh weights.
+
+    Raises:
+        UsageError: if diffusers is missing or cannot be imported, or cannot build such a network.
+    """
+    model = _unet_class()
+    try:
+        network = model(**config.network.model_dump())
+    except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        raise UsageError(f"diffusers cannot build this UNet2DModel: {_line(error)}") from error
+    network.requires_grad_(
+        False
+    )  # it comes trained; with gradients on, attention takes another kernel and rounds otherwise
+    return DiffusersDenoiser(network, config.schedule, config.num_classes)
+
+
+def diffusers_teacher(config: DiffusersConfig, denoiser: DiffusersDenoiser, name: str, sha256: str) -> DenoiserTeacher:
+    """The denoiser as a teacher; every level of its path is that of a timestep."""
+    return DenoiserTeacher(
+        denoiser,
+        config.shape,
+        sigmas=timestep_grid(config),
+        num_classes=config.num_classes,
+        data_scale=config.data_scale,
+        solver="euler" if config.solver == "ddim" else config.solver,  # DDIM is Euler's method in sigma
+        kind="diffusers",
+        name=name,
+        sha256=sha256,
+    )
+
+
+def timestep_grid(config: DiffusersConfig) -> Callable[[int], Tensor]:
+    """Steps -> the ``steps + 1`` falling sigmas of the path, float64, the last one 0.
+
+    Raises:
+        UsageError: (the function) if there are fewer timesteps than steps.
+    """
+    table = ddpm_sigmas(schedule_alphas(config.schedule))
+    if config.solver == "heun":
+        table = table[: max(2, int((table <= config.sigma_max).sum()))]
+
+    def sigmas(steps: int) -> Tensor:
+        if not 1 <= steps <= len(table):
+            raise UsageError(f"steps must be at least 1 and at most the {len(table)} timesteps here, got {steps}")
+        timesteps = _karras_timesteps(table, steps) if config.solver == "heun" else _even_timesteps(len(table), steps)
+        return torch.cat([table[timesteps], torch.zeros(1, dtype=torch.float64)])
+
+    return sigmas
+
+
+def _karras_timesteps(table: Tensor, steps: int) -> Tensor:
+    """The timesteps nearest to EDM's levels in log sigma, each a different one, from the noisiest down."""
+    wanted = karras_sigmas(steps, float(table[0]), float(table[-1]))[:-1]
+    nearest = (wanted.log()[:, None] - table.log()).abs().argmin(dim=1)
+    index = torch.arange(steps)
+    falling = (nearest + index).cummin(dim=0).values - index
+    return torch.maximum(falling, steps - 1 - index)  # where timesteps are sparser than levels: the lowest ones, all
+
+
+def _even_timesteps(count: int, steps: int) -> Tensor:
+    return (count - torch.arange(steps, dtype=torch.float64) * count / steps).round().long() - 1
+
+
+def from_diffusers(
+    pipeline: Any,
+    scheduler: Any = None,
+    *,
+    data_scale: float = 0.5,
+    solver: str = "heun",
+    name: str = "diffusers",
+) -> DenoiserTeacher:
+    """Make a diffusers pipeline in memory (DDPM or DDIM, with a ``UNet2DModel``) a teacher.
+
+    Args:
+        pipeline: with ``unet`` and ``scheduler``; or the network itself. It is put into eval mode and stays on its device.
+        scheduler: the network's scheduler, of which only the config is read; the pipeline's own when absent.
+        data_scale: standard deviation of the data.
+        solver: ``heun`` or ``ddim``.
+        name: what to call it in reports.
+
+    Raises:
+        UsageError: if it is no pixel-space ``UNet2DModel`` with a DDPM schedule.
+    """
+    unet = getattr(pipeline, "unet", pipeline)
+    scheduler = getattr(pipeline, "scheduler", None) if scheduler is None else scheduler
+    if scheduler is None or not hasattr(unet, "config") or not hasattr(scheduler, "config"):
+        raise UsageError("give a diffusers pipeline with `unet` and `scheduler`, or a UNet2DModel and its scheduler")
+    network = read_network(unet.config, "config of the network")
+    schedule, _ = read_schedule(scheduler.config, "config of the scheduler")
+    config = DiffusersConfig.parse(
+        {
+            "network": network.model_dump(),
+            "schedule": schedule.model_dump(),
+            "data_scale": data_scale,
+            "solver": solver,
+        },
+        "from_diffusers",
+    )
+    unet.eval()
+    return diffusers_teacher(config, DiffusersDenoiser(unet, schedule, config.num_classes), name, "")
+
+
+def _unet_class() -> Callable[..., nn.Module]:
+    try:
+        from diffusers import UNet2DModel
+    except (AttributeError, ImportError, RuntimeError) as error:
+        if isinstance(error, ModuleNotFoundError) and error.name == "diffusers":
+            raise UsageError("this teacher's network comes from diffusers: pip install koopstep[diffusers]") from error
+        raise UsageError(
+            f"diffusers is installed but cannot be imported ({_line(error)}); often a transformers or huggingface_hub that "
+            "does not fit it: upgrade them, or remove transformers"
+        ) from error
+    return UNet2DModel  # type: ignore[no-any-return]
+
+
+def _line(error: BaseException) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__

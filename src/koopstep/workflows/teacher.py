@@ -1,0 +1,115 @@
+"""``koopstep teacher``: train one from scratch, say what one is."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from koopstep.core.config import dump
+from koopstep.core.devices import Place, barrier
+from koopstep.core.errors import UsageError
+from koopstep.data.augment import LABELS
+from koopstep.data.sources import DataSource, load_source
+from koopstep.teachers.files import TeacherHeader, load_teacher, save_teacher
+from koopstep.teachers.table import TEACHERS
+from koopstep.training.checkpoint import checkpoints
+from koopstep.training.denoising import Denoising
+from koopstep.workflows.console import Console
+from koopstep.workflows.recipe import Recipe, load_recipe
+from koopstep.workflows.train import Stop, begin_training, flat, run_training
+
+
+def train_teacher(
+    preset: str, out: Path, *, changes: list[str], resume: bool, place: Place, console: Console, stop: Stop
+) -> dict[str, Any]:
+    """Train the teacher of ``preset`` and write it to the file ``out``; checkpoints live in ``out`` + ``.run`` meanwhile.
+
+    Raises:
+        UsageError: on unknown names, data that does not fit, or an unfinished training there without ``resume``.
+        Interrupted: after ``stop`` said so and a checkpoint was written.
+    """
+    recipe = load_recipe(preset, changes=changes)
+    config, training = recipe.teacher.model, recipe.teacher.training
+    kind = TEACHERS[config.kind]
+    if kind.loss is None:
+        raise UsageError(
+            f"a teacher of kind {config.kind!r} is known in closed form or comes trained; nothing to train"
+        )
+    source = load_source(recipe.data)
+    _check_data(recipe, source)
+    torch.manual_seed(training.seed)
+    model = kind.build(config).to(place.device)
+    task = Denoising(
+        model,
+        functools.partial(kind.loss, config),
+        source,
+        conditional=bool(config.num_classes),
+        batch_size=training.batch_size,
+        seed=training.seed,
+        place=place,
+        augment=recipe.teacher.augment,
+        xflip=recipe.teacher.xflip,
+    )
+    work = out.with_name(out.name + ".run")
+    if checkpoints(work / "checkpoints") and not resume:
+        raise UsageError(f"{work} holds a training of this file; add --resume to go on with it, or remove the folder")
+    depends_on = flat({"teacher": dump(recipe)["teacher"]}) | {"data": f"{recipe.data} {source.sha256()}"}
+    state = begin_training(task, training, work, depends_on, place=place, console=console)
+    done = run_training(task, state, training, work, depends_on, place=place, console=console, stop=stop)
+    if place.leads:
+        command = f"koopstep teacher train {preset}" + "".join(f" -o {change}" for change in changes)
+        made_by = f"{command}; data {source.name} {source.sha256()[:16]}; torch {torch.__version__}"
+        header = TeacherHeader(
+            config=config,
+            name=recipe.teacher.file,
+            made_by=made_by,
+            weights_dtype=recipe.teacher.weights_dtype,
+        )
+        save_teacher(out, header, state.average.model)
+    barrier(place)
+    return teacher_info(str(out)) | {"seconds": done.seconds, "loss": done.loss, "step": done.step}
+
+
+def teacher_info(name_or_path: str) -> dict[str, Any]:
+    """What a teacher file holds.
+
+    Raises:
+        UsageError: if it is no teacher file.
+        DamagedError: if it is damaged.
+    """
+    file = load_teacher(name_or_path)
+    config = dump(file.header.config)
+    return {
+        "file": str(file.path),
+        "sha256": file.sha256,
+        "kind": file.header.config.kind,
+        "name": file.header.name,
+        "shape": list(file.teacher.shape),
+        "num_classes": file.teacher.num_classes,
+        "parameters": file.parameters,
+        "weights_dtype": file.header.weights_dtype,
+        "made_by": file.header.made_by,
+        "source": file.header.source,
+        "config": config,
+    }
+
+
+def _check_data(recipe: Recipe, source: DataSource) -> None:
+    config = recipe.teacher.model
+    if (recipe.teacher.augment or recipe.teacher.xflip) and len(config.shape) != 3:
+        raise UsageError(f"teacher.augment and teacher.xflip change images, the data {source.name!r} are none")
+    told = getattr(getattr(config, "network", None), "augment_channels", 0)
+    if recipe.teacher.augment and told != LABELS:
+        raise UsageError(
+            f"teacher.augment tells the network {LABELS} numbers about each image; set "
+            f"-o teacher.model.network.augment_channels={LABELS}, or teacher.augment=0"
+        )
+    if source.shape != tuple(config.shape):
+        raise UsageError(f"the data {source.name!r} has shape {source.shape}, the teacher wants {tuple(config.shape)}")
+    if config.num_classes and source.num_classes != config.num_classes:
+        raise UsageError(
+            f"the teacher wants {config.num_classes} classes, the data {source.name!r} has {source.num_classes}"
+        )

@@ -200,8 +200,8 @@ class VectorCodec(PathCodec):
         return self.decoder
 
 
-def build_hkd(config: HKDConfig, facts: DataFacts) -> KoopmanStudent:
-    """A fresh HKD student for data of ``facts``; all operators start as the identity."""
+def build_hkd(config: HKDConfig, facts: DataFacts, seed: int = 0) -> KoopmanStudent:
+    """A fresh HKD student for data of ``facts``; all operators start as the identity, whatever the ``seed``."""
     if len(facts.shape) == 3:
         codec: PathCodec = SkipCodec(config, facts)
         shapes: Sequence[tuple[int, ...]] = codec.decoder_network().skip_shapes  # type: ignore[assignment]

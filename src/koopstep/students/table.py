@@ -13,9 +13,13 @@ from koopstep.students.student import DataFacts, KoopmanStudent
 
 StudentConfig = Annotated[KDMConfig | HKDConfig, Field(discriminator="kind")]
 
-STUDENTS: dict[str, Callable[[Any, DataFacts], KoopmanStudent]] = {"kdm": build_kdm, "hkd": build_hkd}
+STUDENTS: dict[str, Callable[[Any, DataFacts, int], KoopmanStudent]] = {"kdm": build_kdm, "hkd": build_hkd}
 
 
-def build_student(config: StudentConfig, facts: DataFacts) -> KoopmanStudent:
-    """A fresh student."""
-    return STUDENTS[config.kind](config, facts)
+def build_student(config: StudentConfig, facts: DataFacts, seed: int = 0) -> KoopmanStudent:
+    """A fresh student for data of ``facts``.
+
+    The operators' initial weights depend on ``seed`` alone; those of the networks on PyTorch's global generator, which
+    the caller seeds. A student that gets its weights from a file needs neither.
+    """
+    return STUDENTS[config.kind](config, facts, seed)

@@ -112,12 +112,13 @@ def fresh_student(recipe: Recipe, facts: DataFacts, identity: TeacherIdentity) -
     Raises:
         UsageError: if it should start from the teacher, but the teacher is not at hand or has other networks.
     """
-    torch.manual_seed(recipe.training.seed)
+    seed = recipe.training.seed
+    torch.manual_seed(seed)
     if recipe.initialise == "fresh":
-        return recipe, build_student(recipe.student, facts)
+        return recipe, build_student(recipe.student, facts, seed)
     teacher = _own_teacher(recipe, identity)
     config = config_from_teacher(recipe.student, teacher)
-    student = build_student(config, facts)
+    student = build_student(config, facts, seed)
     start_from_teacher(student, teacher)
     return recipe.model_copy(update={"student": config}), student
 

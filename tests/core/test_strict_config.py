@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import pytest
 from pydantic import Field, ValidationError
 
-from koopstep.core.config import Config, dump, override, parse_yaml
+from koopstep.core.config import Added, Config, dump, override, parse_yaml
 from koopstep.core.errors import UsageError
 
 
@@ -109,3 +109,26 @@ def test_yaml_numbers() -> None:
         parse_yaml("!!python/object/apply:os.system ['true']", "here")
     with pytest.raises(UsageError):
         parse_yaml("a: [", "here")
+
+
+class Grown(Config):
+    name: str
+    wide: Annotated[float, Added()] = 1.0
+    inner: Annotated[Inner | None, Added()] = None
+
+
+def test_an_added_field_is_left_out_at_its_default() -> None:
+    assert dump(Grown(name="x")) == {"name": "x"}
+    assert dump(Grown(name="x", wide=2.0)) == {"name": "x", "wide": 2.0}
+    for config in (Grown(name="x"), Grown(name="x", wide=2.0, inner=Inner())):
+        assert Grown.parse(dump(config), "here") == config
+
+
+def test_an_added_field_is_left_out_within_another_config() -> None:
+    class Holder(Config):
+        grown: Grown
+        several: tuple[Grown, ...]
+
+    holder = Holder(grown=Grown(name="x"), several=(Grown(name="y"), Grown(name="z", wide=3.0)))
+    assert dump(holder) == {"grown": {"name": "x"}, "several": [{"name": "y"}, {"name": "z", "wide": 3.0}]}
+    assert Holder.parse(dump(holder), "here") == holder

@@ -14,8 +14,10 @@ import torch
 from koopstep.core.errors import DamagedError, KoopstepError, UsageError
 from koopstep.core.files import sha256_file
 from koopstep.core.tensors import load_tensors, save_tensors
+from koopstep.data.sources import load_source
 from koopstep.nets.mlp import MLPConfig
 from koopstep.nets.unet import UNetConfig
+from koopstep.teachers.base import TrainingData
 from koopstep.teachers.edm import EDMConfig, build_edm
 from koopstep.teachers.files import TeacherHeader, find_teacher, load_teacher, packaged_teachers, save_teacher
 
@@ -183,3 +185,34 @@ def test_image_teachers_keep_their_network(tmp_path: Path) -> None:
     config = EDMConfig(shape=(1, 4, 4), network=network)
     written(tmp_path / "t", config=config)
     assert load_teacher(tmp_path / "t").teacher.path(torch.randn(2, 1, 4, 4), steps=2).shape == (3, 2, 1, 4, 4)
+
+
+def test_a_file_names_the_data_its_teacher_learned_from(tmp_path: Path) -> None:
+    data = TrainingData(name="points", sha256="cd" * 32, shape=(2,), num_classes=3)
+    save_teacher(
+        tmp_path / "t", TeacherHeader(config=CONFIG, name="small", training_data=data), written(tmp_path / "plain")
+    )
+    assert load_teacher(tmp_path / "t").teacher.training_data == data
+    assert load_teacher(tmp_path / "plain").teacher.training_data is None
+
+
+@pytest.mark.parametrize(
+    ("words", "name"),
+    [
+        ("koopstep teacher train digits; data digits 8aa4a98f227fcb6c; torch 2.13.0", "digits"),
+        ("koopstep teacher train x; data my data; v2.npz 8aa4a98f227fcb6c; torch 2.13.0", "my data; v2.npz"),
+        ("somebody, from data digits 8aa4a98f227fcb6c", None),
+        ("koopstep teacher train x; data digits 8aa4; torch 2.13.0", None),
+    ],
+)
+def test_files_of_version_0_1_name_it_in_words(words: str, name: str | None) -> None:
+    found = TeacherHeader(config=CONFIG, name="small", made_by=words).learned_from()
+    assert (found and found.name) == name
+    assert found is None or found == TrainingData(name=name or "", sha256="8aa4a98f227fcb6c", shape=(2,))
+
+
+def test_packaged_teachers_name_the_data_they_learned_from() -> None:
+    named = {name: load_teacher(name).teacher.training_data for name in packaged_teachers()}
+    for name, found in named.items():
+        assert found is not None and found.name == name.split("-")[0]
+        assert found.matches(load_source(found.name).identity())

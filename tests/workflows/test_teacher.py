@@ -13,6 +13,8 @@ from koopstep.core.config import dump
 from koopstep.core.errors import DamagedError, Interrupted, UsageError
 from koopstep.core.tensors import load_tensors
 from koopstep.data.collect import CollectSettings
+from koopstep.data.sources import load_source
+from koopstep.data.store import TrajectoryStore
 from koopstep.teachers.files import load_teacher
 from koopstep.workflows import teacher as teach
 from koopstep.workflows.collect import collect_store
@@ -51,6 +53,8 @@ def test_from_scratch_to_paths(tmp_path: Path, preset: str) -> None:
     assert (said["shape"], said["num_classes"], said["step"]) == ([2], 0, 12)
     assert said["parameters"] > 0 and said["loss"] > 0 and len(said["sha256"]) == 64
     assert said["made_by"].startswith(f"koopstep teacher train {preset} -o teacher.training.steps=12")
+    data = load_source("checkerboard").identity()
+    assert said["training_data"] == dump(data)
     collected = collect_store(
         str(tmp_path / "teacher.safetensors"),
         tmp_path / "store",
@@ -62,6 +66,7 @@ def test_from_scratch_to_paths(tmp_path: Path, preset: str) -> None:
         stop=lambda: False,
     )
     assert collected["complete"] is True
+    assert TrajectoryStore.open(tmp_path / "store").manifest.teacher.training_data == data
 
 
 @pytest.mark.parametrize(("preset", "classes"), [("digits", 0), ("digits-cond", 10)])

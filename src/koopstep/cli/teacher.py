@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 commands = typer.Typer(help="Train a teacher, convert a foreign one, or show what one is.", rich_markup_mode=None)
 
 
-_INFO = "file, name, kind, shape, num_classes, parameters, weights_dtype, sha256, made_by, source, config"
+_INFO = (
+    "file, name, kind, shape, num_classes, parameters, weights_dtype, sha256, made_by, source, training_data, config"
+)
 
 
 @commands.command("train", epilog=f"JSON: {_INFO}, step, loss, seconds.")

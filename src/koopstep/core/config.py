@@ -11,18 +11,37 @@ import difflib
 import json
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, ValidationError, model_serializer
 
 from koopstep.core.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Added:
+    """Marks a field that files of older versions lack, as in ``size: Annotated[float, Added()] = 1.0``.
+
+    Such a field is left out of what is written while it has its default, so that a file without it keeps its digest.
+    """
 
 
 class Config(BaseModel):
     """Base of every config: frozen, strict, no field but the declared ones."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, validate_default=True)
+
+    @model_serializer(mode="wrap")
+    def _without_added_defaults(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        plain: dict[str, Any] = write(self)
+        fields = type(self).model_fields
+        added = [name for name, field in fields.items() if any(isinstance(mark, Added) for mark in field.metadata)]
+        for name in added:
+            if getattr(self, name) == fields[name].default:
+                plain.pop(name, None)
+        return plain
 
     @classmethod
     def parse(cls, mapping: Any, where: str) -> Self:

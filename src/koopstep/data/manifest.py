@@ -104,12 +104,23 @@ class Manifest(Config):
 
     def differing_field(self, other: Manifest) -> str | None:
         """Dotted name of the first field that differs, with both values, or None."""
-        return _differing(dump(self), dump(other))
+        mine, theirs = dump(self), dump(other)
+        mine["teacher"], theirs["teacher"] = _alike(self.teacher, other.teacher)
+        return _differing(mine, theirs)
+
+
+def _alike(a: TeacherIdentity, b: TeacherIdentity) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Both as plain data; the data they learned from only where both name it, as stores of version 0.1 do not."""
+    mine, theirs = dump(a), dump(b)
+    if a.training_data is None or b.training_data is None:
+        mine.pop("training_data", None)
+        theirs.pop("training_data", None)
+    return mine, theirs
 
 
 def _differing(mine: Mapping[str, Any], theirs: Mapping[str, Any], prefix: str = "") -> str | None:
-    for key in mine:
-        a, b = mine[key], theirs[key]
+    for key in dict.fromkeys([*mine, *theirs]):
+        a, b = mine.get(key), theirs.get(key)
         if isinstance(a, Mapping) and isinstance(b, Mapping):
             inner = _differing(a, b, f"{prefix}{key}.")
             if inner is not None:
@@ -121,7 +132,7 @@ def _differing(mine: Mapping[str, Any], theirs: Mapping[str, Any], prefix: str =
 
 def differing_teacher_field(stored: TeacherIdentity, given: TeacherIdentity) -> str | None:
     """Name of the first field in which two teachers differ, with both values, or None."""
-    return _differing(dump(stored), dump(given))
+    return _differing(*_alike(stored, given))
 
 
 class CommitRecord(Config):

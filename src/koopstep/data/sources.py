@@ -20,6 +20,7 @@ from koopstep.core.noise import stream_seed
 from koopstep.data import checkerboard, digits, standard
 from koopstep.data.batches import BatchStream
 from koopstep.formats import images
+from koopstep.teachers.base import TrainingData
 
 
 class DataSource(ABC):
@@ -47,6 +48,10 @@ class DataSource(ABC):
         """Digest of the reference data."""
         data, _ = self.reference()
         return sha256_bytes(data.contiguous().numpy().tobytes())
+
+    def identity(self) -> TrainingData:
+        """The record that a teacher keeps of it."""
+        return TrainingData(name=self.name, sha256=self.sha256(), shape=self.shape, num_classes=self.num_classes)
 
 
 class Checkerboard(DataSource):

@@ -47,7 +47,7 @@ class StoreWriter:
         self.folder = folder
         self.manifest = manifest
         if (folder / "manifest.json").exists():
-            self._must_match(read_manifest(folder))
+            self.manifest = self._must_match(read_manifest(folder))
         else:
             self._must_be_empty()
             write_json(folder / "manifest.json", dump(manifest))
@@ -55,11 +55,13 @@ class StoreWriter:
         remove_stale(folder)
         remove_stale(folder / "shards")
 
-    def _must_match(self, found: Manifest) -> None:
+    def _must_match(self, found: Manifest) -> Manifest:
+        """The manifest on disk, which may know less of its teacher than the one given."""
         difference = found.differing_field(self.manifest)
         if difference is not None:
             whose = "another teacher's store" if difference.startswith("teacher.") else "another store"
             raise UsageError(f"{self.folder} holds {whose} ({difference}); choose another folder")
+        return found
 
     def _must_be_empty(self) -> None:
         if self.folder.exists() and not self.folder.is_dir():

@@ -4,16 +4,42 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from typing import Annotated
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
-from koopstep.core.config import Config
+from koopstep.core.config import Added, Config
 from koopstep.core.errors import UsageError
 
 
+class TrainingData(Config):
+    """The data a teacher learned from, and the only data its samples may be compared with unasked.
+
+    Attributes:
+        name: of a built-in set, or of the file or folder it was read from.
+        sha256: of the data, or its first 16 digits (files of version 0.1).
+        shape: of one sample.
+        num_classes: 0 without labels; None where it is not known.
+    """
+
+    name: str
+    sha256: str = Field(pattern="^[0-9a-f]{16,64}$")
+    shape: tuple[int, ...]
+    num_classes: int | None = None
+
+    def matches(self, other: TrainingData) -> bool:
+        """Whether both are the same data, as far as both digests go; names do not matter."""
+        digits = min(len(self.sha256), len(other.sha256))
+        return self.shape == other.shape and self.sha256[:digits] == other.sha256[:digits]
+
+
 class TeacherIdentity(Config):
-    """Who made a path: enough to tell two stores apart and to make the path again."""
+    """Who made a path: enough to tell two stores apart and to make the path again.
+
+    ``training_data`` is what the teacher learned from; None where nobody knows.
+    """
 
     kind: str
     name: str
@@ -24,6 +50,7 @@ class TeacherIdentity(Config):
     data_scale: float
     num_classes: int
     shape: tuple[int, ...]
+    training_data: Annotated[TrainingData | None, Added()] = None
 
 
 class Teacher(ABC):
@@ -36,6 +63,7 @@ class Teacher(ABC):
         data_scale: standard deviation of the data, known or assumed.
         name: what people call it.
         sha256: digest of the file it came from, empty when it came from a function.
+        training_data: what it learned from, where that is known.
     """
 
     shape: tuple[int, ...]
@@ -46,6 +74,7 @@ class Teacher(ABC):
     name: str
     sha256: str
     solver: str
+    training_data: TrainingData | None = None
 
     @abstractmethod
     def levels(self, steps: int) -> tuple[float, ...]:
@@ -88,4 +117,5 @@ class Teacher(ABC):
             data_scale=self.data_scale,
             num_classes=self.num_classes,
             shape=self.shape,
+            training_data=self.training_data,
         )

@@ -3,25 +3,33 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 from pydantic import Field
 from torch import nn
 
-from koopstep.core.config import Config, dump
+from koopstep.core.config import Added, Config, dump
 from koopstep.core.errors import DamagedError, UsageError
 from koopstep.core.files import sha256_file
 from koopstep.core.tensors import load_tensors, save_tensors
-from koopstep.teachers.base import Teacher
+from koopstep.teachers.base import Teacher, TrainingData
 from koopstep.teachers.table import TEACHERS, TeacherConfig
+
+# `teacher train` of version 0.1 named the data in words only: "...; data NAME DIGEST; torch VERSION"
+_DATA_IN_WORDS = re.compile(r"; data (.+) ([0-9a-f]{16}); torch [^;]*$")
 
 
 class TeacherHeader(Config):
-    """What the file says of itself; ``source`` of a converted one names the foreign file, its format and SHA-256."""
+    """What the file says of itself.
+
+    ``training_data`` is what the teacher learned from, where that is known; ``source`` of a converted one names the foreign
+    file, its format and SHA-256.
+    """
 
     format: Literal[1] = 1
     config: TeacherConfig
@@ -29,6 +37,14 @@ class TeacherHeader(Config):
     made_by: str = ""
     weights_dtype: str = "float32"
     source: dict[str, str] = Field(default_factory=dict)
+    training_data: Annotated[TrainingData | None, Added()] = None
+
+    def learned_from(self) -> TrainingData | None:
+        """``training_data``; of files of version 0.1, what ``made_by`` says of it."""
+        found = _DATA_IN_WORDS.search(self.made_by)
+        if self.training_data is not None or found is None:
+            return self.training_data
+        return TrainingData(name=found[1], sha256=found[2], shape=tuple(self.config.shape))
 
 
 @dataclass(frozen=True)
@@ -108,4 +124,6 @@ def load_teacher(name_or_path: str | Path, device: torch.device | None = None) -
         raise DamagedError(f"{path}: the weights hold NaN or infinity")
     model.eval().requires_grad_(False).to(device or torch.device("cpu"))
     digest = sha256_file(path)
-    return TeacherFile(header, model, kind.teacher(header.config, model, header.name, digest), digest, path)
+    teacher = kind.teacher(header.config, model, header.name, digest)
+    teacher.training_data = header.learned_from()
+    return TeacherFile(header, model, teacher, digest, path)

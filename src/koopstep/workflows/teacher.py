@@ -61,12 +61,14 @@ def train_teacher(
     done = run_training(task, state, training, work, depends_on, place=place, console=console, stop=stop)
     if place.leads:
         command = f"koopstep teacher train {preset}" + "".join(f" -o {change}" for change in changes)
-        made_by = f"{command}; data {source.name} {source.sha256()[:16]}; torch {torch.__version__}"
+        learned_from = source.identity()
+        made_by = f"{command}; data {source.name} {learned_from.sha256[:16]}; torch {torch.__version__}"
         header = TeacherHeader(
             config=config,
             name=recipe.teacher.file,
             made_by=made_by,
             weights_dtype=recipe.teacher.weights_dtype,
+            training_data=learned_from,
         )
         save_teacher(out, header, state.average.model)
     barrier(place)
@@ -81,7 +83,7 @@ def teacher_info(name_or_path: str) -> dict[str, Any]:
         DamagedError: if it is damaged.
     """
     file = load_teacher(name_or_path)
-    config = dump(file.header.config)
+    config, learned_from = dump(file.header.config), file.header.learned_from()
     return {
         "file": str(file.path),
         "sha256": file.sha256,
@@ -93,6 +95,7 @@ def teacher_info(name_or_path: str) -> dict[str, Any]:
         "weights_dtype": file.header.weights_dtype,
         "made_by": file.header.made_by,
         "source": file.header.source,
+        "training_data": None if learned_from is None else dump(learned_from),
         "config": config,
     }
 

@@ -15,20 +15,18 @@ from koopstep.analysis.bands import (
     chance_effects,
     finest,
     level_effects,
-    mean_frequency,
-    radial_profile,
-    radii,
     require_rates,
     stands_out,
     tied,
 )
 from koopstep.analysis.cumulative import cumulative
+from koopstep.analysis.frequencies import mean_frequency, pulls, radial_profile, radii
 from koopstep.analysis.linearity import linearity
 from koopstep.analysis.modes import BANDS, ORDERS, band_masks, drop, keep, rates_of
+from koopstep.analysis.trajectory import film
 from koopstep.analysis.vicinity import moved, unrelated, vicinity
 from koopstep.core.errors import UsageError
 from koopstep.core.records import Batch
-from koopstep.figures.films import film
 from koopstep.nets.linear import LinearConfig
 from koopstep.nets.mlp import MLPConfig
 from koopstep.nets.unet import UNetConfig
@@ -190,8 +188,8 @@ def test_noise_by_chance_has_no_finest_third_and_a_wave_has_its_frequency() -> N
     assert [band.order for band in drawn] == [CHANCE] * 3
     assert sum(band.energy for band in drawn) == pytest.approx(1.0, abs=1e-5)
     wave = (2 * math.pi * 3 * torch.arange(16) / 16).cos().expand(5, 1, 16, 16)
-    mean, pulls = mean_frequency(wave)
-    assert mean == pytest.approx(3 / 16) and float(pulls.abs().max()) < 1e-9
+    mean, pulled = mean_frequency(wave), pulls(wave)
+    assert mean == pytest.approx(3 / 16) and float(pulled.abs().max()) < 1e-9
     fine, coarse = (2 * math.pi * 6 * torch.arange(8) / 8).cos(), (2 * math.pi * torch.arange(8) / 8).cos()
     one, two, three = drawn
     clear = [

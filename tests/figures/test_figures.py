@@ -14,6 +14,7 @@ from PIL import Image
 from koopstep.core.errors import UsageError
 from koopstep.core.noise import gaussian, integers
 from koopstep.data.checkerboard import EXTENT, cell_of, filled, sample
+from koopstep.figures import lines, spectra, tables
 from koopstep.figures import points as figures
 from koopstep.figures.style import CATEGORIES, FAINT, INK, LINES, colours_of, palette
 from koopstep.operators.factorised import FactorisedConfig
@@ -48,8 +49,8 @@ DRAWINGS: dict[str, Callable[[Path], Path]] = {
         path, POINTS, POINTS + 0.1, outcomes=CELLS, squares=figures.checkerboard_squares()
     ),
     "paired-plain": lambda path: figures.paired_scatter(path, POINTS.numpy(), POINTS.numpy()),
-    "gray": lambda path: figures.image_pairs(path, IMAGES, IMAGES, columns=4),
-    "colour": lambda path: figures.image_pairs(path, IMAGES.expand(-1, 3, -1, -1), IMAGES.expand(-1, 3, -1, -1)),
+    "gray": lambda path: tables.image_pairs(path, IMAGES, IMAGES, columns=4),
+    "colour": lambda path: tables.image_pairs(path, IMAGES.expand(-1, 3, -1, -1), IMAGES.expand(-1, 3, -1, -1)),
     "noise": lambda path: figures.noise_space(path, NOISE, {"untrained": -CELLS, "teacher": CELLS, "student": CELLS}),
     "noise-high": lambda path: figures.noise_space(
         path,
@@ -60,8 +61,8 @@ DRAWINGS: dict[str, Callable[[Path], Path]] = {
     "outliers": lambda path: figures.outlier_map(
         path, NOISE, {"teacher": POINTS, "student": POINTS}, {"teacher": CELLS == 0, "student": CELLS == 2}
     ),
-    "losses": lambda path: figures.loss_curves(path, RECORDS),
-    "eigenvalues": lambda path: figures.eigenvalues(path, [build_operator(FactorisedConfig(), 16, 0).spectrum()] * 4),
+    "losses": lambda path: lines.loss_curves(path, RECORDS),
+    "eigenvalues": lambda path: spectra.eigenvalues(path, [build_operator(FactorisedConfig(), 16, 0).spectrum()] * 4),
 }
 
 
@@ -92,7 +93,7 @@ def rgb(colour: str) -> np.ndarray:
 
 def test_images_are_shown_teacher_above_student(tmp_path: Path) -> None:
     red = torch.tensor([1.0, -1.0, -1.0]).view(1, 3, 1, 1).expand(2, 3, 4, 4)
-    picture = pixels(figures.image_pairs(tmp_path / "a.png", red, -red))
+    picture = pixels(tables.image_pairs(tmp_path / "a.png", red, -red))
     red_rows = np.argwhere(np.abs(picture - [255, 0, 0]).max(axis=2) == 0)[:, 0]
     cyan_rows = np.argwhere(np.abs(picture - [0, 255, 255]).max(axis=2) == 0)[:, 0]
     assert len(red_rows) > 2000
@@ -111,22 +112,22 @@ def test_outliers_are_black_crosses(tmp_path: Path) -> None:
 
 
 def test_loss_curves_have_one_line_a_term(tmp_path: Path) -> None:
-    picture = pixels(figures.loss_curves(tmp_path / "a.png", RECORDS))
+    picture = pixels(lines.loss_curves(tmp_path / "a.png", RECORDS))
     # total, latent and adversarial, which is never positive: in the legend only
     assert min(close_to(picture, colour) for colour in LINES[:3]) > 50
-    picture = pixels(figures.loss_curves(tmp_path / "b.png", RECORDS, names=["latent"]))
+    picture = pixels(lines.loss_curves(tmp_path / "b.png", RECORDS, names=["latent"]))
     assert close_to(picture, LINES[1]) == 0
-    pixels(figures.loss_curves(tmp_path / "c.png", RECORDS[:1]))
+    pixels(lines.loss_curves(tmp_path / "c.png", RECORDS[:1]))
     for records in ([], [{"step": 1}], [{"total": 1.0}]):
         with pytest.raises(UsageError, match="no step with a loss"):
-            figures.loss_curves(tmp_path / "d.png", records)
+            lines.loss_curves(tmp_path / "d.png", records)
 
 
 def test_lifted_eigenvalues_are_hollow(tmp_path: Path) -> None:
     spectrum = build_operator(FactorisedConfig(), 16, 0).spectrum()
-    with_lifted = pixels(figures.eigenvalues(tmp_path / "a.png", [spectrum]))
+    with_lifted = pixels(spectra.eigenvalues(tmp_path / "a.png", [spectrum]))
     plain = Spectrum(eigenvalues=spectrum.eigenvalues).pinned("a normalisation of the observables at every u " * 2)
-    without = pixels(figures.eigenvalues(tmp_path / "b.png", [plain]))
+    without = pixels(spectra.eigenvalues(tmp_path / "b.png", [plain]))
     assert close_to(with_lifted, LINES[2], 60) > 100
     assert close_to(without, LINES[2], 60) == 0
 
@@ -156,10 +157,10 @@ def test_wrong_shapes_and_a_missing_library(tmp_path: Path, monkeypatch: pytest.
     with pytest.raises(UsageError, match=r"\(N, 2\)"):
         figures.paired_scatter(path, gaussian(0, range(3), (3,)), POINTS)
     with pytest.raises(UsageError, match="give pairs"):
-        figures.image_pairs(path, IMAGES, IMAGES[:5])
+        tables.image_pairs(path, IMAGES, IMAGES[:5])
     with pytest.raises(UsageError, match="1 or 3"):
-        figures.image_pairs(path, IMAGES.expand(-1, 2, -1, -1), IMAGES)
+        tables.image_pairs(path, *[IMAGES.expand(-1, 2, -1, -1)] * 2)
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(UsageError, match=r"koopstep\[analysis\]"):
-        figures.loss_curves(path, RECORDS)
+        lines.loss_curves(path, RECORDS)
     assert not path.exists()

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from koopstep.analysis.frequencies import mean_frequency, pulls, radial_profile
 from koopstep.analysis.modes import BANDS, Masks, Order, band_masks, drop, full, keep, level_operators, rates_of
 from koopstep.core.errors import UsageError
 from koopstep.operators.block import Rates
@@ -53,7 +54,7 @@ class Band:
     @property
     def frequency(self) -> float | None:
         """Mean spatial frequency of the effect in cycles a pixel, weighted by power; None for vectors."""
-        return None if self.effect.ndim != 4 else mean_frequency(self.effect)[0]
+        return None if self.effect.ndim != 4 else mean_frequency(self.effect)
 
     def summary(self) -> dict[str, Any]:
         """In plain numbers."""
@@ -139,10 +140,11 @@ def finest(bands: Sequence[Band], order: str) -> str | None:
 
 def stands_out(bands: Sequence[Band], order: str) -> bool | None:
     """Whether the finest band is finer than the next by more than two standard errors over samples; None for vectors."""
-    of_order = [mean_frequency(band.effect) for band in bands if band.order == order and band.effect.ndim == 4]
-    if len(of_order) < 2:
+    effects = [band.effect for band in bands if band.order == order and band.effect.ndim == 4]
+    if len(effects) < 2:
         return None
-    (first, ours), (second, theirs) = sorted(of_order, key=lambda one: -one[0])[:2]
+    first, second = sorted((mean_frequency(effect) for effect in effects), reverse=True)[:2]
+    ours, theirs = (pulls(effect) for effect in sorted(effects, key=mean_frequency, reverse=True)[:2])
     return bool(first - second > 2 * float((ours - theirs).std()) / math.sqrt(max(len(ours), 1)))
 
 
@@ -157,37 +159,6 @@ def tied(rates: Sequence[Rates], order: Order) -> float:
                 equal += int(((keys - keys[edge]).abs() <= near).sum())
         total += len(keys)
     return min(1.0, equal / max(total, 1))
-
-
-def radial_profile(images: Tensor) -> Tensor | None:
-    """Share of power at each radius of spatial frequency: images (N, C, H, W) -> (R,), sums to 1; None for vectors.
-
-    The corners of the plane, beyond half a cycle a pixel, count for the last radius.
-    """
-    if images.ndim != 4:
-        return None
-    power, radius = _power(images)
-    bins = max(2, min(images.shape[-2:]) // 2 + 1)
-    place = (radius.clamp(max=0.5) * 2 * (bins - 1)).round().long()
-    profile = torch.zeros(bins, dtype=power.dtype)
-    profile.index_add_(0, place.flatten(), power.mean(dim=0).flatten())
-    return (profile / profile.sum().clamp(min=1e-30)).float()
-
-
-def radii(bins: int) -> Tensor:
-    """Spatial frequencies of a profile's bins, cycles a pixel."""
-    return torch.linspace(0, 0.5, bins)
-
-
-def mean_frequency(images: Tensor) -> tuple[float, Tensor]:
-    """Power-weighted mean spatial frequency of images (N, C, H, W), cycles a pixel, and each image's pull on it (N,).
-
-    The standard error of the mean is the standard deviation of the pulls over the root of N.
-    """
-    power, radius = _power(images)
-    weighted, plain = (power * radius).sum(dim=(1, 2)), power.sum(dim=(1, 2))
-    mean = float(weighted.sum() / plain.sum().clamp(min=1e-30))
-    return mean, (weighted - mean * plain) / plain.mean().clamp(min=1e-30)
 
 
 def _thirds(
@@ -222,10 +193,3 @@ def _keys(rates: Rates, order: Order) -> Tensor:
     if order == "real":
         return rates.alpha
     return rates.beta.abs() if order == "frequency" else (rates.alpha**2 + rates.beta**2).sqrt()
-
-
-def _power(images: Tensor) -> tuple[Tensor, Tensor]:
-    """Power (N, H, W) of each image's coefficients, a mean over channels, and their radii (H, W), on the CPU."""
-    power = torch.fft.fft2(images.detach().double().cpu()).abs().square().mean(dim=1)
-    down, across = torch.fft.fftfreq(power.shape[1])[:, None], torch.fft.fftfreq(power.shape[2])[None]
-    return power, (down.square() + across.square()).sqrt()

@@ -17,6 +17,7 @@ from torch import Tensor
 from koopstep.core.errors import UsageError
 from koopstep.core.files import sha256_bytes
 from koopstep.core.noise import stream_seed
+from koopstep.core.pixels import from_bytes
 from koopstep.data import checkerboard, digits, standard
 from koopstep.data.batches import BatchStream
 from koopstep.formats import images
@@ -92,7 +93,7 @@ class FixedSet(DataSource):
 
 def scaled(data: Tensor) -> Tensor:
     """Bytes as float32 in [-1, 1] (byte / 127.5 - 1); floats as they are."""
-    return data.to(torch.float32) / 127.5 - 1 if data.dtype == torch.uint8 else data
+    return from_bytes(data) if data.dtype == torch.uint8 else data
 
 
 def _digits() -> DataSource:

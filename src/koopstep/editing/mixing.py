@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from koopstep.analysis.frequencies import mean_frequency
 from koopstep.analysis.modes import BANDS, Masks, Order, band_masks, drop, full, level_operators
 from koopstep.core.errors import UsageError
 from koopstep.editing.masks import of_level
@@ -169,23 +170,6 @@ def structure_error(original: Tensor, edited: Tensor, mask: Tensor) -> float:
     return change(before, after, inside if bool(inside.any()) else torch.ones_like(inside)).inside
 
 
-def mean_frequency(difference: Tensor) -> float:
-    """Mean spatial frequency of what changed, weighted by power, in cycles a pixel (0 to about 0.7).
-
-    Args:
-        difference: (B, C, H, W); each picture's mean counts as frequency 0.
-
-    Returns:
-        The mean, or 0 where nothing changed.
-    """
-    power = torch.fft.fft2(difference.double()).abs().square().mean(dim=(0, 1))
-    height, width = power.shape
-    rows, columns = torch.fft.fftfreq(height), torch.fft.fftfreq(width)
-    radius = (rows[:, None] ** 2 + columns[None, :] ** 2).sqrt().to(power)
-    total = float(power.sum())
-    return float((power * radius).sum()) / total if total > 0 else 0.0
-
-
 def band_frequencies(
     student: KoopmanStudent,
     latent: Latent,
@@ -211,5 +195,5 @@ def band_frequencies(
     found = {}
     for band in BANDS:
         without = finish(student, drop(latent, band_masks(rates, band, order)), moment, class_labels)
-        found[band] = mean_frequency((without - whole).cpu())
+        found[band] = mean_frequency(without - whole)
     return found

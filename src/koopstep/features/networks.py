@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from koopstep.core.errors import DamagedError, UsageError
 from koopstep.core.files import sha256_file
+from koopstep.core.pixels import byte_values
 from koopstep.features.inception import Inception, folded
 from koopstep.features.resnet import CifarResNet
 from koopstep.features.weights import find_file, has_file
@@ -71,7 +72,7 @@ class FeatureNetwork:
         """
         if images.ndim != 4 or images.shape[1] not in (1, 3):
             raise UsageError(f"{self.name} looks at grey or RGB images (N, 1 or 3, H, W), got {tuple(images.shape)}")
-        rounded = (images.to(torch.float32) * 127.5 + 128).clamp(0, 255).floor().expand(-1, 3, -1, -1)
+        rounded = byte_values(images).expand(-1, 3, -1, -1)
         with torch.no_grad():
             vectors, logits = self.module(self.prepare(rounded))
         return Features(vectors.float(), None if logits is None else logits.float())

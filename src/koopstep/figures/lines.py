@@ -1,101 +1,22 @@
-"""Pictures of paths and modes: rows of images or clouds of points, curves, bars, and moving pictures."""
+"""Lines and bars: curves along the path, losses against steps, values against a ratio."""
 
 from __future__ import annotations
 
-import io
+import math
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import torch
-from PIL import Image
-from torch import Tensor
 
 from koopstep.core.errors import UsageError
-from koopstep.core.files import write_atomic
-from koopstep.figures.style import FAINT, INK, LINES, array, figure
+from koopstep.figures.style import FAINT, INK, LINES, figure
 
 Line = tuple[Sequence[float], Sequence[float]]
 """Values along x, and along y."""
 
-_MOST_POINTS = 4000
+_NOT_TERMS = {"step", "seconds", "learning_rate", "images_per_second", "time"}
 _COLOURS = tuple(colour for _ in range(4) for colour in LINES[1:])
-
-
-def picture_rows(
-    path: Path,
-    rows: Mapping[str, Tensor],
-    *,
-    heads: Sequence[str] = (),
-    title: str = "",
-    signed: Collection[str] = (),
-) -> Path:
-    """Draw sets of images as labelled rows, column by column the same sample.
-
-    Args:
-        path: of the PNG.
-        rows: label -> (N, C, H, W) in [-1, 1] (clipped for the picture; NaN stays white).
-        heads: over the columns.
-        title: over everything.
-        signed: rows that are differences around 0; of one plane they are drawn from blue over white to red.
-    """
-    count = len(next(iter(rows.values())))
-    top = 0.3 if heads else 0.0
-    with figure(path, 0.72 * count + 1.7, 0.72 * (len(rows) + top) + (0.3 if title else 0.1)) as (panel,):
-        panel.set_axis_off()
-        for line, (label, images) in enumerate(rows.items()):
-            pictures = differences(images) if label in signed else pixels(images)
-            for column, picture in enumerate(pictures):
-                place = (column + 0.04, column + 0.96, line + 0.96, line + 0.04)
-                panel.imshow(picture, extent=place, interpolation="nearest")
-            panel.text(-0.1, line + 0.5, label, ha="right", va="center", fontsize=8)
-        for column, head in enumerate(heads):
-            panel.text(column + 0.5, -0.06, head, ha="center", va="bottom", fontsize=8)
-        panel.set_xlim(0, count)
-        panel.set_ylim(len(rows), -top)
-        panel.set_aspect("equal")
-        if title:
-            panel.set_title(title)
-    return path
-
-
-def clouds(
-    path: Path, rows: Mapping[str, Tensor], *, colours: Tensor | None = None, columns: int = 4, title: str = ""
-) -> Path:
-    """Draw sets of points (N, 2) in panels of one window, a point in the same colour in each.
-
-    Args:
-        path: of the PNG.
-        rows: title -> (N, 2); NaN is left out. An empty title leaves a gap. The window is at most twice the first set's.
-        colours: (N, 2), points whose direction from their mean gives the colour; the first set when absent.
-        columns: of panels.
-        title: over everything.
-    """
-    first = next(iter(rows.values())) if colours is None else colours
-    offset = array(first - first.mean(dim=0))[:_MOST_POINTS]
-    hue = np.arctan2(offset[:, 1], offset[:, 0])
-    known = [points for name, points in rows.items() if name and not bool(points.isnan().any())]
-    reaches = [1.05 * float(points.abs().flatten()[:100_000].quantile(0.995)) for points in known]
-    reach = max(1e-6, min(max(reaches), 2 * reaches[0]))
-    columns = min(columns, len(rows))
-    with figure(path, 2.2, 2.45, rows=-(-len(rows) // columns), columns=columns) as axes:
-        for panel in axes:
-            panel.set_axis_off()
-        for panel, (label, points) in zip(axes, rows.items(), strict=False):
-            if not label:
-                continue
-            panel.set_axis_on()
-            x, y = array(points)[:_MOST_POINTS].T
-            panel.scatter(x, y, s=3, linewidths=0, c=hue, cmap="turbo", vmin=-np.pi, vmax=np.pi)
-            panel.set_xlim(-reach, reach)
-            panel.set_ylim(-reach, reach)
-            panel.set_aspect("equal")
-            panel.set_xticks([])
-            panel.set_yticks([])
-            panel.set_title(label, fontsize=8)
-        if title:
-            axes[0].figure.suptitle(title, fontsize=9)
-    return path
 
 
 def curves_of(
@@ -156,6 +77,38 @@ def curves_of(
     return path
 
 
+def ratio_curves(
+    path: Path,
+    panels: Mapping[str, Mapping[str, Sequence[float | None]]],
+    ratios: Sequence[float],
+    *,
+    shares: Sequence[str] = (),
+) -> Path:
+    """Draws values against the mixing ratio.
+
+    Args:
+        path: of the PNG.
+        panels: title -> line's name -> one value a ratio; what is None or not positive is a gap.
+        ratios: in [0, 1].
+        shares: titles of panels that start at 0; the others are logarithmic.
+    """
+    with figure(path, 3.5, 3.1, columns=len(panels)) as axes:
+        for axis, (title, lines) in zip(axes, panels.items(), strict=True):
+            for index, (name, values) in enumerate(lines.items()):
+                heights = [value if value is not None and value > 0 else float("nan") for value in values]
+                colour = LINES[1 + index % (len(LINES) - 1)]
+                axis.plot(list(ratios), heights, color=colour, lw=1.4, marker="o", ms=3.5, label=name)
+            if title in shares:
+                axis.set_ylim(0, 1.08 * max((v for line in lines.values() for v in line if v is not None), default=1))
+            else:
+                axis.set_yscale("log")
+            axis.grid(True, which="major", axis="y")
+            axis.set_xlabel("mixing ratio")
+            axis.set_title(title)
+        axes[-1].legend(loc="upper left", bbox_to_anchor=(1.02, 1.0), borderaxespad=0)
+    return path
+
+
 def bars(
     path: Path,
     panels: Mapping[str, Mapping[str, Sequence[float]]],
@@ -193,57 +146,47 @@ def bars(
     return path
 
 
-def moving_picture(path: Path, frames: Tensor, *, milliseconds: int = 120) -> Path:
-    """Write frames (F, R, N, C, H, W) in [-1, 1] as an animated GIF: R rows of N samples, at least 48 pixels each.
+def loss_curves(path: Path, records: Sequence[Mapping[str, Any]], *, names: Sequence[str] = ()) -> Path:
+    """Draws losses against steps, one line a term, on a logarithmic scale.
+
+    Args:
+        path: of the PNG.
+        records: lines of metrics, each with ``step`` and numbers, or a mapping of numbers under ``terms``.
+        names: the terms drawn, in this order; all that occur when not given. Values that are not positive are
+            gaps.
 
     Raises:
-        UsageError: if these are no images.
+        UsageError: no record has a step and a loss.
     """
-    if frames.ndim != 6:
-        raise UsageError(f"moving pictures have frames of rows of images, got shape {tuple(frames.shape)}")
-    zoom = max(1, -(-48 // frames.shape[-1]))
-    pages = []
-    for frame in frames:
-        page = torch.cat([torch.cat(list(line), dim=-1) for line in frame], dim=-2)
-        page = page.repeat_interleave(zoom, dim=-1).repeat_interleave(zoom, dim=-2)
-        values = (page * 127.5 + 128).clip(0, 255).to(torch.uint8).movedim(0, -1).cpu().numpy()
-        pages.append(Image.fromarray(values[..., 0] if values.shape[-1] == 1 else values))
-    buffer = io.BytesIO()
-    times = [milliseconds] * (len(pages) - 1) + [milliseconds * 8]  # the last frame stays a while
-    pages[0].save(buffer, format="GIF", save_all=True, append_images=pages[1:], duration=times, loop=0)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomic(path, buffer.getvalue())
+    rows = [(float(record["step"]), _losses(record)) for record in records if "step" in record]
+    found = list(names) or list(dict.fromkeys(name for _, losses in rows for name in losses))
+    if not rows or not found:
+        raise UsageError("figure: the metrics hold no step with a loss; train for at least one logged step")
+    with figure(path, 6.0, 3.4) as (panel,):
+        for index, name in enumerate(found):
+            line = [(step, losses.get(name, math.nan)) for step, losses in rows]
+            steps, values = np.array(line).T
+            values[~(values > 0)] = np.nan
+            main = name in ("total", "loss")
+            colour = LINES[index % len(LINES)]
+            mark = "o" if len(rows) < 3 else ""
+            panel.plot(
+                steps,
+                values,
+                color=colour,
+                lw=1.8 if main else 1.1,
+                label=name.replace("_", " "),
+                marker=mark,
+            )
+        panel.set_yscale("log")
+        panel.grid(True, which="major", axis="y")
+        panel.set_xlabel("step")
+        panel.set_title("losses")
+        panel.margins(x=0.01)
+        panel.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0), borderaxespad=0)
     return path
 
 
-def cloud_frames(points: Tensor, reach: float, *, side: int = 144) -> Tensor:
-    """Points (F, N, 2) as dark dots on light pictures (F, 1, side, side) in [-1, 1]; those outside ``reach`` are left out."""
-    frames = torch.ones(len(points), 1, side, side)
-    places = ((points / reach * 0.5 + 0.5) * side).floor().long()
-    for frame, place in zip(frames, places, strict=True):
-        x, y = place[((place >= 0) & (place < side)).all(dim=1)].T
-        frame[0, side - 1 - y, x] = -0.8
-    return frames
-
-
-def pixels(images: Tensor) -> np.ndarray:
-    """(N, C, H, W) in [-1, 1] -> (N, H, W, 3) in [0, 1], clipped; NaN becomes white."""
-    values = (np.nan_to_num(_planes(images), nan=1.0).clip(-1, 1) + 1).transpose(0, 2, 3, 1) / 2
-    return np.repeat(values, 3, axis=3) if values.shape[3] == 1 else values
-
-
-def differences(images: Tensor) -> np.ndarray:
-    """(N, C, H, W) around 0, clipped to [-1, 1] -> (N, H, W, 3) in [0, 1]: one plane in blue (less) and red (more)."""
-    values = _planes(images).clip(-1, 1)
-    if values.shape[1] == 3:
-        return (values.transpose(0, 2, 3, 1) + 1) / 2
-    plane = values[:, 0, :, :, None]
-    red, blue = np.array([0.70, 0.09, 0.17]), np.array([0.13, 0.40, 0.67])
-    end = np.where(plane > 0, red, blue)
-    return np.asarray(1 - np.abs(plane) * (1 - end))
-
-
-def _planes(images: Tensor) -> np.ndarray:
-    if images.ndim != 4 or images.shape[1] not in (1, 3):
-        raise UsageError(f"figure: images of shape (N, 1 or 3, H, W) are needed, got {tuple(images.shape)}")
-    return array(images).astype(np.float64)
+def _losses(record: Mapping[str, Any]) -> dict[str, float]:
+    flat = {**{k: v for k, v in record.items() if k not in _NOT_TERMS}, **record.get("terms", {})}
+    return {k: float(v) for k, v in flat.items() if isinstance(v, int | float) and not isinstance(v, bool)}

@@ -1,11 +1,10 @@
-"""The pictures of a report. Each function takes arrays, writes one PNG and returns its path.
+"""Points in the plane: samples, noise by what it becomes, outliers. Each function writes one PNG and returns its path.
 
 Outcomes are whole numbers, a cell or a class; a negative one means none and is drawn in grey.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,8 +16,6 @@ from torch import Tensor
 from koopstep.analysis.projection import held_out_view
 from koopstep.core.errors import UsageError
 from koopstep.data.checkerboard import CELL, EXTENT, FILLED, SIDE
-from koopstep.figures.curves import eigenvalues as eigenvalues
-from koopstep.figures.curves import loss_curves as loss_curves
 from koopstep.figures.style import (
     CATEGORIES,
     FAINT,
@@ -37,6 +34,7 @@ if TYPE_CHECKING:
 Square = tuple[float, float, float]
 """Lower left corner and side, in data units."""
 _MOST_POINTS = 20_000
+_MOST_IN_CLOUD = 4000
 
 
 def checkerboard_squares() -> list[Square]:
@@ -95,49 +93,42 @@ def scatter(path: Path, points: Tensor | np.ndarray, *, squares: Sequence[Square
     return path
 
 
-def image_pairs(
-    path: Path,
-    teacher: Tensor | np.ndarray,
-    student: Tensor | np.ndarray,
-    *,
-    columns: int = 10,
-    titles: tuple[str, str] = ("teacher", "student"),
+def clouds(
+    path: Path, rows: Mapping[str, Tensor], *, colours: Tensor | None = None, columns: int = 4, title: str = ""
 ) -> Path:
-    """Draws images of the teacher above those of the student from the same noise, in bands.
+    """Draw sets of points (N, 2) in panels of one window, a point in the same colour in each.
 
     Args:
         path: of the PNG.
-        teacher: (N, C, H, W) in [-1, 1] (clipped for the picture), C = 1 or 3.
-        student: (N, C, H, W), row by row from the same noise.
-        columns: pairs side by side.
-        titles: of the upper and lower images.
+        rows: title -> (N, 2); NaN is left out. An empty title leaves a gap. The window is at most twice the first set's.
+        colours: (N, 2), points whose direction from their mean gives the colour; the first set when absent.
+        columns: of panels.
+        title: over everything.
     """
-    upper, lower = _images(teacher), _images(student)
-    if upper.shape != lower.shape:
-        raise UsageError(f"figure: teacher has shape {upper.shape}, student {lower.shape}; give pairs")
-    columns = min(columns, len(upper))
-    bands = math.ceil(len(upper) / columns)
-    size = 0.62
-    with figure(path, columns * size + 0.95, bands * (2 * size + 0.12) + 0.1) as (panel,):
-        panel.set_xlim(0, columns)
-        panel.set_ylim(bands * 2.2 - 0.2, 0)
-        panel.set_aspect("equal")
-        panel.set_axis_off()
-        for index in range(len(upper)):
-            column, top = index % columns, (index // columns) * 2.2
-            for images, offset in ((upper, 0.0), (lower, 1.0)):
-                place = (column + 0.03, column + 0.97, top + offset + 0.97, top + offset + 0.03)
-                panel.imshow(
-                    images[index],
-                    extent=place,
-                    interpolation="nearest",
-                )
-        panel.set_xlim(0, columns)
-        panel.set_ylim(bands * 2.2 - 0.2, 0)
-        for band in range(bands):
-            for offset, title in enumerate(titles):
-                where = (-0.12, band * 2.2 + offset + 0.5)
-                panel.text(*where, title, ha="right", va="center", fontsize=8)
+    first = next(iter(rows.values())) if colours is None else colours
+    offset = array(first - first.mean(dim=0))[:_MOST_IN_CLOUD]
+    hue = np.arctan2(offset[:, 1], offset[:, 0])
+    known = [points for name, points in rows.items() if name and not bool(points.isnan().any())]
+    reaches = [1.05 * float(points.abs().flatten()[:100_000].quantile(0.995)) for points in known]
+    reach = max(1e-6, min(max(reaches), 2 * reaches[0]))
+    columns = min(columns, len(rows))
+    with figure(path, 2.2, 2.45, rows=-(-len(rows) // columns), columns=columns) as axes:
+        for panel in axes:
+            panel.set_axis_off()
+        for panel, (label, points) in zip(axes, rows.items(), strict=False):
+            if not label:
+                continue
+            panel.set_axis_on()
+            x, y = array(points)[:_MOST_IN_CLOUD].T
+            panel.scatter(x, y, s=3, linewidths=0, c=hue, cmap="turbo", vmin=-np.pi, vmax=np.pi)
+            panel.set_xlim(-reach, reach)
+            panel.set_ylim(-reach, reach)
+            panel.set_aspect("equal")
+            panel.set_xticks([])
+            panel.set_yticks([])
+            panel.set_title(label, fontsize=8)
+        if title:
+            axes[0].figure.suptitle(title, fontsize=9)
     return path
 
 
@@ -225,15 +216,6 @@ def _points(values: Tensor | np.ndarray) -> np.ndarray:
     if points.ndim != 2 or points.shape[1] != 2:
         raise UsageError(f"figure: points of shape (N, 2) are needed, got {points.shape}")
     return points
-
-
-def _images(values: Tensor | np.ndarray) -> np.ndarray:
-    """(N, H, W, 3) in [0, 1]."""
-    images = array(values).astype(np.float64)
-    if images.ndim != 4 or images.shape[1] not in (1, 3) or not len(images):
-        raise UsageError(f"figure: images of shape (N, 1 or 3, H, W) are needed, got {images.shape}")
-    pixels = ((images.clip(-1, 1) + 1) / 2).transpose(0, 2, 3, 1)
-    return np.repeat(pixels, 3, axis=3) if images.shape[1] == 1 else pixels
 
 
 def _thin(count: int) -> np.ndarray:

@@ -36,6 +36,8 @@ CATEGORIES = (
 )
 # Okabe and Ito's scheme, for lines
 LINES = ("#222222", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#999999")
+LESS, MORE = "#2166AB", "#B2172B"
+"""What is below and above nothing, on white."""
 
 _DRAWING = threading.Lock()  # settings are global to matplotlib while a figure is drawn
 _SETTINGS: Any = {
@@ -74,6 +76,11 @@ def array(values: Tensor | np.ndarray) -> np.ndarray:
     return values.detach().cpu().numpy() if isinstance(values, Tensor) else np.asarray(values)
 
 
+def rgb(colour: str) -> np.ndarray:
+    """``#RRGGBB`` as three numbers in [0, 1]."""
+    return np.array([int(colour[at : at + 2], 16) for at in (1, 3, 5)]) / 255
+
+
 def palette(outcomes: Iterable[Tensor | np.ndarray]) -> dict[int, str]:
     """Returns one colour for each outcome >= 0 that occurs in any of the sets.
 
@@ -95,8 +102,8 @@ def colours_of(outcomes: Tensor | np.ndarray, table: Mapping[int, str]) -> np.nd
 def _shade(index: int) -> str:
     """The colours, then paler and paler rounds of them."""
     colour, paleness = CATEGORIES[index % len(CATEGORIES)], min(0.8, 0.55 * (index // len(CATEGORIES)))
-    channels = [int(colour[at : at + 2], 16) for at in (1, 3, 5)]
-    return "#" + "".join(f"{round(value + (255 - value) * paleness):02X}" for value in channels)
+    channels = 255 * (1 - (1 - rgb(colour)) * (1 - paleness))
+    return "#" + "".join(f"{round(value):02X}" for value in channels)
 
 
 @contextmanager

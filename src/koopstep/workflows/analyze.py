@@ -19,8 +19,9 @@ from koopstep.core.files import make_folder, write_json
 from koopstep.data import checkerboard
 from koopstep.data.sources import load_source
 from koopstep.evaluation import classifier as classifiers
-from koopstep.figures import curves
 from koopstep.figures import points as figures
+from koopstep.figures import spectra as spectra_figures
+from koopstep.figures.tables import image_pairs
 from koopstep.workflows import analyze_path, analyze_rates, analyze_steps
 from koopstep.workflows.console import Console
 from koopstep.workflows.evaluate import Comparison, compare_on_held_out
@@ -85,7 +86,7 @@ def spectrum_figures(run: OpenRun, folder: Path) -> tuple[list[Path], dict[str, 
     spectra, files, more = run.student.spectrum(), list[Path](), dict[str, Any]()
     if analyze_rates.has_rates(run.student):
         spectra, files, more = analyze_rates.rate_readings(run.student, folder)
-    return [curves.eigenvalues(folder / "spectrum.png", spectra), *files], summarise(spectra) | more
+    return [spectra_figures.eigenvalues(folder / "spectrum.png", spectra), *files], summarise(spectra) | more
 
 
 def outlier_figures(compared: Comparison, folder: Path) -> tuple[list[Path], dict[str, Any]]:
@@ -140,7 +141,7 @@ def neighbour_figures(compared: Comparison, folder: Path) -> tuple[list[Path], d
     if real.ndim == 4:
         near = memorisation(compared.student[:20], real).nearest
         files.append(
-            figures.image_pairs(
+            image_pairs(
                 folder / "nearest_real.png",
                 real[near],
                 compared.student[:20],

@@ -15,15 +15,15 @@ from koopstep.analysis.bands import (
     chance_effects,
     finest,
     level_effects,
-    radial_profile,
-    radii,
     require_rates,
     stands_out,
     tied,
 )
 from koopstep.analysis.cumulative import cumulative
+from koopstep.analysis.frequencies import radial_profile, radii
 from koopstep.analysis.linearity import linearity
 from koopstep.analysis.modes import BANDS, ORDERS, Order, rates_of
+from koopstep.analysis.trajectory import film
 from koopstep.analysis.vicinity import SIGMAS, unrelated, vicinity
 from koopstep.core.errors import UsageError
 from koopstep.core.noise import gaussian
@@ -31,7 +31,9 @@ from koopstep.core.records import Batch
 from koopstep.features.extract import Eyes
 from koopstep.features.lpips import has_lpips
 from koopstep.figures import lines as figures
-from koopstep.figures.films import film
+from koopstep.figures.films import cloud_frames, moving_picture
+from koopstep.figures.points import clouds
+from koopstep.figures.tables import picture_rows
 from koopstep.operators.spectrum import Spectrum
 from koopstep.students.student import KoopmanStudent
 from koopstep.teachers.base import Teacher
@@ -100,12 +102,12 @@ def _band_rows(folder: Path, order: Order, whole: Tensor, found: list[Band], gau
         panels = {"all modes": whole.flatten(1)[:, :2]}
         panels |= {f"only {band.band}": band.alone.flatten(1)[:, :2] for band in bands} | {"": whole}
         panels |= {f"without {band.band}": (whole - band.effect).flatten(1)[:, :2] for band in bands}
-        return figures.clouds(path, panels, title=title)
+        return clouds(path, panels, title=title)
     reach = max(max(float(band.effect[:_SHOWN].abs().quantile(0.995)) for band in bands), 1e-6)
     rows = {"all modes": whole[:_SHOWN]} | {f"only {band.band}": band.alone[:_SHOWN] for band in bands}
     effects = {f"{band.band} adds": band.effect[:_SHOWN] / reach for band in bands}
     told = f"{title}\nadds: all modes less all without this third, ±{reach:.2g}"
-    return figures.picture_rows(path, rows | effects, title=told, signed=effects)
+    return picture_rows(path, rows | effects, title=told, signed=effects)
 
 
 def _profiles(path: Path, whole: Tensor, found: list[Band], chance: list[Band]) -> Path:
@@ -198,14 +200,14 @@ def vicinity_figures(compared: Comparison, folder: Path) -> Result:
     path = folder / "vicinity_samples.png"
     if image:
         rows = {f"{name} {row + 1}": samples[:, row] for row in range(3) for name, samples in found.samples.items()}
-        files.append(figures.picture_rows(path, rows, heads=heads))
+        files.append(picture_rows(path, rows, columns=heads))
     elif facts.shape == (2,):
         sets = {
             f"{name}, {head}": samples[place]
             for name, samples in found.samples.items()
             for place, head in enumerate(heads)
         }
-        files.append(figures.clouds(path, sets, columns=len(heads)))
+        files.append(clouds(path, sets, columns=len(heads)))
     return files, found.summary() | {"unrelated": chance, "teacher_at_hand": teacher is not None}
 
 
@@ -231,17 +233,17 @@ def trajectory_figures(compared: Comparison, folder: Path) -> Result:
         rows: dict[str, Tensor] = {}
         for row in range(3):
             rows |= {f"teacher {row + 1}": found.teacher[:, row], f"student {row + 1}": found.student[:, row]}
-        strip = figures.picture_rows(folder / "trajectory.png", rows, heads=heads, title=title)
+        strip = picture_rows(folder / "trajectory.png", rows, columns=heads, title=title)
         frames = torch.stack(pairs, dim=1)
     else:
         sets = {f"teacher, {head}": points for head, points in zip(heads, found.teacher, strict=True)}
         sets |= {f"student, {head}": points for head, points in zip(heads, found.student, strict=True)}
         last = found.student[-1]
-        strip = figures.clouds(folder / "trajectory.png", sets, colours=last, columns=len(heads), title=title)
+        strip = clouds(folder / "trajectory.png", sets, colours=last, columns=len(heads), title=title)
         reach = 1.1 * max(float(points.abs().flatten()[:100_000].quantile(0.995)) for points in pairs)
-        clouds = [figures.cloud_frames(points, reach) for points in pairs]
-        frames = torch.stack(clouds, dim=1)[:, :, None]
-    return [strip, figures.moving_picture(folder / "trajectory.gif", frames)], found.summary()
+        dotted = [cloud_frames(points, reach) for points in pairs]
+        frames = torch.stack(dotted, dim=1)[:, :, None]
+    return [strip, moving_picture(folder / "trajectory.gif", frames)], found.summary()
 
 
 def own_teacher(run: OpenRun, device: torch.device) -> Teacher | None:

@@ -12,7 +12,7 @@ from koopstep.analysis.bands import band_effects, chance_effects
 from koopstep.analysis.modes import BANDS, ORDERS, rates_of
 from koopstep.core.noise import gaussian
 from koopstep.figures import lines as path_figures
-from koopstep.figures import rates as rate_figures
+from koopstep.figures import spectra as rate_figures
 from koopstep.operators.block import BlockOperator, Rates
 from koopstep.operators.spectrum import Spectrum
 from koopstep.sampling.onestep import sampling_labels

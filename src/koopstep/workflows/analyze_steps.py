@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 
 from koopstep.figures import lines as figures
+from koopstep.figures.points import clouds
+from koopstep.figures.tables import picture_rows
 from koopstep.sampling.fewstep import Between, Stepping, generate_in_steps, path_levels
 from koopstep.sampling.onestep import generate_in_batches
 from koopstep.workflows.evaluate import Comparison, scorer
@@ -73,4 +75,4 @@ def _pictures(compared: Comparison, ways: list[Between], counts: list[int], path
             if count > 1 or way == "noise":
                 made = generate_in_steps(student, noise, few.class_labels, stepping=Stepping(count, way))
                 sets["1 step" if count == 1 else f"{count} {_WAYS[way]}"] = made.cpu()
-    return [figures.picture_rows(path, sets) if image else figures.clouds(path, sets, columns=4)]
+    return [picture_rows(path, sets) if image else clouds(path, sets, columns=4)]

@@ -15,7 +15,8 @@ from koopstep.core.noise import stream_seed
 from koopstep.core.schedule import Schedule
 from koopstep.editing import masks, zeroshot
 from koopstep.editing.zeroshot import Basis
-from koopstep.figures.edits import Row, pixels, table, write_pictures
+from koopstep.figures.images import pixels, write_images
+from koopstep.figures.tables import Row, hatched, table
 from koopstep.sampling.fewstep import path_levels
 from koopstep.workflows.console import Console
 from koopstep.workflows.edit_images import (
@@ -81,7 +82,8 @@ def fill_pictures(
         **({"teacher_left_out": teacher} if isinstance(teacher, str) else {}),
     }
     figure = _draw(folder / f"{what}.png", found, truth, basis, hole)
-    return [figure, write_pictures(folder / "edited", found["ours"])], values
+    write_images(folder / "edited", found["ours"])
+    return [figure, folder / "edited"], values
 
 
 def _check_training(opened: OpenRun) -> None:
@@ -183,7 +185,8 @@ def _measure(
 
 
 def _draw(path: Path, found: Mapping[str, Tensor], truth: Tensor, basis: Basis, hole: Tensor | None) -> Path:
-    given = pixels(zeroshot.impose(torch.zeros_like(truth), truth, basis)[:_DRAWN], hole)
+    given = pixels(zeroshot.impose(torch.zeros_like(truth), truth, basis)[:_DRAWN])
+    given = given if hole is None else hatched(given, hole)
     rows = [Row(_TITLES["truth"], list(pixels(truth[:_DRAWN]))), Row(_TITLES["given"], list(given))]
     names = [name for name in _TITLES if name in found]
     rows += [

@@ -15,7 +15,9 @@ from koopstep.core.errors import UsageError
 from koopstep.core.noise import stream_seed
 from koopstep.editing import masks, mixing
 from koopstep.editing.mixing import Moment
-from koopstep.figures.edits import Row, heat, pixels, ratio_curves, table, write_pictures
+from koopstep.figures.images import pixels, write_images
+from koopstep.figures.lines import ratio_curves
+from koopstep.figures.tables import Row, heat, table
 from koopstep.operators.block import Rates
 from koopstep.students.student import KoopmanStudent, Latent
 from koopstep.workflows.console import Console
@@ -241,4 +243,5 @@ def _draw(
         for title, key in names.items()
     }
     curves = ratio_curves(folder / "mix_curves.png", panels, setting.ratios, shares=["outside over inside"])
-    return [figure, curves, write_pictures(folder / "edited", final[drawn, setting.ratios[-1]])]
+    write_images(folder / "edited", final[drawn, setting.ratios[-1]])
+    return [figure, curves, folder / "edited"]

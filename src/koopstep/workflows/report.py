@@ -11,9 +11,10 @@ import torch
 from koopstep.core.devices import Place
 from koopstep.core.files import make_folder
 from koopstep.evaluation.metrics import METRICS
-from koopstep.figures import curves
+from koopstep.figures import lines
 from koopstep.figures import points as figures
 from koopstep.figures.html import Chapter, Picture, number
+from koopstep.figures.tables import image_pairs
 from koopstep.workflows.analyze import is_board, neighbour_figures, outcomes, outlier_figures, spectrum_figures
 from koopstep.workflows.evaluate import Comparison, compare_on_held_out
 from koopstep.workflows.run import read_metrics
@@ -30,7 +31,7 @@ def chapter_of(run: Path, store: Path, measured: dict[str, Any], place: Place, s
         _side_by_side(compared, folder),
         *_noise_space(compared, folder),
         Picture(
-            curves.loss_curves(folder / "losses.png", read_metrics(run)),
+            lines.loss_curves(folder / "losses.png", read_metrics(run)),
             "Losses",
             "Each term of the objective, unweighted, over training steps.",
         ),
@@ -84,7 +85,7 @@ def _side_by_side(compared: Comparison, folder: Path) -> Picture:
     labels = compared.batch.class_labels
     if labels is not None:
         shown = labels[:2000].argsort(stable=True)[torch.linspace(0, min(len(labels), 2000) - 1, 40).long()]
-    path = figures.image_pairs(folder / "samples.png", teacher[shown], student[shown])
+    path = image_pairs(folder / "samples.png", teacher[shown], student[shown])
     caption = "Each image above and the one below it come from the same noise, which training never saw."
     return Picture(path, "Teacher and student from the same noise", caption)
 

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import io
-import math
 import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from PIL import Image
 from torch import Tensor
 
 from koopstep.core.devices import Place
 from koopstep.core.errors import UsageError
-from koopstep.core.files import make_folder, write_atomic
+from koopstep.core.files import write_atomic
+from koopstep.figures.images import write_grid, write_images
 from koopstep.figures.points import scatter
 from koopstep.sampling.fewstep import ONE_STEP, Stepping
 from koopstep.sampling.onestep import generate
@@ -52,10 +50,9 @@ def sample_run(
     if out.suffix == ".npz":
         files = [_write_npz(out, samples, labels)]
     elif out.suffix == ".png":
-        files = [_write_grid(out, samples) if image else scatter(out, samples)]
+        files = [write_grid(out, samples) if image else scatter(out, samples)]
     else:
-        make_folder(out)
-        files = [_write_image(out / f"{index:06d}.png", sample) for index, sample in enumerate(samples)]
+        files = write_images(out, samples, digits=6)
     console.say(f"{count} samples in {seconds:.2f} s")
     return {
         "seconds": round(seconds, 4),
@@ -71,30 +68,3 @@ def _write_npz(path: Path, samples: Tensor, labels: Tensor | None) -> Path:
     np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
     write_atomic(path, buffer.getvalue())
     return path
-
-
-def _pixels(image: Tensor) -> np.ndarray:
-    """(C, H, W) in [-1, 1] -> (H, W[, 3]) uint8, as EDM does it (times 127.5 plus 128, cut off)."""
-    values = (image * 127.5 + 128).clip(0, 255).to(torch.uint8).movedim(0, -1).numpy()
-    return values[..., 0] if values.shape[-1] == 1 else values
-
-
-def _write_image(path: Path, image: Tensor) -> Path:
-    buffer = io.BytesIO()
-    Image.fromarray(_pixels(image)).save(buffer, format="PNG")
-    write_atomic(path, buffer.getvalue())
-    return path
-
-
-def _write_grid(path: Path, images: Tensor) -> Path:
-    """One picture of all images, about square, small ones enlarged."""
-    columns = math.ceil(math.sqrt(len(images)))
-    rows = math.ceil(len(images) / columns)
-    zoom = max(1, 64 // images.shape[-1])
-    channels, height, width = images.shape[1:]
-    page = torch.full((channels, rows * (height * zoom + 2) + 2, columns * (width * zoom + 2) + 2), 1.0)
-    for index, image in enumerate(images):
-        top, left = 2 + index // columns * (height * zoom + 2), 2 + index % columns * (width * zoom + 2)
-        large = image.repeat_interleave(zoom, dim=1).repeat_interleave(zoom, dim=2)
-        page[:, top : top + height * zoom, left : left + width * zoom] = large
-    return _write_image(path, page)

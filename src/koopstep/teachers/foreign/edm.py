@@ -15,6 +15,7 @@ from koopstep.formats.inert.dialect import Limits
 from koopstep.formats.inert.modules import children, named_tensors
 from koopstep.formats.inert.values import Instance
 from koopstep.formats.torch_files import read_limited, to_tensors
+from koopstep.nets.layers import resampling_kernel
 from koopstep.teachers.edm import EDMConfig
 from koopstep.teachers.foreign.base import ForeignTeacher, check_tensors, empty_model
 from koopstep.teachers.foreign.edm_config import read_config
@@ -91,7 +92,7 @@ def _without_constants(
     wanted = empty_model(config).state_dict()
     constants = {name: value for name, value in tensors.items() if name not in wanted}
     resampling = [name for name in constants if name.endswith(".resample_filter")]
-    kernel = _kernel(getattr(config.network, "resample_filter", (1, 1)))
+    kernel = resampling_kernel(getattr(config.network, "resample_filter", (1, 1))).double()
     for name in resampling:
         if constants[name].shape != kernel.shape or not torch.allclose(constants[name].double(), kernel, atol=1e-6):
             raise DamagedError(f"{where}: {name} is not the filter that the network was made with")
@@ -102,12 +103,6 @@ def _without_constants(
     kept = {name: value for name, value in tensors.items() if name not in dropped}
     notes = (f"{len(resampling)} resampling filters were checked and left out",) if resampling else ()
     return kept, notes
-
-
-def _kernel(taps: tuple[int, ...]) -> Tensor:
-    """A filter as the pickles have it: outer product of the taps, of sum 1, shape (1, 1, n, n)."""
-    line = torch.tensor(taps, dtype=torch.float64)
-    return (torch.outer(line, line) / line.sum() ** 2)[None, None]
 
 
 def _check_levels(levels: Tensor, where: str) -> None:

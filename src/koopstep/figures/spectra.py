@@ -1,21 +1,72 @@
-"""Pictures of what block operators do: rates in the plane, over the image, and as times."""
+"""What operators do: eigenvalues in the complex plane; rates in the plane, over the image, and as times."""
 
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from koopstep.figures.style import FAINT, LINES, array, figure
+from koopstep.figures.style import FAINT, LINES, PALE, array, figure, plane
 from koopstep.operators.block import Rates
+from koopstep.operators.spectrum import Spectrum
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _MOST_POINTS = 20_000
+_MOST_EIGENVALUES = 50_000
+
+
+def eigenvalues(path: Path, spectra: Sequence[Spectrum]) -> Path:
+    """Draws the eigenvalues of each level with the unit circle; those only set, not applied, are hollow.
+
+    The title says whether they belong to the dynamics (gauge fixed, and by what) or to this network (gauge
+    free).
+
+    Args:
+        path: of the PNG.
+        spectra: one a level.
+    """
+    columns = min(3 if len(spectra) <= 9 else 5, len(spectra))
+    turn = np.linspace(0, 2 * math.pi, 400)
+    with figure(path, 3.9, 4.6, rows=math.ceil(len(spectra) / columns), columns=columns) as panels:
+        for panel in panels[len(spectra) :]:
+            panel.set_axis_off()
+        for panel, spectrum in zip(panels, spectra, strict=False):
+            every = -(-len(spectrum.eigenvalues) // _MOST_EIGENVALUES) | 1  # odd: conjugates lie side by side
+            values = array(spectrum.eigenvalues[::every])
+            drawn = values if spectrum.lifted is None else np.concatenate([values, array(spectrum.lifted)])
+            panel.plot(np.cos(turn), np.sin(turn), color=FAINT, lw=0.9, zorder=1)
+            panel.axhline(0, color=PALE, lw=0.9, zorder=0)
+            panel.axvline(0, color=PALE, lw=0.9, zorder=0)
+            if spectrum.lifted is not None:
+                lifted = array(spectrum.lifted)
+                panel.scatter(
+                    lifted.real,
+                    lifted.imag,
+                    s=15,
+                    facecolors="none",
+                    edgecolors=LINES[2],
+                    linewidths=0.7,
+                    label="set",
+                )
+            panel.scatter(values.real, values.imag, s=11, c=LINES[1], linewidths=0, alpha=0.85, label="of the map")
+            gauge = f"gauge: fixed by {spectrum.pinned_by}" if spectrum.gauge == "fixed" else "gauge: free"
+            plane(
+                panel,
+                max(1.15, 1.08 * float(np.abs(drawn).max())),
+                "\n".join([spectrum.level, *textwrap.wrap(gauge, 46)]),
+            )
+            panel.set_xlabel("real part")
+            if panel is panels[0]:
+                panel.set_ylabel("imaginary part")
+            if spectrum.lifted is not None:
+                panel.legend(loc="upper right", handletextpad=0.1, borderaxespad=0.1)
+    return path
 
 
 def rate_planes(path: Path, names: Sequence[str], rates: Sequence[Rates], gauge: str) -> Path:

@@ -1,0 +1,105 @@
+"""A student's path as a film: the latent moved along to every u and decoded, beside the teacher's states."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from koopstep.analysis.modes import level_operators
+from koopstep.core.records import Batch
+from koopstep.students.student import KoopmanStudent
+
+
+@dataclass(frozen=True)
+class Film:
+    """States at unit size: each over its standard deviation at u, times that of the data, so that noise can be seen.
+
+    What a student that knows the end only decodes on the way has the data's size as it is.
+
+    Attributes:
+        u: (K,) of the strip.
+        student: (K, N, *shape).
+        teacher: (K, N, *shape), NaN where the store kept no state.
+        times: (F,), u of the moving frames.
+        frames: (F, N, *shape), the student's.
+        reads_path: whether the student's decoder was told u; else each latent was decoded as if it were at the end.
+    """
+
+    u: tuple[float, ...]
+    student: Tensor
+    teacher: Tensor
+    times: tuple[float, ...]
+    frames: Tensor
+    reads_path: bool
+
+    def beside(self) -> Tensor | None:
+        """The teacher's last kept state at each moving frame (F, N, *shape); None where the store kept the ends only."""
+        if bool(self.teacher.isnan().any()):
+            return None
+        last = [max(k for k, u in enumerate(self.u) if u <= time + 1e-6) for time in self.times]
+        return self.teacher[last]
+
+    def summary(self) -> dict[str, Any]:
+        """In plain numbers; ``distance_by_u`` is the mean squared distance of the two at unit size, None where unknown."""
+        apart = (self.student - self.teacher).square().flatten(1).mean(dim=1).tolist()
+        known = [None if value != value else value for value in apart]
+        return {
+            "u": list(self.u),
+            "reads_path": self.reads_path,
+            "distance_by_u": known if self.reads_path else [None] * (len(known) - 1) + known[-1:],
+        }
+
+
+@torch.no_grad()
+def film(student: KoopmanStudent, batch: Batch, *, columns: int = 13, frames: int = 25) -> Film:
+    """Decode the student's path at the kept states, at most ``columns``, and at even frames.
+
+    If the store kept the ends only, the path is read at 9 even u.
+
+    Raises:
+        UsageError: if the student has no block operators.
+    """
+    level_operators(student)
+    kept = [float(u) for u in batch.progress]
+    shown = _thinned(len(kept), columns)
+    u = [kept[index] for index in shown] if len(kept) > 2 else [index / 8 for index in range(9)]
+    times = [index / (frames - 1) for index in range(frames)]
+    teacher = torch.full((len(u), *batch.data.shape), torch.nan)
+    for place, index in zip(range(len(u)) if len(kept) > 2 else (0, len(u) - 1), shown, strict=True):
+        teacher[place] = _unit(student, batch.states[index], u[place]).cpu()
+    return Film(
+        tuple(u),
+        _read(student, batch, u),
+        teacher,
+        tuple(times),
+        _read(student, batch, times),
+        student.codec.reads_path,
+    )
+
+
+def _read(student: KoopmanStudent, batch: Batch, progress: Sequence[float]) -> Tensor:
+    start = student.encode(batch.states[0], 0.0, batch.class_labels)
+    pages = []
+    for u in progress:
+        latent = student.evolve(start, u, batch.class_labels)
+        if student.codec.reads_path:
+            pages.append(_unit(student, student.decode(latent, u, batch.class_labels), u).cpu())
+        else:
+            pages.append(student.decode(latent, 1.0, batch.class_labels).cpu())
+    return torch.stack(pages)
+
+
+def _unit(student: KoopmanStudent, state: Tensor, u: float) -> Tensor:
+    """A state at ``u``, brought to the size of data."""
+    size = student.codec.state_size(torch.full((1,), u, device=state.device))
+    return state / float(size[0]) * student.facts.data_scale
+
+
+def _thinned(count: int, most: int) -> list[int]:
+    """At most ``most`` of ``count`` states, evenly, both ends among them."""
+    most = min(count, most)
+    return [round(index * (count - 1) / (most - 1)) for index in range(most)]

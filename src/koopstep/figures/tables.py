@@ -1,0 +1,188 @@
+"""Images in rows with titles: the same sample in each column; pairs, edits, and maps of where something changed."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from torch import Tensor
+
+from koopstep.core.errors import UsageError
+from koopstep.core.pixels import PLAIN, DataRange
+from koopstep.figures.images import pixels
+from koopstep.figures.style import LESS, LINES, MORE, PALE, array, figure, rgb
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+_SIDE = 0.72  # inches of an image
+_BETWEEN = 0.04  # of a cell's side, left free around an image
+_EDGE = LINES[2]
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of a table.
+
+    Attributes:
+        title: at its left; empty for none.
+        pictures: each (H, W, 3), bytes or in [0, 1]; None leaves a place empty.
+        outlined: whether the mask's edge is drawn on them.
+        gap: free space above, in cells.
+    """
+
+    title: str
+    pictures: Sequence[np.ndarray | None]
+    outlined: bool = False
+    gap: float = 0.0
+
+
+def table(
+    path: Path, rows: Sequence[Row], *, columns: Sequence[str] = (), mask: Tensor | None = None, title: str = ""
+) -> Path:
+    """Draw rows of images under column titles.
+
+    Args:
+        path: of the PNG.
+        rows: from top to bottom, each of as many images.
+        columns: titles above the images; none are drawn without.
+        mask: bool (H, W), whose edge is drawn on the rows that are to be outlined.
+        title: over everything.
+    """
+    count = max(len(row.pictures) for row in rows)
+    tops = np.cumsum([row.gap + 1 for row in rows]) - 1
+    margin = 0.115 * max(len(line) for row in rows for line in row.title.split("\n"))
+    lines = max((head.count("\n") + 1 for head in columns), default=0)
+    head = 0.05 + 0.16 * lines + (0.12 + 0.16 * (title.count("\n") + 1) if title else 0)
+    with figure(path, count * _SIDE + margin + 0.1, (tops[-1] + 1) * _SIDE + head) as (panel,):
+        panel.set_axis_off()
+        for row, top in zip(rows, tops, strict=True):
+            for column, picture in enumerate(row.pictures):
+                if picture is None:
+                    continue
+                _image(panel, picture, column, float(top))
+                if row.outlined and mask is not None:
+                    _outline(panel, array(mask), column, float(top))
+            panel.text(-0.1, top + 0.5, row.title, ha="right", va="center", fontsize=8)
+        for column, text in enumerate(columns):
+            panel.text(column + 0.5, -0.08, text, ha="center", va="bottom", fontsize=8, linespacing=1.1)
+        panel.set_xlim(0, count)
+        panel.set_ylim(float(tops[-1]) + 1, -0.25 * lines)
+        panel.set_aspect("equal")
+        if title:
+            panel.set_title(title, fontsize=9)
+    return path
+
+
+def picture_rows(
+    path: Path,
+    rows: Mapping[str, Tensor],
+    *,
+    columns: Sequence[str] = (),
+    title: str = "",
+    signed: Collection[str] = (),
+    data_range: DataRange = PLAIN,
+) -> Path:
+    """Draw sets of images as labelled rows, column by column the same sample.
+
+    Args:
+        path: of the PNG.
+        rows: label -> (N, 1 or 3, H, W) in data units (clipped for the picture; NaN stays white).
+        columns: titles over the columns.
+        title: over everything.
+        signed: rows that are differences in [-1, 1]; of one plane they are drawn from blue over white to red.
+        data_range: of the other rows.
+    """
+    made = [
+        Row(label, list(differences(images) if label in signed else pixels(images, data_range)))
+        for label, images in rows.items()
+    ]
+    return table(path, made, columns=columns, title=title)
+
+
+def image_pairs(
+    path: Path,
+    upper: Tensor,
+    lower: Tensor,
+    *,
+    columns: int = 10,
+    titles: tuple[str, str] = ("teacher", "student"),
+    data_range: DataRange = PLAIN,
+) -> Path:
+    """Draw images above their partners, in bands.
+
+    Args:
+        path: of the PNG.
+        upper: (N, 1 or 3, H, W) in data units (clipped for the picture); the teacher's, say.
+        lower: of the same shape, row by row from the same noise.
+        columns: pairs side by side.
+        titles: of the upper and lower images.
+        data_range: of both.
+
+    Raises:
+        UsageError: if the shapes differ, or these are no images.
+    """
+    if upper.shape != lower.shape:
+        raise UsageError(f"figure: images of shape {tuple(upper.shape)} and {tuple(lower.shape)}; give pairs")
+    above, below = pixels(upper, data_range), pixels(lower, data_range)
+    rows = []
+    for band, start in enumerate(range(0, len(above), columns)):
+        part = slice(start, start + columns)
+        rows.append(Row(titles[0], list(above[part]), gap=0.2 if band else 0.0))
+        rows.append(Row(titles[1], list(below[part])))
+    return table(path, rows)
+
+
+def differences(images: Tensor) -> np.ndarray:
+    """(N, 1 or 3, H, W) around 0, clipped to [-1, 1] -> (N, H, W, 3): one plane in blue (less) and red (more), on white.
+
+    Three planes are shown as colours around grey.
+    """
+    if images.ndim != 4 or images.shape[1] == 3:
+        return pixels(images)
+    plane = array(images).astype(np.float64).clip(-1, 1)[:, 0, :, :, None]
+    end = np.where(plane > 0, rgb(MORE), rgb(LESS))
+    return np.asarray(1 - np.abs(plane) * (1 - end))
+
+
+def heat(changes: Sequence[Tensor]) -> np.ndarray:
+    """Maps (H, W) of change, 0 or above, as (N, H, W, 3) from white (nothing) to blue (the largest of all of them)."""
+    values = np.stack([array(change).astype(np.float64) for change in changes])
+    share = (values / max(float(values.max()), 1e-12))[..., None] ** 0.5  # small changes are to be seen, too
+    return np.asarray(1 - share * (1 - rgb(LINES[1])))
+
+
+def hatched(pictures: np.ndarray, missing: Tensor) -> np.ndarray:
+    """Pictures (N, H, W, 3) of bytes with the pixels of ``missing`` (H, W) in a pale pattern of their own."""
+    hole = array(missing)
+    odd = np.add.outer(np.arange(hole.shape[0]), np.arange(hole.shape[1])) % 2
+    paper = 255 * rgb(PALE) * np.where(odd[..., None] == 0, 1.0, 0.93)
+    return np.where(hole[..., None], paper, pictures).astype(np.uint8)
+
+
+def _image(panel: Axes, picture: np.ndarray, column: int, top: float) -> None:
+    place = (column + _BETWEEN, column + 1 - _BETWEEN, top + 1 - _BETWEEN, top + _BETWEEN)
+    panel.imshow(picture, extent=place, interpolation="nearest")
+
+
+def _outline(panel: Axes, mask: np.ndarray, column: int, top: float) -> None:
+    """The border between inside and outside, along the edges of pixels."""
+    height, width = mask.shape
+    side = 1 - 2 * _BETWEEN
+    left, above = column + _BETWEEN, top + _BETWEEN
+    for row, col in itertools.product(range(height - 1), range(width)):
+        if mask[row, col] != mask[row + 1, col]:
+            y = above + side * (row + 1) / height
+            _edge(panel, [left + side * col / width, left + side * (col + 1) / width], [y, y])
+    for row, col in itertools.product(range(height), range(width - 1)):
+        if mask[row, col] != mask[row, col + 1]:
+            x = left + side * (col + 1) / width
+            _edge(panel, [x, x], [above + side * row / height, above + side * (row + 1) / height])
+
+
+def _edge(panel: Axes, across: list[float], down: list[float]) -> None:
+    panel.plot(across, down, color=_EDGE, lw=0.9, solid_capstyle="projecting")

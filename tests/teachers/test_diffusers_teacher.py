@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -13,7 +14,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from koopstep import from_diffusers
+from koopstep import from_diffusers, from_epsilon
 from koopstep.cli.main import run
 from koopstep.core.config import dump
 from koopstep.core.errors import DamagedError, KoopstepError, UsageError
@@ -21,7 +22,7 @@ from koopstep.core.files import sha256_file
 from koopstep.core.levels import ddpm_sigmas
 from koopstep.core.tensors import load_tensors, save_tensors
 from koopstep.teachers.diffusers.config import DiffusersConfig, ScheduleConfig, read_schedule
-from koopstep.teachers.diffusers.teacher import DiffusersDenoiser, build_diffusers, schedule_alphas, timestep_grid
+from koopstep.teachers.diffusers.teacher import DiffusersDenoiser, build_diffusers, schedule_alphas, timesteps_of
 from koopstep.teachers.files import TeacherHeader, load_teacher, save_teacher
 from koopstep.teachers.foreign.diffusers import is_pipeline, read_pipeline
 from koopstep.teachers.foreign.table import sniff
@@ -65,7 +66,7 @@ def test_schedules_are_those_of_diffusers(name: str) -> None:
     theirs = scheduler(**SCHEDULES[name])
     config, notes = read_schedule(theirs.config, "here")
     torch.testing.assert_close(schedule_alphas(config).float(), theirs.alphas_cumprod, rtol=5e-5, atol=0)
-    assert notes == ["clip_sample is left out: paths are not clipped"]
+    assert "clip_sample is left out: paths are not clipped" in notes
 
 
 @pytest.mark.parametrize("channels", [1, 3], ids=["grey", "rgb"])
@@ -87,21 +88,61 @@ def test_the_denoiser_is_the_network_and_a_formula(prediction: str, channels: in
         torch.testing.assert_close(ours, data, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("channels", [1, 3], ids=["grey", "rgb"])
-@pytest.mark.parametrize("prediction", PREDICTIONS)
-def test_ddim_is_diffusers_ddim(prediction: str, channels: int) -> None:
-    network = unet(channels)
-    theirs = scheduler("DDIMScheduler", clip_sample=False, timestep_spacing="trailing", prediction_type=prediction)
+ENDS_IN_NOISE: dict[str, dict[str, Any]] = {"linear": {}, "cosine": {"beta_schedule": "squaredcos_cap_v2"}}
+ENDS_IN_A_SIGNAL: dict[str, dict[str, Any]] = {
+    "scaled": {"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012},
+    "short": {"num_train_timesteps": 200},
+}
+
+
+def same_path(network: Any, steps: int, start: Tensor, **changes: Any) -> None:
+    """Ours is diffusers' own DDIM from the same unit noise, every state of it."""
+    theirs = scheduler("DDIMScheduler", clip_sample=False, timestep_spacing="trailing", **changes)
     teacher = from_diffusers(SimpleNamespace(unet=network, scheduler=theirs), solver="ddim")
-    path = teacher.path(noise(2, channels, 8, 8), steps=10).double()
-    assert teacher.evaluations(10) == 10
-    theirs.set_timesteps(10)
-    levels = torch.tensor(teacher.levels(10), dtype=torch.float64)
-    x = noise(2, channels, 8, 8) * levels[0] / (1 + levels[0] ** 2).sqrt()
+    path = teacher.path(start, steps=steps).double()
+    assert teacher.evaluations(steps) == steps
+    theirs.set_timesteps(steps)
+    levels = torch.tensor(teacher.levels(steps), dtype=torch.float64)
+    x = start
     for state, sigma, timestep in zip(path, levels, theirs.timesteps, strict=False):
         torch.testing.assert_close(state / (1 + sigma**2).sqrt(), x.double(), rtol=1e-4, atol=1e-4)
         x = theirs.step(network(x.float(), timestep).sample, timestep, x, eta=0.0).prev_sample
     torch.testing.assert_close(path[-1], x.double(), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("channels", [1, 3], ids=["grey", "rgb"])
+@pytest.mark.parametrize("prediction", PREDICTIONS)
+def test_ddim_is_diffusers_ddim(prediction: str, channels: int) -> None:
+    same_path(unet(channels), 10, noise(2, channels, 8, 8), prediction_type=prediction)
+
+
+@pytest.mark.parametrize("name", [*ENDS_IN_NOISE, *ENDS_IN_A_SIGNAL])
+@pytest.mark.filterwarnings("ignore:this schedule does not end in noise")
+def test_ddim_starts_where_diffusers_starts_it(name: str) -> None:
+    schedule = (ENDS_IN_NOISE | ENDS_IN_A_SIGNAL)[name]
+    same_path(unet(1), 10, noise(2, 1, 8, 8), **schedule)
+
+
+@pytest.mark.parametrize("name", ENDS_IN_A_SIGNAL)
+def test_a_terminal_signal_is_said_aloud(name: str, tmp_path: Path) -> None:
+    network, theirs = unet(1), scheduler(**ENDS_IN_A_SIGNAL[name])
+    last = float(theirs.alphas_cumprod[-1]) ** 0.5
+    with pytest.warns(UserWarning, match=f"still shows {last:.2g} of the data"):
+        teacher = from_diffusers(network, theirs)
+    assert teacher.noise_scale == pytest.approx(1 / last, rel=1e-4)  # unit noise, over sqrt(abar)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        notes = read_pipeline(saved(tmp_path, network=unet(3), **ENDS_IN_A_SIGNAL[name])).notes  # said by the command
+    assert any("does not end in noise" in note for note in notes)
+
+
+@pytest.mark.parametrize("name", ENDS_IN_NOISE)
+def test_nothing_is_said_where_there_is_none(name: str, recwarn: pytest.WarningsRecorder) -> None:
+    theirs = scheduler(**ENDS_IN_NOISE[name])
+    teacher = from_diffusers(unet(1), theirs)
+    assert not [warning for warning in recwarn if "schedule" in str(warning.message)]
+    assert teacher.noise_scale == teacher.levels(7)[0]  # which is not the last one
+    assert teacher.path(noise(1, 1, 8, 8), steps=1).isfinite().all()
 
 
 @pytest.mark.parametrize("solver", ["heun", "ddim"])
@@ -111,16 +152,40 @@ def test_every_level_is_that_of_a_timestep(name: str, solver: str) -> None:
         {"network": {**TINY}, "schedule": SCHEDULES[name], "solver": solver},
         "here",
     )
-    table, sigmas = ddpm_sigmas(schedule_alphas(config.schedule)), timestep_grid(config)
+    table, timesteps = ddpm_sigmas(schedule_alphas(config.schedule)), timesteps_of(config)
     most = int((table <= 80).sum()) if solver == "heun" else len(table)
     for steps in {1, 2, min(18, most), most}:
-        levels = sigmas(steps)
+        levels = timesteps.levels(steps)
         assert levels.shape == (steps + 1,) and float(levels[-1]) == 0.0 and bool((levels.diff() < 0).all())
         assert set(levels[:-1].tolist()) <= set(table.tolist())
         assert float(levels[0]) == float(table[most - 1])
+        assert timesteps.nearest(levels[:-1].float()).tolist() == [table.tolist().index(x) for x in levels[:-1]]
     for steps in (0, most + 1):
         with pytest.raises(UsageError, match=f"at most the {most} timesteps"):
-            sigmas(steps)
+            timesteps.levels(steps)
+
+
+@pytest.mark.filterwarnings("ignore:this schedule does not end in noise")
+@pytest.mark.parametrize("name", SCHEDULES)
+@pytest.mark.parametrize("spacing", ["edm", "trailing", "linspace"])
+def test_a_pipeline_and_its_epsilon_function_are_one_teacher(name: str, spacing: Any) -> None:
+    network, theirs = unet(1), scheduler(**SCHEDULES[name])
+    whole = from_diffusers(network, theirs, timesteps=spacing)
+    alphas = schedule_alphas(read_schedule(theirs.config, "here")[0])
+    bare = from_epsilon(lambda x, t, _: network(x, t).sample, (1, 8, 8), alphas_cumprod=alphas, timesteps=spacing)
+    assert (whole.levels(3), whole.noise_scale) == (bare.levels(3), bare.noise_scale)
+    ours, same = (teacher.path(noise(2, 1, 8, 8), steps=3) for teacher in (whole, bare))
+    torch.testing.assert_close(ours, same, rtol=1e-4, atol=1e-4)
+
+
+SPACINGS: tuple[Any, ...] = (None, "edm", "linspace")
+
+
+def test_the_spacing_is_part_of_who_made_a_path() -> None:
+    identities = [from_diffusers(unet(1), scheduler(), timesteps=t).identity(3) for t in SPACINGS]
+    assert [identity.solver for identity in identities] == ["heun", "heun", "heun timesteps=linspace"]
+    with pytest.raises(UsageError, match="field 'timesteps' got 'leading'"):
+        from_diffusers(unet(1), scheduler(), timesteps="leading")  # type: ignore[arg-type]
 
 
 class Gaussian(nn.Module):
@@ -169,7 +234,7 @@ def test_a_learned_variance_is_left_away() -> None:
     network = unet(1, out_channels=2)
     denoiser = DiffusersDenoiser(network, ScheduleConfig(prediction_type="sample"), 0)
     x = noise(2, 1, 8, 8)
-    sigma = denoiser.sigmas[10]
+    sigma = denoiser.timesteps.sigmas[10]
     told = network((x.double() / (1 + sigma**2).sqrt()).float(), 10).sample[:, :1]
     torch.testing.assert_close(denoiser(x, sigma.expand(2)).float(), told)
 

@@ -1,4 +1,4 @@
-"""Noise levels, time grids, and every conversion between the things a network may predict.
+"""Noise levels, time grids, and the data that a network of each kind predicts.
 
 Two families of levels: ``sigma`` (variance exploding, EDM: ``x = data + sigma * noise``) and ``t`` of the straight flow
 (``x = (1 - t) * noise + t * data``). All functions are pure; levels broadcast against the state.
@@ -105,21 +105,6 @@ def denoised_from_epsilon(x: Tensor, epsilon: Tensor, sigma: Tensor | float) -> 
     return x - sigma * epsilon
 
 
-def epsilon_from_denoised(x: Tensor, denoised: Tensor, sigma: Tensor | float) -> Tensor:
-    """``x = data + sigma * epsilon`` solved for epsilon."""
-    return (x - denoised) / sigma
-
-
-def velocity_from_denoised(x: Tensor, denoised: Tensor, t: Tensor | float) -> Tensor:
-    """Velocity ``data - noise`` of the straight flow from the expected data at time ``t`` < 1."""
-    return (denoised - x) / (1 - t)
-
-
-def denoised_from_velocity(x: Tensor, velocity: Tensor, t: Tensor | float) -> Tensor:
-    """Expected data of the straight flow: ``x + (1 - t) * velocity``."""
-    return x + (1 - t) * velocity
-
-
 def denoised_from_v(x: Tensor, v: Tensor, sigma: Tensor | float) -> Tensor:
     """Data from a v-prediction (Salimans and Ho), for a state in sigma scaling.
 
@@ -129,20 +114,3 @@ def denoised_from_v(x: Tensor, v: Tensor, sigma: Tensor | float) -> Tensor:
     square = sigma * sigma
     root = (square + 1) ** 0.5
     return x / (square + 1) - v * sigma / root
-
-
-def v_from_denoised(x: Tensor, denoised: Tensor, sigma: Tensor | float) -> Tensor:
-    """The inverse of :func:`denoised_from_v`; ``sigma`` > 0."""
-    square = sigma * sigma
-    root = (square + 1) ** 0.5
-    return (x / (square + 1) - denoised) * root / sigma
-
-
-def sigma_from_flow_time(t: float) -> float:
-    """The sigma that has the flow's signal-to-noise ratio at time ``t``: ``(1 - t) / t`` (infinite at 0)."""
-    return math.inf if t <= 0 else (1 - t) / t
-
-
-def flow_time_from_sigma(sigma: float) -> float:
-    """The inverse of :func:`sigma_from_flow_time`: ``1 / (1 + sigma)``."""
-    return 1 / (1 + sigma)

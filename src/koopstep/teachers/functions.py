@@ -9,10 +9,11 @@ import torch
 from torch import Tensor
 
 from koopstep.core.errors import UsageError
-from koopstep.core.levels import ddpm_sigmas, denoised_from_epsilon, flow_times, karras_sigmas
+from koopstep.core.levels import denoised_from_epsilon, flow_times, karras_sigmas
 from koopstep.core.noise import gaussian
 from koopstep.teachers.base import Teacher
 from koopstep.teachers.solvers import DENOISER_SOLVERS, VELOCITY_SOLVERS
+from koopstep.teachers.timesteps import NOISE_SIGMA, Spacing, Timesteps
 
 Function = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 """``fn(x, level, class_labels)``: (B, *shape), (B,), (B,) int64 or None -> (B, *shape)."""
@@ -48,7 +49,11 @@ class _FunctionTeacher(Teacher):
 
 
 class DenoiserTeacher(_FunctionTeacher):
-    """A teacher that is given as a denoiser ``D(x, sigma)``; solved in sigma as EDM does."""
+    """A teacher that is given as a denoiser ``D(x, sigma)``; solved in sigma as EDM does.
+
+    ``sigmas`` maps steps to the levels of a path; ``levels_are`` says in a word which ones they are, where the same solver
+    may take others. ``noise_scale`` is the first of them unless another is given.
+    """
 
     kind = "denoiser"
 
@@ -58,6 +63,8 @@ class DenoiserTeacher(_FunctionTeacher):
         shape: tuple[int, ...],
         *,
         sigmas: Callable[[int], Tensor],
+        levels_are: str = "",
+        noise_scale: float | None = None,
         num_classes: int = 0,
         data_scale: float = 0.5,
         solver: str = "heun",
@@ -66,19 +73,20 @@ class DenoiserTeacher(_FunctionTeacher):
         sha256: str = "",
     ) -> None:
         super().__init__(fn, shape, num_classes, data_scale, name, sha256)
-        self.kind, self.solver = kind, _known_solver(solver, sorted(DENOISER_SOLVERS))
+        self._solve, self._count = DENOISER_SOLVERS[_known_solver(solver, sorted(DENOISER_SOLVERS))]
+        self.kind, self.solver = kind, f"{solver} {levels_are}".rstrip()
         self._sigmas = sigmas
-        self.noise_scale = float(sigmas(1)[0])
+        self.noise_scale = float(sigmas(1)[0]) if noise_scale is None else noise_scale
 
     def levels(self, steps: int) -> tuple[float, ...]:
         return tuple(self._sigmas(steps).tolist())
 
     def evaluations(self, steps: int) -> int:
-        return DENOISER_SOLVERS[self.solver][1](steps)
+        return self._count(steps)
 
     def states(self, noise: Tensor, class_labels: Tensor | None, steps: int) -> Iterator[Tensor]:
         start = noise.to(torch.float64) * self.noise_scale
-        return DENOISER_SOLVERS[self.solver][0](self._field(class_labels), start, list(self.levels(steps)))
+        return self._solve(self._field(class_labels), start, list(self.levels(steps)))
 
 
 class VelocityTeacher(_FunctionTeacher):
@@ -226,34 +234,47 @@ def from_epsilon(
     num_classes: int = 0,
     data_scale: float = 0.5,
     solver: str = "heun",
+    timesteps: Spacing = "edm",
+    sigma_max: float = NOISE_SIGMA,
     name: str = "epsilon",
 ) -> DenoiserTeacher:
     """Make ``fn(x, timestep, class_labels) -> epsilon`` a teacher (DDPM's convention).
 
-    ``alphas_cumprod`` (T,) is the product of the network's training schedule; ``fn`` is called with (B,) int64 timesteps
-    and with ``x`` in DDPM's scaling (unit variance overall). Paths use evenly spaced timesteps, the levels are their sigmas.
+    Every level of a path is that of a timestep the network was trained on, and a path starts from unit noise in DDPM's
+    scaling.
+
+    Args:
+        fn: takes (B, *shape) float32 in DDPM's scaling (unit variance overall), (B,) int64 and (B,) int64 or None.
+        shape: of one sample.
+        alphas_cumprod: (T,), the products of ``1 - beta`` of the network's training schedule.
+        num_classes: 0 without class labels.
+        data_scale: standard deviation of the data; students use it to scale their inputs.
+        solver: ``heun`` or ``euler`` (with ``timesteps="trailing"`` this is DDIM).
+        timesteps: which ones a path takes: ``edm``, those nearest to EDM's levels; ``trailing``, evenly spaced ones from the
+            last down; ``linspace``, evenly spaced ones from the last to the first (version 0.1 took these).
+        sigma_max: where ``edm`` starts.
+        name: what to call it in reports.
 
     Raises:
-        UsageError: on a schedule outside (0, 1) or rising, too many steps, or an unknown solver.
-    """
-    table = ddpm_sigmas(torch.as_tensor(alphas_cumprod))
+        UsageError: on a schedule outside (0, 1) or rising, too many steps, or an unknown solver or spacing.
 
-    def sigmas(steps: int) -> Tensor:
-        if not 1 <= steps <= len(table):
-            raise UsageError(f"this schedule has {len(table)} timesteps, cannot take {steps} steps")
-        timesteps = torch.linspace(len(table) - 1, 0, steps).round().long()
-        return torch.cat([table[timesteps], torch.zeros(1, dtype=torch.float64)])
+    Warns:
+        UserWarning: of a schedule that does not end in noise.
+    """
+    table = Timesteps.of(torch.as_tensor(alphas_cumprod), timesteps, sigma_max)
+    table.warn()
 
     def denoiser(x: Tensor, sigma: Tensor, class_labels: Tensor | None) -> Tensor:
-        timestep = (sigma.to(torch.float64)[:, None] - table.to(sigma.device)).abs().argmin(dim=1)
-        level = sigma.reshape(-1, *[1] * (x.ndim - 1))
-        epsilon = fn(x / (1 + level**2).sqrt(), timestep, class_labels)
+        x, level = x.double(), sigma.double().reshape(-1, *[1] * (x.ndim - 1))
+        epsilon = fn((x / (1 + level**2).sqrt()).float(), table.nearest(sigma), class_labels)
         return denoised_from_epsilon(x, epsilon, level)
 
     return DenoiserTeacher(
         denoiser,
         shape,
-        sigmas=sigmas,
+        sigmas=table.levels,
+        levels_are="" if timesteps == "linspace" else f"timesteps={timesteps}",
+        noise_scale=table.noise_scale,
         num_classes=num_classes,
         data_scale=data_scale,
         solver=solver,

@@ -12,6 +12,7 @@ from pydantic import Field, model_validator
 
 from koopstep.core.config import Config
 from koopstep.core.errors import UsageError
+from koopstep.teachers.timesteps import NOISE_SIGMA, Spacing
 
 DownBlock = Literal[
     "DownBlock2D", "AttnDownBlock2D", "ResnetDownsampleBlock2D", "SkipDownBlock2D", "AttnSkipDownBlock2D"
@@ -101,10 +102,10 @@ class DiffusersConfig(Config):
         network: diffusers' own config of the network.
         schedule: diffusers' own config of the training schedule.
         data_scale: standard deviation of the data; about 0.5 for images in [-1, 1].
-        solver: ``heun`` on the timesteps nearest to EDM's levels, from ``sigma_max`` down; or ``ddim`` on evenly spaced
-            timesteps ("trailing": the last one of training is the first).
-        sigma_max: where ``heun`` starts. Schedules go far beyond what hides the data (a cosine one to 20,000), and steps
-            spent there are lost.
+        solver: ``heun`` or ``ddim``.
+        timesteps: which ones a path takes (see :class:`~koopstep.teachers.timesteps.Timesteps`); None: ``edm`` for ``heun``,
+            ``trailing`` for ``ddim``.
+        sigma_max: where ``edm`` timesteps start.
     """
 
     kind: Literal["diffusers"] = "diffusers"
@@ -112,7 +113,8 @@ class DiffusersConfig(Config):
     schedule: ScheduleConfig = ScheduleConfig()
     data_scale: float = Field(default=0.5, gt=0)
     solver: Literal["heun", "ddim"] = "heun"
-    sigma_max: float = Field(default=80.0, gt=0)
+    timesteps: Spacing | None = None
+    sigma_max: float = Field(default=NOISE_SIGMA, gt=0)
 
     @model_validator(mode="after")
     def _fits(self) -> Self:

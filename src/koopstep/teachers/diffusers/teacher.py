@@ -13,9 +13,12 @@ import torch
 from torch import Tensor, nn
 
 from koopstep.core.errors import UsageError
-from koopstep.core.levels import ddpm_sigmas, denoised_from_epsilon, denoised_from_v, karras_sigmas
+from koopstep.core.levels import denoised_from_epsilon, denoised_from_v
 from koopstep.teachers.diffusers.config import DiffusersConfig, ScheduleConfig, read_network, read_schedule
 from koopstep.teachers.functions import DenoiserTeacher
+from koopstep.teachers.timesteps import Spacing, Timesteps
+
+_USUAL_SPACING: dict[str, Spacing] = {"heun": "edm", "ddim": "trailing"}
 
 
 def schedule_alphas(config: ScheduleConfig) -> Tensor:
@@ -41,13 +44,11 @@ def schedule_alphas(config: ScheduleConfig) -> Tensor:
 class DiffusersDenoiser(nn.Module):
     """A network that was trained on integer timesteps, as a denoiser of any sigma: it is told the nearest timestep."""
 
-    sigmas: Tensor
-
     def __init__(self, network: nn.Module, schedule: ScheduleConfig, num_classes: int) -> None:
         super().__init__()
         self.model = network
         self.prediction, self.num_classes = schedule.prediction_type, num_classes
-        self.register_buffer("sigmas", ddpm_sigmas(schedule_alphas(schedule)), persistent=False)
+        self.timesteps = Timesteps.of(schedule_alphas(schedule))
 
     def forward(self, x: Tensor, sigma: Tensor, class_labels: Tensor | None = None) -> Tensor:
         """(B, C, H, W), (B,), (B,) int64 or None -> expected data (B, C, H, W) float64.
@@ -58,7 +59,7 @@ class DiffusersDenoiser(nn.Module):
         if self.num_classes and class_labels is None:
             raise UsageError(f"this teacher is conditional: give class_labels (0 to {self.num_classes - 1})")
         sigma = sigma.to(torch.float64)
-        timestep = (sigma[:, None] - self.sigmas).abs().argmin(dim=1)
+        timestep = self.timesteps.nearest(sigma)
         level, x = sigma[:, None, None, None], x.to(torch.float64)
         dtype = next(self.model.parameters()).dtype
         seen = (x / (1 + level**2).sqrt()).to(dtype)  # DDPM's scaling: unit variance overall
@@ -88,10 +89,13 @@ def build_diffusers(config: DiffusersConfig) -> DiffusersDenoiser:
 
 def diffusers_teacher(config: DiffusersConfig, denoiser: DiffusersDenoiser, name: str, sha256: str) -> DenoiserTeacher:
     """The denoiser as a teacher; every level of its path is that of a timestep."""
+    timesteps = timesteps_of(config)
     return DenoiserTeacher(
         denoiser,
         config.shape,
-        sigmas=timestep_grid(config),
+        sigmas=timesteps.levels,
+        levels_are="" if timesteps.spacing == _USUAL_SPACING[config.solver] else f"timesteps={timesteps.spacing}",
+        noise_scale=timesteps.noise_scale,
         num_classes=config.num_classes,
         data_scale=config.data_scale,
         solver="euler" if config.solver == "ddim" else config.solver,  # DDIM is Euler's method in sigma
@@ -101,36 +105,10 @@ def diffusers_teacher(config: DiffusersConfig, denoiser: DiffusersDenoiser, name
     )
 
 
-def timestep_grid(config: DiffusersConfig) -> Callable[[int], Tensor]:
-    """Steps -> the ``steps + 1`` falling sigmas of the path, float64, the last one 0.
-
-    Raises:
-        UsageError: (the function) if there are fewer timesteps than steps.
-    """
-    table = ddpm_sigmas(schedule_alphas(config.schedule))
-    if config.solver == "heun":
-        table = table[: max(2, int((table <= config.sigma_max).sum()))]
-
-    def sigmas(steps: int) -> Tensor:
-        if not 1 <= steps <= len(table):
-            raise UsageError(f"steps must be at least 1 and at most the {len(table)} timesteps here, got {steps}")
-        timesteps = _karras_timesteps(table, steps) if config.solver == "heun" else _even_timesteps(len(table), steps)
-        return torch.cat([table[timesteps], torch.zeros(1, dtype=torch.float64)])
-
-    return sigmas
-
-
-def _karras_timesteps(table: Tensor, steps: int) -> Tensor:
-    """The timesteps nearest to EDM's levels in log sigma, each a different one, from the noisiest down."""
-    wanted = karras_sigmas(steps, float(table[0]), float(table[-1]))[:-1]
-    nearest = (wanted.log()[:, None] - table.log()).abs().argmin(dim=1)
-    index = torch.arange(steps)
-    falling = (nearest + index).cummin(dim=0).values - index
-    return torch.maximum(falling, steps - 1 - index)  # where timesteps are sparser than levels: the lowest ones, all
-
-
-def _even_timesteps(count: int, steps: int) -> Tensor:
-    return (count - torch.arange(steps, dtype=torch.float64) * count / steps).round().long() - 1
+def timesteps_of(config: DiffusersConfig) -> Timesteps:
+    """The network's timesteps and which of them its paths take."""
+    spacing = config.timesteps or _USUAL_SPACING[config.solver]
+    return Timesteps.of(schedule_alphas(config.schedule), spacing, config.sigma_max)
 
 
 def from_diffusers(
@@ -139,6 +117,7 @@ def from_diffusers(
     *,
     data_scale: float = 0.5,
     solver: str = "heun",
+    timesteps: Spacing | None = None,
     name: str = "diffusers",
 ) -> DenoiserTeacher:
     """Make a diffusers pipeline in memory (DDPM or DDIM, with a ``UNet2DModel``) a teacher.
@@ -148,10 +127,15 @@ def from_diffusers(
         scheduler: the network's scheduler, of which only the config is read; the pipeline's own when absent.
         data_scale: standard deviation of the data.
         solver: ``heun`` or ``ddim``.
+        timesteps: which ones a path takes, as :func:`~koopstep.from_epsilon` has them; absent, ``edm`` for ``heun`` and
+            ``trailing`` for ``ddim``.
         name: what to call it in reports.
 
     Raises:
         UsageError: if it is no pixel-space ``UNet2DModel`` with a DDPM schedule.
+
+    Warns:
+        UserWarning: of a schedule that does not end in noise.
     """
     unet = getattr(pipeline, "unet", pipeline)
     scheduler = getattr(pipeline, "scheduler", None) if scheduler is None else scheduler
@@ -165,9 +149,11 @@ def from_diffusers(
             "schedule": schedule.model_dump(),
             "data_scale": data_scale,
             "solver": solver,
+            "timesteps": timesteps,
         },
         "from_diffusers",
     )
+    timesteps_of(config).warn()
     unet.eval()
     return diffusers_teacher(config, DiffusersDenoiser(unet, schedule, config.num_classes), name, "")
 

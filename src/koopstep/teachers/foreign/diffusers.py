@@ -17,6 +17,7 @@ from koopstep.core.files import read_json, sha256_file
 from koopstep.core.tensors import load_tensors
 from koopstep.formats.torch_files import load_state_dict
 from koopstep.teachers.diffusers.config import DiffusersConfig, read_network, read_schedule
+from koopstep.teachers.diffusers.teacher import timesteps_of
 from koopstep.teachers.foreign.base import ForeignTeacher, check_tensors
 
 NETWORK = "UNet2DModel"
@@ -60,6 +61,8 @@ def read_pipeline(source: Path) -> ForeignTeacher:
     digest = sha256_file(path)
     tensors = _by_our_names(load_tensors(path, digest)[0] if path.suffix == ".safetensors" else load_state_dict(path))
     check_tensors(config, tensors, str(path))
+    note = timesteps_of(config).note()
+    notes += [note] if note else []
     return ForeignTeacher(config, tensors, tuple(notes), {"weights_file": path.name, "weights_sha256": digest})
 
 

@@ -57,7 +57,10 @@ def meta(source: str, name: str = "EDMPrecond", state: bytes = b"}", version: by
 def legacy_storage(numel: int = 4, announced: int | None = None) -> bytes:
     """A float storage in torch's first format, perhaps announcing more than it has."""
     buffer = io.BytesIO()
-    torch.save(torch.zeros(numel).untyped_storage(), buffer, _use_new_zipfile_serialization=False)
+    storage = torch.storage.TypedStorage(
+        wrap_storage=torch.zeros(numel).untyped_storage(), dtype=torch.float32, _internal=True
+    )
+    torch.save(storage, buffer, _use_new_zipfile_serialization=False)
     data = buffer.getvalue()
     if announced is not None:
         head = len(data) - numel * 4 - 8
@@ -197,6 +200,28 @@ def bombs() -> Iterator[tuple[str, bytes]]:
 def doubling(times: int) -> bytes:
     """Tuples of which each holds the one before twice."""
     return b"".join(b"\x94h" + bytes([i]) + b"\x86" for i in range(times))
+
+
+def wide(references: int, length: int) -> bytes:
+    """A list of references to one long list: what a walk along every reference takes minutes for."""
+    return b"\x80\x02](](" + b"N" * length + b"eq\x00" + b"h\x00" * (references - 1) + b"e."
+
+
+def copies(calls: int, items: int) -> bytes:
+    """One list of pairs that is made into an ordered dict again and again."""
+    pairs = b"".join(long(f"{index}") + b"N\x86" for index in range(items))
+    body = b"](" + pairs + b"eq\x00" + b"ccollections\nOrderedDict\nh\x00\x85R" * calls
+    return b"\x80\x02(" + body + b"t."
+
+
+def shared_storage(tensors: int, numbers: int) -> bytes:
+    """An EDM pickle in which one memoised bytes object is the storage of many tensors of one number."""
+    data = legacy_storage(numbers)
+    load = symbol("torch.storage", "_load_from_bytes") + b"\x94"  # memo 0
+    kept = b"B" + struct.pack("<I", len(data)) + data + b"\x94"  # memo 1
+    one = tensor(b"h\x00h\x01\x85R", b"K\x00", b"K\x01\x85", b"K\x01\x85")
+    named = b"".join(short(f"w{index}") + one for index in range(tensors))
+    return four(load + kept + b"}(" + named + b"u" + b"\x87")
 
 
 def zip_file(members: dict[str, bytes], method: int = zipfile.ZIP_STORED) -> bytes:

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from koopstep.core.errors import DamagedError, KoopstepError, UsageError
 from koopstep.core.tensors import save_tensors
 from koopstep.formats.torch_files import load_state_dict
+from koopstep.teachers.foreign.edm import is_edm_pickle
 
 DTYPES = (
     torch.float32,
@@ -96,6 +97,28 @@ def test_numpy_and_safetensors(tmp_path: Path) -> None:
         assert_equal(load_state_dict(tmp_path / name), tensors)
     save_tensors(tmp_path / "c.safetensors", tensors)
     assert_equal(load_state_dict(tmp_path / "c.safetensors"), tensors)
+
+
+def test_safetensors_with_headers_of_every_length(tmp_path: Path) -> None:
+    """The first byte is the low byte of the header's length, so it may be the one that pickles begin with."""
+    firsts = set()
+    for length in range(0, 256, 8):
+        path = tmp_path / f"{length}.safetensors"
+        save_tensors(path, {"a": torch.ones(1)}, {"note": "x" * length})
+        firsts.add(path.read_bytes()[0])
+        assert_equal(load_state_dict(path), {"a": torch.ones(1)})
+        assert not is_edm_pickle(path)
+    assert 0x80 in firsts and len(firsts) == 32
+
+
+def test_headers_of_safetensors_are_bounded(tmp_path: Path) -> None:
+    one = b'"%06d":{"dtype":"F32","shape":[0],"data_offsets":[0,0]}'
+    many = b"{" + b",".join(one % index for index in range(50_000)) + b"}"
+    long = b'{"__metadata__":{"a":"' + b"x" * (9 << 20) + b'"}}'
+    for header in (many, long):
+        (tmp_path / "a.safetensors").write_bytes(len(header).to_bytes(8, "little") + header)
+        with pytest.raises(DamagedError, match="header of"):
+            load_state_dict(tmp_path / "a.safetensors")
 
 
 def test_the_ordered_dict_of_python_2(tmp_path: Path) -> None:

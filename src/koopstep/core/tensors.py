@@ -14,6 +14,9 @@ from torch import Tensor
 from koopstep.core.errors import DamagedError
 from koopstep.core.files import read_bytes, sha256_bytes, write_atomic
 
+_LONGEST_HEADER = 8 << 20  # bytes; the header is text that takes far more memory when it is read
+_MOST_TENSORS = 40_000
+
 
 def tensors_to_bytes(tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> bytes:
     """A safetensors file as bytes: equal tensors and metadata give equal bytes.
@@ -66,15 +69,28 @@ def load_tensors(path: Path, sha256: str | None = None) -> tuple[dict[str, Tenso
     return tensors_from_bytes(data, str(path))
 
 
+def is_tensor_file(head: bytes) -> bool:
+    """Whether a file that begins with these bytes, 9 at least, is a safetensors file.
+
+    After the 8 bytes of a length, which may be any, comes the brace of a JSON object; neither a pickle of torch's (its
+    magic number or the high byte of a frame's length stand there) nor a zip archive (a method of packing) has one.
+    """
+    return head[8:9] == b"{"
+
+
 def tensors_from_bytes(data: bytes, where: str) -> tuple[dict[str, Tensor], dict[str, str]]:
     """The tensors and metadata of a safetensors file held in memory; `where` names it in errors.
 
     Raises:
-        DamagedError: it is no safetensors file.
+        DamagedError: it is no safetensors file, or has a longer header or more tensors than any real one.
     """
+    length = int.from_bytes(data[:8], "little")
+    if is_tensor_file(data) and (length > _LONGEST_HEADER or data.count(b'"dtype"', 8, 8 + length) > _MOST_TENSORS):
+        raise DamagedError(
+            f"{where}: a header of {length} bytes or more than {_MOST_TENSORS} tensors; no real file has"
+        )
     try:
         tensors: dict[str, Tensor] = safetensors.torch.load(data)
-        length = int.from_bytes(data[:8], "little")
         metadata = json.loads(data[8 : 8 + length]).get("__metadata__", {})
     except (safetensors.SafetensorError, ValueError, KeyError, TypeError, RuntimeError) as error:
         raise DamagedError(f"{where} is damaged or is no safetensors file") from error

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from koopstep.core.errors import DamagedError, UsageError
-from koopstep.core.tensors import tensors_from_bytes
+from koopstep.core.tensors import is_tensor_file, tensors_from_bytes
 from koopstep.formats.inert.dialect import Limits
 from koopstep.formats.inert.torch_dialect import STATE_DICT
 from koopstep.formats.inert.torch_files import ZIP, read_torch_file
@@ -60,11 +60,11 @@ def load_state_dict(path: Path) -> dict[str, Tensor]:
     where = str(path)
     if _is_npz(path, data):
         return _read_npz(data, where)
+    if is_tensor_file(data):
+        return tensors_from_bytes(data, where)[0]
     if data[:4] == ZIP or data[:1] == b"\x80":
         value = read_torch_file(memoryview(data), STATE_DICT, Limits(), where)
         return to_tensors(_state_dict(value, where), len(data), where)
-    if len(data) > 8 and data[8:9] == b"{":
-        return tensors_from_bytes(data, where)[0]
     raise UsageError(f"{path} is no file of tensors that is read here (torch.save, .npz or .safetensors)")
 
 
@@ -92,8 +92,11 @@ def to_tensors(records: Mapping[str, TensorRecord], file_bytes: int, where: str)
     Raises:
         DamagedError: they stand for far more numbers than the file has, or a truth value is neither 0 nor 1.
     """
-    if sum(record.nbytes for record in records.values()) > _SWELLING * file_bytes + _SMALL:
-        raise DamagedError(f"{where}: its tensors together are {_SWELLING} times larger than the file")
+    named = {id(record.storage): record.storage.nbytes for record in records.values()}
+    if sum(named.values()) > file_bytes or (
+        sum(record.nbytes for record in records.values()) > _SWELLING * file_bytes + _SMALL
+    ):
+        raise DamagedError(f"{where}: its tensors together are larger than the file")
     storages: dict[int, Tensor] = {}
     tensors: dict[str, Tensor] = {}
     for name, record in records.items():

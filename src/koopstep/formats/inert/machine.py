@@ -99,11 +99,11 @@ class Machine:
         self.count()
         self.stack.append(value)
 
-    def count(self) -> None:
-        """One object more."""
-        if self.limits.objects < 1:
+    def count(self, objects: int = 1) -> None:
+        """So many objects more."""
+        if self.limits.objects < objects:
             self.fail("more objects than any real file has")
-        self.limits.objects -= 1
+        self.limits.objects -= objects
 
     def pop(self) -> Any:
         """Take the value on top, never below the last mark."""

@@ -9,6 +9,9 @@ from koopstep.core.errors import DamagedError
 from koopstep.formats.inert.dialect import Limits
 from koopstep.formats.inert.values import Instance, TensorRecord
 
+_PARTS = ("_modules", "_parameters", "_buffers")
+_LONGEST_NAME = 128  # of one module or tensor; names are put together along the tree
+
 
 def children(module: Instance, where: str) -> dict[str, Instance]:
     """The modules directly in one, in their order.
@@ -48,13 +51,15 @@ def walk(
 ) -> Iterator[tuple[str, Instance]]:
     """Every module of a tree with its prefix (``"enc.block0."``), parents first.
 
+    A module that stands in several places counts, with its tensors, in each of them.
+
     Raises:
-        DamagedError: it is no tree of modules, or one of more than any real network has.
+        DamagedError: it is no tree of modules, or one of more modules and tensors than any real network has.
     """
     budget = [Limits().entries] if budget is None else budget
-    if budget[0] < 1:
-        raise DamagedError(f"{where}: more than {Limits().entries} modules; no real network has as many")
-    budget[0] -= 1
+    budget[0] -= 1 + sum(len(_part(module, name, where)) for name in _PARTS)
+    if budget[0] < 0:
+        raise DamagedError(f"{where}: more than {Limits().entries} modules and tensors; no real network has as many")
     yield prefix, module
     for name, child in children(module, where).items():
         yield from walk(child, where, f"{prefix}{name}.", budget)
@@ -76,6 +81,10 @@ def named_tensors(module: Instance, where: str) -> dict[str, TensorRecord]:
 def _part(module: Instance, name: str, where: str) -> dict[str, Any]:
     """One of the dicts that every module has."""
     part = module.state.get(name) if isinstance(module.state, dict) else None
-    if not isinstance(part, dict) or any(type(key) is not str or not key or "." in key for key in part):
+    if not isinstance(part, dict) or not all(type(key) is str and _is_name(key) for key in part):
         raise DamagedError(f"{where}: {module.name} is described without its {name}, so it is no module")
     return part
+
+
+def _is_name(key: str) -> bool:
+    return 0 < len(key) <= _LONGEST_NAME and "." not in key

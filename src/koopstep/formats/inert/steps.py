@@ -141,6 +141,7 @@ def _apply(machine: Machine, table: Mapping[str, Make]) -> None:
             f"{machine.where}: byte {machine.here}: the file wants to call {symbol.name}, which {machine.dialect.name} "
             "never does: refused; nothing was run"
         )
+    machine.count(sum(len(argument) for argument in arguments if isinstance(argument, list)))  # it is copied each time
     machine.made(make(arguments))
 
 

@@ -47,13 +47,13 @@ def ordered_dict(arguments: tuple[Any, ...]) -> dict[Any, Any]:
 
 
 def plain_set(arguments: tuple[Any, ...]) -> set[Any]:
-    """A set of texts.
+    """A set of the texts in a list.
 
     Raises:
         ValueError: something else.
     """
-    members = arguments[0] if len(arguments) == 1 else ()
-    if len(arguments) > 1 or not isinstance(members, list | tuple) or any(type(item) is not str for item in members):
+    members = arguments[0] if len(arguments) == 1 else []
+    if len(arguments) > 1 or not isinstance(members, list) or any(type(item) is not str for item in members):
         raise ValueError("a set that does not hold texts")
     return set(members)
 

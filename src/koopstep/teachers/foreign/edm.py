@@ -11,6 +11,7 @@ from torch import Tensor
 
 from koopstep.core.errors import DamagedError, UsageError
 from koopstep.core.levels import iddpm_sigmas
+from koopstep.core.tensors import is_tensor_file
 from koopstep.formats.inert.dialect import Limits
 from koopstep.formats.inert.modules import children, named_tensors
 from koopstep.formats.inert.values import Instance
@@ -29,7 +30,8 @@ def is_edm_pickle(source: Path) -> bool:
     if not source.is_file():
         return False
     with source.open("rb") as stream:
-        return stream.read(len(_HEAD)) == _HEAD
+        head = stream.read(16)
+    return head.startswith(_HEAD) and not is_tensor_file(head)
 
 
 def read_edm(source: Path) -> ForeignTeacher:

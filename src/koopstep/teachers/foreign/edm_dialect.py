@@ -48,7 +48,7 @@ def _dialect(limits: Limits, where: str) -> Dialect:
             "collections.OrderedDict": ordered_dict,
             "torch._utils._rebuild_parameter": rebuild_parameter,
             "torch._utils._rebuild_tensor_v2": rebuild_tensor,
-            "torch.storage._load_from_bytes": functools.partial(_storage, limits, where),
+            "torch.storage._load_from_bytes": functools.partial(_storage, {}, limits, where),
             "numpy.dtype": _number_type,
             "numpy.core.multiarray.scalar": _number,
             "numpy._core.multiarray.scalar": _number,
@@ -77,11 +77,16 @@ def _persistent(digests: dict[int, tuple[str, str]], arguments: tuple[Any, ...])
     return Instance(name, state=meta["state"], source_sha256=digest)
 
 
-def _storage(limits: Limits, where: str, arguments: tuple[Any, ...]) -> Storage:
-    """``(bytes,)``: a file of its own, in torch's first format."""
+def _storage(
+    known: dict[int, tuple[memoryview, Storage]], limits: Limits, where: str, arguments: tuple[Any, ...]
+) -> Storage:
+    """``(bytes,)``: a file of its own, in torch's first format. The same bytes, referred to again, are the same storage."""
     if len(arguments) != 1 or not isinstance(arguments[0], memoryview):
         raise ValueError("a storage that is no bytes")
-    return read_storage(arguments[0], limits, f"{where} (a storage inside it)")
+    content = arguments[0]
+    if id(content) not in known:  # the bytes are kept, so their id stays their own
+        known[id(content)] = content, read_storage(content, limits, f"{where} (a storage inside it)")
+    return known[id(content)][1]
 
 
 def _number_type(arguments: tuple[Any, ...]) -> Scalar:

@@ -67,8 +67,8 @@ def test_copies_are_found_and_new_samples_are_not() -> None:
 def test_ratio_by_hand() -> None:
     real = torch.tensor([[0.0, 0.0], [2.0, 0.0], [2.0, 0.0], [10.0, 0.0]])  # a twin is no yardstick
     found = memorisation(torch.tensor([[0.5, 0.0], [2.0, 0.5], [10.0, 0.0]]), real)
-    assert found.ratio.tolist() == [0.25, 0.25, 0.0]
-    assert found.distance.tolist() == [0.5, 0.5, 0.0]
+    assert found.ratio.tolist() == pytest.approx([0.25, 0.25, 0.0], abs=1e-7)
+    assert found.distance.tolist() == pytest.approx([0.5, 0.5, 0.0], abs=1e-7)
 
 
 def test_wrong_inputs() -> None:

@@ -27,8 +27,8 @@ def test_rows_have_their_own_progress(made: Made) -> None:
         label, at = None if labels is None else labels[[i]], float(u[i])
         alone = made.student.evolve(made.student.encode(rows[[i]], at, label), 1 - at, label)
         for level, other in zip(moved, alone, strict=True):
-            torch.testing.assert_close(level[[i]], other, rtol=1e-6, atol=1e-7)
-        torch.testing.assert_close(read[[i]], made.student.decode(alone, at, label), rtol=1e-6, atol=1e-7)
+            torch.testing.assert_close(level[[i]], other, rtol=1e-5, atol=1e-5)  # levels are looked up in float32
+        torch.testing.assert_close(read[[i]], made.student.decode(alone, at, label), rtol=1e-5, atol=1e-5)
 
 
 def test_the_flow_is_a_group_unless_it_looks_at_the_state(made: Made) -> None:

@@ -55,11 +55,8 @@ def test_without_evolution_it_is_the_uncut_network_bit_for_bit() -> None:
     student, noise = from_teacher(), torch.randn(3, 1, 8, 8)
     network = student.codec.decoder_network()
     assert isinstance(network, SkipUNet)
-    u = torch.zeros(3)
-    levels = DIGITS.schedule()
-    whole = network(noise * 20.0 / levels.size(u).view(-1, 1, 1, 1), levels.label(u)) * levels.size(u + 1).view(
-        -1, 1, 1, 1
-    )
+    (noisy, label), (clean, _) = (DIGITS.schedule().at(u) for u in (0.0, 1.0))
+    whole = network(noise * 20.0 / noisy, torch.full((3,), label)) * clean
     assert torch.equal(student.generate(noise), whole)
 
 

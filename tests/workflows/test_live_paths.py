@@ -56,7 +56,8 @@ def test_rows_go_on_where_the_store_ends(store: Path) -> None:
     torch.testing.assert_close(batch.noise, gaussian(0, range(29, 32), (1, 8, 8)))
     stored = opened.batch(np.array([23]))
     before = LivePaths(teacher, opened.manifest.model_copy(update={"count": 23, "hold_out": 0}), CPU).batch(0, 1)
-    torch.testing.assert_close(before.states, stored.states, rtol=1e-5, atol=1e-5)
+    # one row alone meets other kernels than many at once: rounding, that every step of the solver makes larger
+    torch.testing.assert_close(before.states, stored.states, rtol=1e-4, atol=2e-4)
     assert before.class_labels is not None and stored.class_labels is not None
     assert before.class_labels.tolist() == stored.class_labels.tolist()
     torch.testing.assert_close(before.progress, stored.progress)

@@ -17,6 +17,12 @@ class Trained:
     images_per_second: float
 
 
+@dataclass(frozen=True)
+class Written:
+    files: tuple[str, ...]
+    values: dict[str, Any]
+
+
 class Settings:
     """Stands for `CollectSettings`."""
 
@@ -96,7 +102,7 @@ ANSWERS: dict[str, dict[str, Any]] = {
         }
     },
     "koopstep.workflows.analyze": {
-        "analyze_run": {"files": ["s.png"], "values": {"level": [{"radius": 0.5, "eigenvalues": [1, 2]}]}}
+        "analyze_run": Written(("s.png",), {"level": [{"radius": 0.5, "eigenvalues": [1, 2]}]})
     },
     "koopstep.workflows.edit": {
         "edit_run": {"files": ["m.png"], "values": {"what": "mix", "ratio": 0.9, "edits": {"band": [{"ratio": 0.9}]}}}

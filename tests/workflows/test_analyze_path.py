@@ -54,8 +54,8 @@ def test_every_analysis_leaves_pictures_and_numbers(
     runs: dict[str, Path], name: str, what: str, tmp_path: Path
 ) -> None:
     result = analyze_run(runs[name], what, out=tmp_path, data=None, place=HERE, console=Quiet())
-    assert result["values"]
-    files = [Path(file) for file in result["files"]]
+    assert result.values
+    files = result.files
     assert {"values.json"} < {file.name for file in files}
     for file in files:
         if file.suffix == ".png":
@@ -65,14 +65,14 @@ def test_every_analysis_leaves_pictures_and_numbers(
             with Image.open(file) as picture:
                 assert picture.n_frames > (10 if name == "digits" else 1)  # type: ignore[attr-defined]  # equal neighbours become one
     if what == "vicinity":
-        assert result["values"]["teacher_at_hand"]
-        assert set(result["values"]) >= {"teacher", "student", "sigma", "unrelated"}
+        assert result.values["teacher_at_hand"]
+        assert set(result.values) >= {"teacher", "student", "sigma", "unrelated"}
     if what == "steps":
         ways = {"noise", "path"} if name == "digits" else {"noise"}
-        assert set(result["values"]) == ways | {"teacher"}
+        assert set(result.values) == ways | {"teacher"}
         for way in ways:  # three kept intervals: three steps at most
-            assert list(result["values"][way]) == ["1", "2", "3"]
-        first, second = (result["values"]["noise"][count] for count in "12")
+            assert list(result.values[way]) == ["1", "2", "3"]
+        first, second = (result.values["noise"][count] for count in "12")
         assert set(first) == set(second) and first != second and "pair_mse_permuted" not in first
         assert {file.name for file in files} == {"steps.png", "steps_samples.png", "values.json"}
     if what == "trajectory":
@@ -80,15 +80,15 @@ def test_every_analysis_leaves_pictures_and_numbers(
     if what == "spectrum":
         assert {"rates.png", "times.png", "band_effects.png"} < {file.name for file in files}
         assert ((tmp_path / "rate_maps.png") in files) == (name == "digits")
-        assert set(result["values"]["band_effects"]) == {"real", "modulus", "frequency", "chance"}
+        assert set(result.values["band_effects"]) == {"real", "modulus", "frequency", "chance"}
 
 
 def test_rates_that_depend_on_the_state_are_read_where_the_path_starts(runs: dict[str, Path], tmp_path: Path) -> None:
     spread = analyze_run(runs["digits"], "spectrum", out=tmp_path / "a", data=None, place=HERE, console=Quiet())
     plain = analyze_run(runs["points"], "spectrum", out=tmp_path / "b", data=None, place=HERE, console=Quiet())
-    told = [level["alpha_spread_between_states"] for level in spread["values"]["rates"].values()]
+    told = [level["alpha_spread_between_states"] for level in spread.values["rates"].values()]
     assert all(value is not None and value > 0 for value in told)
-    assert all(level["alpha_spread_between_states"] is None for level in plain["values"]["rates"].values())
+    assert all(level["alpha_spread_between_states"] is None for level in plain.values["rates"].values())
 
 
 def test_a_store_of_ends_is_enough_for_a_film_and_not_for_linearity(runs: dict[str, Path], tmp_path: Path) -> None:
@@ -99,7 +99,7 @@ def test_a_store_of_ends_is_enough_for_a_film_and_not_for_linearity(runs: dict[s
     film = analyze_run(
         runs["digits"], "trajectory", out=tmp_path / "f", data=tmp_path / "ends", place=HERE, console=Quiet()
     )
-    distances = film["values"]["distance_by_u"]
+    distances = film.values["distance_by_u"]
     assert len(distances) == 9 and [value is None for value in distances] == [False, *[True] * 7, False]
     with pytest.raises(UsageError, match="collect with --keep all"):
         analyze_run(
@@ -112,7 +112,7 @@ def test_without_the_teacher_vicinity_draws_the_student_alone(runs: dict[str, Pa
     shutil.copytree(runs["points"], run)
     config = (run / "config.yaml").read_text()
     (run / "config.yaml").write_text(re.sub(r"(?m)^(teacher_sha256: ).*$", r"\g<1>" + "f" * 64, config))
-    values = analyze_run(run, "vicinity", out=tmp_path / "v", data=None, place=HERE, console=Quiet())["values"]
+    values = analyze_run(run, "vicinity", out=tmp_path / "v", data=None, place=HERE, console=Quiet()).values
     assert values["teacher_at_hand"] is False and "teacher" not in values and "student" in values
 
 
@@ -123,9 +123,7 @@ def test_a_student_without_rates_has_no_bands(runs: dict[str, Path], tmp_path: P
     for what in ("bands", "cumulative"):
         with pytest.raises(UsageError, match="no modes to sort"):
             analyze_run(tmp_path / "run", what, out=tmp_path / what, data=None, place=HERE, console=Quiet())
-    files = analyze_run(tmp_path / "run", "spectrum", out=tmp_path / "s", data=None, place=HERE, console=Quiet())[
-        "files"
-    ]
+    files = analyze_run(tmp_path / "run", "spectrum", out=tmp_path / "s", data=None, place=HERE, console=Quiet()).files
     assert [Path(file).name for file in files] == ["spectrum.png", "values.json"]
 
 
@@ -139,4 +137,4 @@ def test_vicinity_and_neighbours_work_for_every_student(runs: dict[str, Path], t
     for name in ("kdm", "digits"):
         for what in ("vicinity", "neighbours"):
             result = analyze_run(runs[name], what, out=tmp_path / name / what, data=None, place=HERE, console=Quiet())
-            assert result["values"]
+            assert result.values

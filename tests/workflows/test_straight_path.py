@@ -27,7 +27,7 @@ def test_hkd_plus_is_straight_and_gains_by_steps(tmp_path: Path) -> None:
 
     def values(what: str) -> dict[str, Any]:
         found = analyze_run(tmp_path / "run", what, out=tmp_path / what, data=None, place=HERE, console=Quiet())
-        read: dict[str, Any] = found["values"]
+        read: dict[str, Any] = found.values
         return read
 
     straight = values("linearity")

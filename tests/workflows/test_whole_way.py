@@ -22,7 +22,8 @@ from koopstep.students.files import save_student
 from koopstep.students.kdm import KDMConfig
 from koopstep.students.student import DataFacts
 from koopstep.students.table import build_student
-from koopstep.workflows.analyze import ANALYSES, analyze_run
+from koopstep.workflows.analyses import ANALYSES
+from koopstep.workflows.analyze import analyze_run
 from koopstep.workflows.collect import collect_store, import_store, repair_store, store_info, verify_store
 from koopstep.workflows.compare import compare_runs
 from koopstep.workflows.console import Quiet
@@ -328,16 +329,16 @@ def test_no_classes_to_ask_for(way: Way, tmp_path: Path) -> None:
 @pytest.mark.parametrize("what", sorted(set(ANALYSES) - {"bands", "cumulative", "linearity", "steps", "trajectory"}))
 def test_analyses(way: Way, tmp_path: Path, what: str) -> None:
     result = analyze_run(way.run, what, out=tmp_path / "out", data=None, place=HERE, console=Quiet())
-    files = [Path(file) for file in result["files"]]
+    files = result.files
     assert all(file.is_file() and file.parent == tmp_path / "out" for file in files)
     assert {file.suffix for file in files} == {".png", ".json"}
-    assert json.loads((tmp_path / "out" / "values.json").read_text()) == json.loads(json.dumps(result["values"]))
+    assert json.loads((tmp_path / "out" / "values.json").read_text()) == json.loads(json.dumps(result.values))
 
 
 def test_the_spectrum_says_that_its_gauge_is_free(way: Way) -> None:
     result = analyze_run(way.run, "spectrum", out=None, data=None, place=HERE, console=Quiet())
-    assert result["values"]["gauge"] == "free"
-    assert Path(result["files"][0]).parent == way.run / "report" / "spectrum"
+    assert result.values["gauge"] == "free"
+    assert result.files[0].parent == way.run / "report" / "spectrum"
 
 
 def test_analyses_that_cannot_be_made(way: Way, tmp_path: Path) -> None:
@@ -345,8 +346,10 @@ def test_analyses_that_cannot_be_made(way: Way, tmp_path: Path) -> None:
         analyze_run(way.run, "spectra", out=tmp_path / "out", data=None, place=HERE, console=Quiet())
     assert not (tmp_path / "out").exists()
     student = shutil.copytree(way.run / "student", tmp_path / "student")
-    with pytest.raises(UsageError):
-        analyze_run(Path(student), "neighbours", out=tmp_path / "n", data=way.store, place=HERE, console=Quiet())
+    with pytest.raises(UsageError, match="--data"):
+        analyze_run(Path(student), "neighbours", out=tmp_path / "n", data=None, place=HERE, console=Quiet())
+    found = analyze_run(Path(student), "neighbours", out=tmp_path / "n", data=way.store, place=HERE, console=Quiet())
+    assert "memorisation" in found.values["left_out"] and "memorisation" not in found.values
 
 
 def test_compare(way: Way, tmp_path: Path) -> None:

@@ -11,7 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from koopstep.analysis.modes import BANDS, Order, band_masks, drop, full, rates_of
+from koopstep.analysis.findings import Curves, Findings, Line
+from koopstep.analysis.modes import BANDS, ORDER_WORDS, ORDERS, Order, band_masks, drop, full, rates_of
+from koopstep.analysis.spectrum import gauge_of
+from koopstep.analysis.subject import Subject
 from koopstep.students.student import KoopmanStudent
 
 
@@ -70,3 +73,21 @@ def cumulative(
             without = student.decode(drop(latent, masks[band]), at, class_labels)
             decoded[band].append(float((whole - without).square().mean()) / unit)
     return Cumulative(order, progress, energy, decoded)
+
+
+def along_the_path(subject: Subject) -> Findings:
+    """Share and effect of each band along u, for each order."""
+    student, batch = subject.student, subject.rows()
+    found = {order: cumulative(student, batch.states[0], batch.class_labels, order=order) for order in ORDERS}
+    unit = "change of the state read at u, over its mean square" if student.codec.reads_path else "change when decoded"
+    panels: dict[str, dict[str, Line]] = {}
+    for order, curves in found.items():
+        panels[f"share of the latent, by {ORDER_WORDS[order]}"] = {
+            band: (curves.u, curves.energy[band]) for band in BANDS
+        }
+    for order, curves in found.items():
+        panels[f"{unit}, by {ORDER_WORDS[order]}"] = {band: (curves.u, curves.decoded[band]) for band in BANDS}
+    gauge = gauge_of(student.spectrum())
+    title = f"each third of the modes along the path; gauge of shares and of the order: {gauge}"
+    view = Curves("cumulative.png", panels, across="u (0: noise, 1: data)", title=title)
+    return Findings({order: curves.summary() for order, curves in found.items()} | {"gauge": gauge}, [view])

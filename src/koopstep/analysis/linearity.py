@@ -8,7 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from koopstep.analysis.findings import Curves, Findings
 from koopstep.analysis.modes import level_operators
+from koopstep.analysis.subject import Subject
 from koopstep.core.errors import UsageError
 from koopstep.core.records import Batch
 from koopstep.students.student import KoopmanStudent
@@ -106,3 +108,23 @@ def linearity(student: KoopmanStudent, batch: Batch) -> Linearity:
 
 def _relative(difference: Tensor, scale: Tensor) -> Tensor:
     return (difference.square().sum() / scale.square().sum().clamp(min=1e-30)).sqrt()
+
+
+def straightness(subject: Subject) -> Findings:
+    """Latent and decoded errors along the path."""
+    found = linearity(subject.student, subject.rows())
+    latent = {name: (found.u, found.latent[index].tolist()) for index, name in enumerate(found.levels)}
+    if len(latent) > 1:
+        latent["mean over levels"] = (found.u, found.latent.mean(dim=0).tolist())
+    latent["without evolution"] = (found.u, found.still.mean(dim=0).tolist())
+    decoded = {"from each state to the end": (found.u, found.end.tolist())}
+    if found.read is not None:
+        decoded["from noise to each state, over its mean square"] = (found.u, found.read.tolist())
+    view = Curves(
+        "linearity.png",
+        {"relative error of the latent": latent, "mean squared error, decoded": decoded},
+        across="u (0: noise, 1: data)",
+        faint=("mean over levels", "without evolution"),
+        title="the student's straight path against the teacher's states",
+    )
+    return Findings(found.summary(), [view])

@@ -16,6 +16,9 @@ Order = Literal["real", "modulus", "frequency"]
 ORDERS: tuple[Order, ...] = ("real", "modulus", "frequency")
 """``real``: by alpha (growth); ``modulus``: by |alpha + i beta|; ``frequency``: by |beta|."""
 
+ORDER_WORDS: dict[Order, str] = {"real": "growth α", "modulus": "|α + iβ|", "frequency": "rotation |β|"}
+"""What modes are sorted by, for titles."""
+
 BANDS = ("smallest", "middle", "largest")
 """Thirds of a level's modes, in one of the orders above."""
 
@@ -33,6 +36,12 @@ def level_operators(student: KoopmanStudent) -> list[BlockOperator]:
     if len(found) != len(student.operators):
         raise UsageError("this needs a student with block operators: train with --method hkd or hkd+")
     return found
+
+
+def has_rates(student: KoopmanStudent) -> bool:
+    """Whether this is a student of block operators of which one at least has rates."""
+    found = [operator for operator in student.operators if isinstance(operator, BlockOperator)]
+    return bool(found) and len(found) == len(student.operators) and any(o.config.sharing != "none" for o in found)
 
 
 def rates_of(student: KoopmanStudent, latent: Latent | None = None) -> list[Rates]:

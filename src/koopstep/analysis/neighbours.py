@@ -1,4 +1,4 @@
-"""Nearest neighbours: does near noise end near, and are generated samples copies of real ones?"""
+"""Nearest neighbours: does near noise end near?"""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from koopstep.analysis.findings import Caption, Findings, NoiseSpace, Pairs, View
+from koopstep.analysis.memorisation import Memorisation, memorisation, nearest_rows
+from koopstep.analysis.outcomes import outcomes
+from koopstep.analysis.subject import MOST_ROWS, Subject
 from koopstep.core.errors import UsageError
 from koopstep.core.noise import permutation, stream_seed
 
-COPY_RATIO = 0.5
-"""A sample counts as a near copy below this share of the distance from its real one to the next real one."""
-_BLOCK = 512
+_PAIRS = 20
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,7 @@ def shared_outcomes(
         if labels.shape != (count,):
             raise UsageError(f"neighbours: outcomes {name!r} have shape {tuple(labels.shape)}, wanted ({count},)")
     asked = torch.from_numpy(permutation(stream_seed("neighbours", "asked", seed), count)[:max_queries])
-    near = _nearest(flat[asked.to(flat.device)], flat, k + 1)[1].cpu()
+    near = nearest_rows(flat[asked.to(flat.device)], flat, k + 1)[1].cpu()
     # a point finds itself, or a twin at the same place; either way one of the k + 1 goes
     itself = near == asked[:, None]
     itself[~itself.any(dim=1), -1] = True
@@ -94,91 +96,61 @@ def shared_outcomes(
     return measured
 
 
-@dataclass(frozen=True)
-class Memorisation:
-    """How near generated samples come to real ones, in units of how near real ones come to each other.
-
-    Attributes:
-        nearest: int64 (N,), the nearest real sample of each generated one.
-        distance: float64 (N,), to it, Euclidean in data units.
-        ratio: float64 (N,), that distance over the distance of that real sample to its own nearest other one.
-            About 1 for a sample that lies among the real ones as they lie among each other; near 0 for a
-            copy.
-        held_out_ratio: float64 (M',), the same for real samples that were held out, or None: what no memory
-            scores.
-    """
-
-    nearest: Tensor
-    distance: Tensor
-    ratio: Tensor
-    held_out_ratio: Tensor | None
-
-    def summary(self) -> dict[str, Any]:
-        """Returns plain numbers; ``copies`` is the share with a ratio below 0.5."""
-        return {
-            "samples": len(self.ratio),
-            **_ratios(self.ratio),
-            "copy_ratio": COPY_RATIO,
-            "held_out": None if self.held_out_ratio is None else _ratios(self.held_out_ratio),
-        }
-
-
-def memorisation(generated: Tensor, real: Tensor, held_out: Tensor | None = None) -> Memorisation:
-    """Measures whether generated samples are copies of real ones.
-
-    Args:
-        generated: (N, *shape).
-        real: (M, *shape), what the teacher was trained on; M >= 2. Twins in it have distance 0 between them
-            and are left out as yardsticks: the next real sample at another place is taken.
-        held_out: (M', *shape), real samples that nothing was trained on, as a control.
-
-    Raises:
-        UsageError: fewer than two different real samples, or rows of another shape.
-    """
-    if len(real) < 2 or not len(generated) or generated.shape[1:] != real.shape[1:]:
-        raise UsageError(
-            "neighbours: samples of one shape and at least 2 real ones are needed, got "
-            f"{tuple(generated.shape)} and {tuple(real.shape)}"
-        )
-    flat = real.detach().flatten(1).double()
-    distance, index, ratio = _to_real(generated, flat)
-    control = None if held_out is None or not len(held_out) else _to_real(held_out, flat)[2]
-    return Memorisation(nearest=index, distance=distance, ratio=ratio, held_out_ratio=control)
-
-
-def _to_real(samples: Tensor, real: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Distance to the nearest real sample, which it is, and that distance over its own spacing; (N,) each."""
-    distances, indices = _nearest(samples.detach().flatten(1).to(real), real, 1)
-    used, back = torch.unique(indices[:, 0], return_inverse=True)
-    places = torch.unique(real, dim=0)  # twins have no distance between them
-    if len(places) < 2:
-        raise UsageError("neighbours: all real samples are equal; there is nothing to compare distances with")
-    spacing = _nearest(real[used], places, 2)[0][:, 1]
-    return distances[:, 0].cpu(), indices[:, 0].cpu(), (distances[:, 0] / spacing[back]).cpu()
-
-
-def _nearest(queries: Tensor, points: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """Distances (Q, k) and indices (Q, k) of the nearest points, nearest first."""
-    distances, indices = [], []
-    for start in range(0, len(queries), _BLOCK):
-        block = queries[start : start + _BLOCK]
-        near = torch.cdist(block, points).topk(k, dim=1, largest=False).indices
-        # the search works with products, which lose the digits of a near copy; the distances told do not
-        gaps = torch.stack([(block - points[near[:, rank]]).norm(dim=1) for rank in range(k)], dim=1)
-        ordered, order = gaps.sort(dim=1)
-        distances.append(ordered)
-        indices.append(near.gather(1, order))
-    return torch.cat(distances), torch.cat(indices)
-
-
 def _share(labels: Tensor, asked: Tensor, near: Tensor) -> float:
     own = labels[asked][:, None]
     return float(((labels[near] == own) & (own >= 0)).double().mean())
 
 
-def _ratios(ratio: Tensor) -> dict[str, float]:
-    return {
-        "median_ratio": float(ratio.median()),
-        "smallest_ratio": float(ratio.min()),
-        "copies": float((ratio < COPY_RATIO).double().mean()),
+@torch.no_grad()
+def by_outcome(subject: Subject) -> Findings:
+    """Noise space coloured by outcome (KDM Fig. 2), shared outcomes of neighbours, and distances to real data."""
+    student, held_out = subject.student, subject.held_out()
+    found, batch = outcomes(subject), held_out.batch[slice(0, MOST_ROWS)]
+    named = {"untrained": found.independent, "teacher": found.teacher, "student": found.student}
+    titles = {"untrained": "independent pairs (untrained)"}
+    panels = {titles.get(name, name): values for name, values in named.items()}
+    start = (batch.noise * student.facts.noise_scale).to(subject.device)
+    labels = None if batch.class_labels is None else batch.class_labels.to(subject.device)
+    latent = student.encode(start, 0.0, labels)[-1].flatten(1).cpu()
+    shared = shared_outcomes(batch.noise, named)
+    values: dict[str, Any] = {
+        "noise_space": {name: one.summary() for name, one in shared.items()},
+        "latent_space": {name: one.summary() for name, one in shared_outcomes(latent, named).items()},
     }
+    space = NoiseSpace("noise_space.png", batch.noise, panels, found.names, found.cells)
+    flat = student.facts.shape == (2,)
+    captions = {space.file: Caption("Noise space, by what it becomes", _told(shared, flat))}
+    source = subject.reference()
+    if source.value is None:
+        return Findings(values | {"left_out": {"memorisation": source.reason}}, [space], captions)
+    real, _ = source.value.reference()
+    copies = {
+        "student": memorisation(held_out.samples[:MOST_ROWS], real),
+        "teacher": memorisation(batch.data, real),
+    }
+    values["memorisation"] = {name: one.summary() for name, one in copies.items()}
+    views: list[View] = [space]
+    if real.ndim == 4:
+        ours = held_out.samples[:_PAIRS]
+        near = real[copies["student"].nearest[:_PAIRS]]
+        views.append(Pairs("nearest_real.png", near, ours, titles=("nearest real", "student")))
+        captions["nearest_real.png"] = Caption("Nearest real images", _told_of_copies(copies))
+    return Findings(values, views, captions)
+
+
+def _told(shared: Mapping[str, SharedOutcome], flat: bool) -> str:
+    return (
+        f"Each point is a noise sample, coloured by the {'cell' if flat else 'class'} it becomes (KDM Fig. 2). Untrained: "
+        "outcomes dealt to the noise by chance, which is what training starts from. "
+        + ("" if flat else "Noise is shown on its two best linear discriminants, fitted on other rows. ")
+        + f"Of a point's {shared['teacher'].k} nearest neighbours, {shared['untrained'].share:.0%} share its outcome "
+        f"untrained, {shared['teacher'].share:.0%} for the teacher, {shared['student'].share:.0%} for the student."
+    )
+
+
+def _told_of_copies(copies: Mapping[str, Memorisation]) -> str:
+    ratio = {name: float(one.ratio.median()) for name, one in copies.items()}
+    return (
+        "Above each of the student's samples the real image it is nearest to. Median distance in units of the distance "
+        f"between real neighbours: {ratio['student']:.2f} (teacher {ratio['teacher']:.2f}); near 0 would be copies."
+    )

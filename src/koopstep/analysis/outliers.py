@@ -9,6 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from koopstep.analysis.findings import Caption, Findings, OutlierMap
+from koopstep.analysis.outcomes import quadrants
+from koopstep.analysis.subject import MOST_ROWS, Subject
 from koopstep.core.errors import NumericsError, UsageError
 
 EPS = 0.15
@@ -171,3 +174,43 @@ def _sklearn() -> tuple[Any, Any]:
     except ImportError as error:
         raise UsageError("outliers need scikit-learn: pip install koopstep[analysis]") from error
     return DBSCAN, NearestNeighbors
+
+
+def between_cells(subject: Subject) -> Findings:
+    """Outliers of teacher and student with their noise (KDM Sec. 6.1 and App. E.6).
+
+    Raises:
+        UsageError: if the data is not in the plane.
+    """
+    require_plane(subject)
+    rows, held_out, source = slice(0, MOST_ROWS), subject.held_out(), subject.reference().value
+    cells = None if source is None else source.cells
+    noise = held_out.batch.noise[rows]
+    samples = {"teacher": held_out.batch.data[rows], "student": held_out.samples[rows]}
+    ends = {name: quadrants(points) if cells is None else cells.filled(points) for name, points in samples.items()}
+    found = {name: find_outliers(noise, points, ends[name]) for name, points in samples.items()}
+    view = OutlierMap(
+        "outliers.png",
+        noise,
+        samples,
+        {name: result.mask for name, result in found.items()},
+        ends,
+        cells,
+    )
+    counts = {name: int(result.mask.sum()) for name, result in found.items()}
+    text = (
+        f"Samples that lie apart from all others (DBSCAN, eps {EPS:g}): {counts['teacher']} of the teacher's, "
+        f"{counts['student']} of the student's; crosses mark them and the noise they come from (KDM Fig. 5)."
+    )
+    values = {name: result.summary() for name, result in found.items()}
+    return Findings(values, [view], {view.file: Caption("Outliers and where they come from", text)})
+
+
+def require_plane(subject: Subject) -> None:
+    """Refuse data that is not in the plane.
+
+    Raises:
+        UsageError: then.
+    """
+    if subject.student.facts.shape != (2,):
+        raise UsageError("outliers are looked for in 2-D samples only (DBSCAN, eps 0.15 in data units)")

@@ -117,3 +117,9 @@ def _mode(mode: Mode) -> dict[str, float | int | None]:
         "half_life": mode.half_life if math.isfinite(mode.half_life) else None,
         "period": mode.period if math.isfinite(mode.period) else None,
     }
+
+
+def gauge_of(spectra: Sequence[Spectrum]) -> str:
+    """``free``, or ``fixed by`` what."""
+    fixed = all(spectrum.gauge == "fixed" for spectrum in spectra)
+    return f"fixed by {spectra[0].pinned_by}" if fixed else "free"

@@ -9,7 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from koopstep.analysis.findings import Clouds, Findings, Images, Movie
 from koopstep.analysis.modes import level_operators
+from koopstep.analysis.subject import Subject
+from koopstep.core.errors import UsageError
 from koopstep.core.records import Batch
 from koopstep.students.student import KoopmanStudent
 
@@ -103,3 +106,32 @@ def _thinned(count: int, most: int) -> list[int]:
     """At most ``most`` of ``count`` states, evenly, both ends among them."""
     most = min(count, most)
     return [round(index * (count - 1) / (most - 1)) for index in range(most)]
+
+
+def beside_the_teacher(subject: Subject) -> Findings:
+    """The student's straight path, read at every u, beside the teacher's stored states; a film strip and a film.
+
+    Raises:
+        UsageError: if the data is neither images nor points.
+    """
+    shape = subject.student.facts.shape
+    image = len(shape) == 3
+    if not image and shape != (2,):
+        raise UsageError("a film is made of images or points; for other data look at `koopstep analyze RUN linearity`")
+    found = film(subject.student, subject.rows(6 if image else None), columns=13 if image else 7)
+    title = (
+        "states at unit size; the student's read at u"
+        if found.reads_path
+        else "the student's latents at u, decoded as if at the end; the teacher's states at unit size"
+    )
+    columns, beside = [f"u = {u:.2f}" for u in found.u], found.beside()
+    movie = Movie("trajectory.gif", [found.frames] if beside is None else [beside, found.frames])
+    if image:
+        rows: dict[str, Tensor] = {}
+        for row in range(min(3, len(found.student[0]))):
+            rows |= {f"teacher {row + 1}": found.teacher[:, row], f"student {row + 1}": found.student[:, row]}
+        return Findings(found.summary(), [Images("trajectory.png", rows, columns=columns, title=title), movie])
+    sets = {f"teacher, {head}": points for head, points in zip(columns, found.teacher, strict=True)}
+    sets |= {f"student, {head}": points for head, points in zip(columns, found.student, strict=True)}
+    strip = Clouds("trajectory.png", sets, colours=found.student[-1], columns=len(columns), title=title)
+    return Findings(found.summary(), [strip, movie])

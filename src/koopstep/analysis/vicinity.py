@@ -10,6 +10,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from koopstep.analysis.findings import Clouds, Curves, Findings, Images, View
+from koopstep.analysis.subject import Subject
+from koopstep.core.noise import gaussian
+from koopstep.features.extract import Eyes
+from koopstep.features.lpips import has_lpips
+
 SIGMAS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6)
 
 Generator = Callable[[Tensor], Tensor]
@@ -74,3 +80,53 @@ def vicinity(
         for name, made in samples.items()
     }
     return Vicinity(sigmas, samples, values)
+
+
+def moved_noise(subject: Subject) -> Findings:
+    """Noise moved a little, for teacher and student (KDM Fig. 3)."""
+    batch, facts, found_teacher = subject.rows(64), subject.student.facts, subject.teacher()
+    teacher = found_teacher.value
+    labels, noise, steps = batch.class_labels, batch.noise, subject.held_out().steps
+    other = gaussian(99, range(len(noise)), facts.shape).to(noise)
+    generators: dict[str, Generator] = {"student": lambda x: subject.student.generate(x, labels)}
+    if teacher is not None:
+        generators = {"teacher": lambda x: teacher.path(x, labels, steps=steps)[-1], **generators}
+    distances = _distances(facts.shape, noise.device)
+    found = vicinity(generators, noise, other, distances)
+    chance = {what: unrelated(found.samples["student"][0], distance) for what, distance in distances.items()}
+    panels = {
+        what: {name: (found.sigmas, values[what]) for name, values in found.distances.items()}
+        | {"unrelated noise": (found.sigmas, [chance[what]] * len(found.sigmas))}
+        for what in distances
+    }
+    across, title = "s, of (noise + s other) / √(1 + s²)", "distance to the sample of the noise that was not moved"
+    curves = Curves("vicinity.png", panels, across=across, faint=("unrelated noise",), title=title)
+    values = found.summary() | {"unrelated": chance, "teacher_at_hand": teacher is not None}
+    values |= {} if teacher is not None else {"left_out": {"teacher": found_teacher.reason}}
+    return Findings(values, [curves, *_samples_view(found)])
+
+
+def _distances(shape: tuple[int, ...], device: torch.device) -> dict[str, Distance]:
+    """The squared one, and LPIPS for pictures that it can look at."""
+    distances: dict[str, Distance] = {"mean squared distance": lambda a, b: float((a - b).square().mean())}
+    if len(shape) == 3 and shape[0] in (1, 3) and min(shape[1:]) >= 32 and has_lpips("squeeze"):
+        eyes = Eyes(device)
+        distances["LPIPS"] = lambda a, b: float(eyes.distance(a, b).mean())
+    return distances
+
+
+def _samples_view(found: Vicinity) -> list[View]:
+    """What becomes of the moved noise: a few images, or clouds of points."""
+    columns = [f"s = {sigma:g}" for sigma in found.sigmas]
+    shape = next(iter(found.samples.values())).shape[2:]
+    if len(shape) == 3 and shape[0] in (1, 3):
+        rows = {f"{name} {row + 1}": samples[:, row] for row in range(3) for name, samples in found.samples.items()}
+        return [Images("vicinity_samples.png", rows, columns=columns)]
+    if shape != (2,):
+        return []
+    sets = {
+        f"{name}, {head}": samples[place]
+        for name, samples in found.samples.items()
+        for place, head in enumerate(columns)
+    }
+    return [Clouds("vicinity_samples.png", sets, columns=len(columns))]

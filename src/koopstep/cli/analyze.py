@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from koopstep.cli.options import Device, Json, Run
+from koopstep.workflows.analyses import ANALYSES, find_entry
 
 if TYPE_CHECKING:
     from koopstep.cli.output import Page
@@ -16,14 +17,23 @@ if TYPE_CHECKING:
 JSON_KEYS = "JSON: files, values."
 
 
+HELP = "\n".join(
+    [
+        "Make figures of a student, and the numbers behind them. WHAT is one of:\n",
+        "\b",
+        *(
+            f"- {name}: {entry.about}" + (f" (needs {', '.join(entry.needs)})" if entry.needs else "")
+            for name, entry in ANALYSES.items()
+        ),
+    ]
+)
+
+
 def analyze(
     run: Run,
     what: Annotated[
         str,
-        typer.Argument(
-            metavar="WHAT",
-            help="spectrum, vicinity, outliers, neighbours; of HKD students bands, cumulative, linearity, steps, trajectory.",
-        ),
+        typer.Argument(metavar="WHAT", help="One of the analyses above."),
     ],
     out: Annotated[
         Path | None,
@@ -37,6 +47,7 @@ def analyze(
     as_json: Json = False,
 ) -> None:
     """Make figures of a student, and the numbers behind them."""
+    find_entry(what)  # an unknown name is told before anything heavy is loaded
     from koopstep.cli.output import Output, flat, place_of
     from koopstep.workflows.analyze import analyze_run
 
@@ -45,12 +56,12 @@ def analyze(
         result = analyze_run(run, what, out=out, data=data, place=place, console=output.console)
 
     def show(page: Page) -> None:
-        values = flat(brief(result["values"]))
+        values = flat(brief(result.values))
         page.facts({key: value for key, value in values.items() if value not in (None, "")})
-        for file in result["files"]:
+        for file in result.files:
             page.line(f"written to {file}")
 
-    output.finish(result, show)
+    output.finish({"files": result.files, "values": result.values}, show)
 
 
 def brief(values: Any) -> Any:

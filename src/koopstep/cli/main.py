@@ -68,7 +68,7 @@ def build() -> Any:
     app.command("train", epilog=train.JSON_KEYS)(train.train)
     app.command("sample", epilog=sample.JSON_KEYS)(sample.sample)
     app.command("evaluate", epilog=evaluate.JSON_KEYS)(evaluate.evaluate)
-    app.command("analyze", epilog=analyze.JSON_KEYS)(analyze.analyze)
+    app.command("analyze", help=analyze.HELP, epilog=analyze.JSON_KEYS)(analyze.analyze)
     app.command("edit", epilog=edit.JSON_KEYS)(edit.edit)
     app.command("compare", epilog=compare.JSON_KEYS)(compare.compare)
     return typer.main.get_command(app)

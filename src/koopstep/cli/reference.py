@@ -45,7 +45,7 @@ def _command(path: str, command: Any) -> str:
     options = [p for p in command.params if p.param_type_name == "option"]
     needed = [f"{option.opts[0]} {option.metavar}" for option in options if option.required]
     usage = " ".join([path, *(argument.metavar for argument in arguments), *needed, "[OPTIONS]"])
-    about = "\n".join(line.strip() for line in (command.help or "").splitlines())
+    about = "\n".join(line.strip() for line in (command.help or "").replace("\b\n", "").splitlines())
     rows = [f"| `{_cell(argument.metavar.strip('[]'))}` | {_help(argument)} |" for argument in arguments]
     rows += [f"| `{_cell(_flags(option))}` | {_help(option)} |" for option in options]
     return "\n".join(

@@ -3,9 +3,37 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 import torch
 from torch import Tensor
+
+from koopstep.core.errors import KoopstepError
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Found(Generic[T]):
+    """Something that may not be at hand: it, or the error that says why not. Exactly one of them is None."""
+
+    value: T | None
+    error: KoopstepError | None = None
+
+    @property
+    def reason(self) -> str:
+        """Why it is not at hand; empty where it is."""
+        return "" if self.error is None else str(self.error)
+
+    def need(self, advice: str = "") -> T:
+        """The value, for what cannot do without; ``advice`` ends the error's line.
+
+        Raises:
+            KoopstepError: the error, where it is not at hand.
+        """
+        if self.value is None:
+            raise type(self.error or KoopstepError())(f"{self.reason}{advice}")
+        return self.value
 
 
 @dataclass(frozen=True, eq=False)

@@ -22,6 +22,7 @@ from torch import Tensor
 
 from koopstep.core.errors import UsageError
 from koopstep.core.noise import integers, stream_seed
+from koopstep.data.cells import Cells
 
 SIDE = 4
 """Cells along each coordinate."""
@@ -100,6 +101,28 @@ def filled(points: Tensor) -> Tensor:
     cells = cell_of(points)
     table = torch.tensor((*FILLED, False), device=cells.device)
     return table[cells]
+
+
+def _filled_cell(points: Tensor) -> Tensor:
+    cells = cell_of(points)
+    return torch.where(filled(points), cells, torch.full_like(cells, -1))
+
+
+def _nearest_cell(points: Tensor) -> Tensor:
+    inside = EXTENT * (1 - 1e-6)
+    return cell_of(points.clamp(-inside, inside))
+
+
+CELLS = Cells(
+    tuple(
+        ((number % SIDE) * CELL - EXTENT, (number // SIDE) * CELL - EXTENT, CELL)
+        for number in range(SIDE * SIDE)
+        if FILLED[number]
+    ),
+    _filled_cell,
+    _nearest_cell,
+)
+"""The eight filled cells."""
 
 
 def _stream(seed: int, purpose: str) -> int:

@@ -20,6 +20,7 @@ from koopstep.core.noise import stream_seed
 from koopstep.core.pixels import from_bytes
 from koopstep.data import checkerboard, digits, standard
 from koopstep.data.batches import BatchStream
+from koopstep.data.cells import Cells
 from koopstep.formats import images
 from koopstep.teachers.base import TrainingData
 
@@ -31,11 +32,13 @@ class DataSource(ABC):
         name: what reports call it.
         shape: of one sample.
         num_classes: 0 without labels.
+        cells: the parts of the plane that it fills, where it has any: its own metric and colours.
     """
 
     name: str
     shape: tuple[int, ...]
     num_classes: int
+    cells: Cells | None = None
 
     @abstractmethod
     def batch(self, seed: int, step: int, batch_size: int) -> tuple[Tensor, Tensor | None]:
@@ -58,7 +61,7 @@ class DataSource(ABC):
 class Checkerboard(DataSource):
     """The 4 x 4 checkerboard; every batch is fresh."""
 
-    name, shape, num_classes = "checkerboard", (2,), 0
+    name, shape, num_classes, cells = "checkerboard", (2,), 0, checkerboard.CELLS
 
     def batch(self, seed: int, step: int, batch_size: int) -> tuple[Tensor, Tensor | None]:
         rows = np.arange(step * batch_size, (step + 1) * batch_size, dtype=np.int64)

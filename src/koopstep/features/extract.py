@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -29,6 +29,11 @@ class Bar(Protocol):
         """``done`` images so far."""
 
 
+class _Silent:
+    def update(self, done: int, note: str = "") -> None:
+        """Say nothing."""
+
+
 Progress = Callable[[str, int, str], AbstractContextManager[Bar]]
 """``progress(title, total, unit)`` shows a bar while its context lasts."""
 
@@ -39,12 +44,12 @@ class Eyes:
 
     Attributes:
         device: Where networks run.
-        progress: Shows bars.
+        progress: Shows bars; nothing is said without.
         known: (set of images, digest) of sets worth remembering on disk (the reference), found by identity.
     """
 
     device: torch.device
-    progress: Progress
+    progress: Progress = lambda title, total, unit: nullcontext(_Silent())
     known: list[tuple[Tensor, str]] = field(default_factory=list)
     _networks: dict[str, FeatureNetwork] = field(default_factory=dict)
     _lpips: LPIPS | None = None

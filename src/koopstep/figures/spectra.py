@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import math
 import textwrap
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from koopstep.analysis.findings import Eigenvalues, LevelRates
 from koopstep.figures.style import FAINT, LINES, PALE, array, figure, plane
-from koopstep.operators.block import Rates
-from koopstep.operators.spectrum import Spectrum
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -21,16 +19,12 @@ _MOST_POINTS = 20_000
 _MOST_EIGENVALUES = 50_000
 
 
-def eigenvalues(path: Path, spectra: Sequence[Spectrum]) -> Path:
-    """Draws the eigenvalues of each level with the unit circle; those only set, not applied, are hollow.
+def eigenvalues(view: Eigenvalues, path: Path) -> Path:
+    """Draw the eigenvalues of each level with the unit circle; those only set, not applied, are hollow.
 
-    The title says whether they belong to the dynamics (gauge fixed, and by what) or to this network (gauge
-    free).
-
-    Args:
-        path: of the PNG.
-        spectra: one a level.
+    The title says whether they belong to the dynamics (gauge fixed, and by what) or to this network (gauge free).
     """
+    spectra = view.spectra
     columns = min(3 if len(spectra) <= 9 else 5, len(spectra))
     turn = np.linspace(0, 2 * math.pi, 400)
     with figure(path, 3.9, 4.6, rows=math.ceil(len(spectra) / columns), columns=columns) as panels:
@@ -69,15 +63,14 @@ def eigenvalues(path: Path, spectra: Sequence[Spectrum]) -> Path:
     return path
 
 
-def rate_planes(path: Path, names: Sequence[str], rates: Sequence[Rates], gauge: str) -> Path:
-    """Draw every pair's growth alpha against its turning |beta|, per unit of u, a panel a level, all at one scale.
+def rates(view: LevelRates, path: Path) -> Path:
+    """Draw what the view asks for: rates in the plane, means by place, or times."""
+    return _RATES[view.what](view, path)
 
-    Args:
-        path: of the PNG.
-        names: of the levels.
-        rates: of the levels.
-        gauge: ``free``, or ``fixed by`` what.
-    """
+
+def _rate_plane(view: LevelRates, path: Path) -> Path:
+    """Draw every pair's growth alpha against its turning |beta|, per unit of u, a panel a level, all at one scale."""
+    names, rates = view.names, view.rates
     alphas = [_thin(array(level.alpha).ravel()) for level in rates]
     betas = [_thin(np.abs(array(level.beta).ravel())) for level in rates]
     wide = 1.08 * max(1e-6, *(float(np.abs(values).max()) for values in alphas))
@@ -95,24 +88,25 @@ def rate_planes(path: Path, names: Sequence[str], rates: Sequence[Rates], gauge:
             if number + columns >= len(names):
                 panel.set_xlabel("growth α (left: decays)")
             if number % columns == 0:
-                panel.set_ylabel("turning |β|, radians")
-        axes[0].figure.suptitle(f"rates of each pair of channels over the whole path; gauge: {gauge}", fontsize=9)
+                panel.set_ylabel("rotation |β|, radians")
+        axes[0].figure.suptitle(f"rates of each pair of channels over the whole path; gauge: {view.gauge}", fontsize=9)
     return path
 
 
-def rate_maps(path: Path, names: Sequence[str], rates: Sequence[Rates], gauge: str) -> Path:
-    """Draw where a level grows and turns: mean over pairs of alpha (growth) and of |beta| (turning) by place.
+def _rate_maps(view: LevelRates, path: Path) -> Path:
+    """Draw where a level grows and rotates: mean over pairs of alpha (growth) and of |beta| (rotation) by place.
 
     All levels share one scale for each, so that their colours can be compared.
     """
+    names, rates = view.names, view.rates
     growths = [array(level.alpha.mean(dim=0)) for level in rates]
-    turnings = [array(level.beta.abs().mean(dim=0)) for level in rates]
+    rotations = [array(level.beta.abs().mean(dim=0)) for level in rates]
     reach = max(1e-9, *(float(np.abs(values).max()) for values in growths))
-    top = max(1e-9, *(float(values.max()) for values in turnings))
+    top = max(1e-9, *(float(values.max()) for values in rotations))
     count = len(names)
     with figure(path, 1.6, 1.75, rows=2, columns=count) as axes:
         for row, (maps, colours, low, high, what) in enumerate(
-            ((growths, "RdBu_r", -reach, reach, "growth α"), (turnings, "viridis", 0.0, top, "turning |β|"))
+            ((growths, "RdBu_r", -reach, reach, "growth α"), (rotations, "viridis", 0.0, top, "rotation |β|"))
         ):
             for column, (name, values) in enumerate(zip(names, maps, strict=True)):
                 panel = axes[row * count + column]
@@ -125,14 +119,14 @@ def rate_maps(path: Path, names: Sequence[str], rates: Sequence[Rates], gauge: s
                     panel.set_ylabel(what)
             bar = axes[0].figure.colorbar(shown, ax=axes[row * count : (row + 1) * count], shrink=0.85, pad=0.01)
             bar.ax.tick_params(labelsize=7)
-        axes[0].figure.suptitle(f"mean over pairs by place in the image; gauge: {gauge}", fontsize=9)
+        axes[0].figure.suptitle(f"mean over pairs by place in the image; gauge: {view.gauge}", fontsize=9)
     return path
 
 
-def rate_times(path: Path, names: Sequence[str], rates: Sequence[Rates], gauge: str) -> Path:
-    """Draw how many modes of a level halve (decaying ones), double (growing ones) and turn round within a time, in u."""
+def _rate_times(view: LevelRates, path: Path) -> Path:
+    """Draw how many modes of a level halve (decaying ones), double (growing ones) and rotate once within a time, in u."""
     with figure(path, 4.0, 3.2, columns=3) as axes:
-        for index, (name, level) in enumerate(zip(names, rates, strict=True)):
+        for index, (name, level) in enumerate(zip(view.names, view.rates, strict=True)):
             alpha, beta = array(level.alpha).ravel(), np.abs(array(level.beta).ravel())
             times = (
                 math.log(2) / np.maximum(-alpha[alpha < 0], 1e-9),
@@ -142,7 +136,7 @@ def rate_times(path: Path, names: Sequence[str], rates: Sequence[Rates], gauge: 
             look = "-" if index < len(LINES) - 1 else "--"
             for panel, values in zip(axes, times, strict=True):
                 _share_within(panel, values, len(alpha), LINES[(index + 1) % len(LINES)], look, name)
-        heads = ("half-life of modes that decay", "doubling time of modes that grow", "period of one turn")
+        heads = ("half-life of modes that decay", "doubling time of modes that grow", "period of one rotation")
         for panel, head in zip(axes, heads, strict=True):
             panel.set_xscale("log")
             panel.axvline(1.0, color=FAINT, lw=0.9, zorder=0)
@@ -151,7 +145,7 @@ def rate_times(path: Path, names: Sequence[str], rates: Sequence[Rates], gauge: 
             panel.set_title(head)
         axes[0].set_ylabel("share of the level's modes")
         axes[-1].legend(loc="upper left", bbox_to_anchor=(1.01, 1.0), borderaxespad=0)
-        axes[0].figure.suptitle(f"how many modes are at least this fast; gauge: {gauge}", fontsize=9)
+        axes[0].figure.suptitle(f"how many modes are at least this fast; gauge: {view.gauge}", fontsize=9)
     return path
 
 
@@ -166,3 +160,6 @@ def _share_within(panel: Axes, times: np.ndarray, total: int, colour: str, look:
 def _thin(values: np.ndarray) -> np.ndarray:
     """At most 20,000 values, evenly."""
     return values[:: -(-len(values) // _MOST_POINTS)]
+
+
+_RATES = {"plane": _rate_plane, "maps": _rate_maps, "times": _rate_times}

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import io
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from koopstep.core.errors import UsageError
 from koopstep.core.files import write_atomic
+from koopstep.data.cells import Cells
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -81,22 +83,23 @@ def rgb(colour: str) -> np.ndarray:
     return np.array([int(colour[at : at + 2], 16) for at in (1, 3, 5)]) / 255
 
 
-def palette(outcomes: Iterable[Tensor | np.ndarray]) -> dict[int, str]:
-    """Returns one colour for each outcome >= 0 that occurs in any of the sets.
+def colours_of(outcomes: Tensor | np.ndarray, cells: Cells | None = None) -> np.ndarray:
+    """The colour (N,) of each outcome (N,), a whole number; light grey where it is negative: no outcome.
 
-    Up to ten outcomes take the colours in ascending order. Of more, the most frequent take them, and the
-    others tints of them, so that a map which fills a few cells is told apart from one that strays over many.
+    One table for every figure. Without ``cells`` a number's colour is its own. Of numbers of cells the filled ones take the
+    first colours, in the order of ``cells.squares``; all others are paler.
     """
-    values = np.concatenate([array(one).ravel() for one in outcomes])
-    names, counts = np.unique(values[values >= 0], return_counts=True)
-    if len(names) > len(CATEGORIES):
-        names = names[np.argsort(-counts, kind="stable")]
-    return {int(name): _shade(index) for index, name in enumerate(names)}
+    numbers = array(outcomes).astype(int)
+    places = {} if cells is None else _places(cells)
+    beyond = 0 if cells is None else len(CATEGORIES)
+    table = {int(one): _shade(places.get(int(one), beyond + int(one))) for one in np.unique(numbers) if one >= 0}
+    return np.array([table.get(int(number), FAINT) for number in numbers], dtype=object)
 
 
-def colours_of(outcomes: Tensor | np.ndarray, table: Mapping[int, str]) -> np.ndarray:
-    """Returns the colour of each row, shape (N,); light grey where there is no outcome."""
-    return np.array([table.get(int(value), FAINT) for value in array(outcomes)], dtype=object)
+def _places(cells: Cells) -> dict[int, int]:
+    """The number of each filled cell -> its place among them."""
+    middles = torch.tensor([[x + side / 2, y + side / 2] for x, y, side in cells.squares])
+    return {int(number): place for place, number in enumerate(cells.filled(middles))}
 
 
 def _shade(index: int) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from torch import Tensor
 
+from koopstep.analysis.findings import Images, Pairs
 from koopstep.core.errors import UsageError
-from koopstep.core.pixels import PLAIN, DataRange
 from koopstep.figures.images import pixels
 from koopstep.figures.style import LESS, LINES, MORE, PALE, array, figure, rgb
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 _SIDE = 0.72  # inches of an image
 _BETWEEN = 0.04  # of a cell's side, left free around an image
 _EDGE = LINES[2]
+_BAND = 10  # pairs side by side
 
 
 @dataclass(frozen=True)
@@ -78,62 +79,30 @@ def table(
     return path
 
 
-def picture_rows(
-    path: Path,
-    rows: Mapping[str, Tensor],
-    *,
-    columns: Sequence[str] = (),
-    title: str = "",
-    signed: Collection[str] = (),
-    data_range: DataRange = PLAIN,
-) -> Path:
-    """Draw sets of images as labelled rows, column by column the same sample.
-
-    Args:
-        path: of the PNG.
-        rows: label -> (N, 1 or 3, H, W) in data units (clipped for the picture; NaN stays white).
-        columns: titles over the columns.
-        title: over everything.
-        signed: rows that are differences in [-1, 1]; of one plane they are drawn from blue over white to red.
-        data_range: of the other rows.
-    """
-    made = [
-        Row(label, list(differences(images) if label in signed else pixels(images, data_range)))
-        for label, images in rows.items()
+def rows_of_images(view: Images, path: Path) -> Path:
+    """Draw sets of images as labelled rows; differences of one plane from blue over white to red."""
+    rows = [
+        Row(label, list(differences(images) if label in view.signed else pixels(images, view.data_range)))
+        for label, images in view.rows.items()
     ]
-    return table(path, made, columns=columns, title=title)
+    return table(path, rows, columns=view.columns, title=view.title)
 
 
-def image_pairs(
-    path: Path,
-    upper: Tensor,
-    lower: Tensor,
-    *,
-    columns: int = 10,
-    titles: tuple[str, str] = ("teacher", "student"),
-    data_range: DataRange = PLAIN,
-) -> Path:
-    """Draw images above their partners, in bands.
-
-    Args:
-        path: of the PNG.
-        upper: (N, 1 or 3, H, W) in data units (clipped for the picture); the teacher's, say.
-        lower: of the same shape, row by row from the same noise.
-        columns: pairs side by side.
-        titles: of the upper and lower images.
-        data_range: of both.
+def image_pairs(view: Pairs, path: Path) -> Path:
+    """Draw images above their partners, in bands of ten.
 
     Raises:
         UsageError: if the shapes differ, or these are no images.
     """
-    if upper.shape != lower.shape:
-        raise UsageError(f"figure: images of shape {tuple(upper.shape)} and {tuple(lower.shape)}; give pairs")
-    above, below = pixels(upper, data_range), pixels(lower, data_range)
+    if view.upper.shape != view.lower.shape:
+        shapes = f"{tuple(view.upper.shape)} and {tuple(view.lower.shape)}"
+        raise UsageError(f"figure: images of shape {shapes}; give pairs")
+    above, below = pixels(view.upper, view.data_range), pixels(view.lower, view.data_range)
     rows = []
-    for band, start in enumerate(range(0, len(above), columns)):
-        part = slice(start, start + columns)
-        rows.append(Row(titles[0], list(above[part]), gap=0.2 if band else 0.0))
-        rows.append(Row(titles[1], list(below[part])))
+    for start in range(0, len(above), _BAND):
+        part = slice(start, start + _BAND)
+        rows.append(Row(view.titles[0], list(above[part]), gap=0.2 if start else 0.0))
+        rows.append(Row(view.titles[1], list(below[part])))
     return table(path, rows)
 
 

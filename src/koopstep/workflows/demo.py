@@ -82,7 +82,7 @@ def _one(recipe: Recipe, folder: Path, *, place: Place, console: Console, stop: 
     with _timed(seconds, "evaluate"):
         measured = evaluate_run(run, data=store, reference=None, count=None, metrics=None, place=place, console=console)
     with _timed(seconds, "report"):
-        chapter = chapter_of(run, store, measured, place, seconds)
+        chapter = chapter_of(run, store, measured, place)
     chapter.details["seconds"] = seconds_text(seconds)
     result = {
         "preset": recipe.preset,

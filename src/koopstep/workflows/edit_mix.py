@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import nan
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from koopstep.analysis.findings import Curves, Line
 from koopstep.analysis.modes import BANDS, ORDERS, Masks, band_masks, level_operators, rates_of
 from koopstep.core.errors import UsageError
 from koopstep.core.noise import stream_seed
 from koopstep.editing import masks, mixing
 from koopstep.editing.mixing import Moment
+from koopstep.figures.draw import draw
 from koopstep.figures.images import pixels, write_images
-from koopstep.figures.lines import ratio_curves
 from koopstep.figures.tables import Row, heat, table
 from koopstep.operators.block import Rates
 from koopstep.students.student import KoopmanStudent, Latent
@@ -238,10 +240,11 @@ def _draw(
     rows.append(Row("mean\nchange", [None, None, *heat(changes)], outlined=True, gap=0.15))
     figure = table(folder / "mix.png", rows, columns=[*columns, f"all modes\n{_CONTROL:.0%}"], mask=setting.mask)
     names = {"outside over inside": "outside_over_inside", "structure error": "structure_error"}
-    panels = {
-        title: {_KINDS[kind]: [entry[key] for entry in measured[kind]] for kind in _KINDS}
+    panels: dict[str, dict[str, Line]] = {
+        title: {_KINDS[kind]: (setting.ratios, [entry[key] or nan for entry in measured[kind]]) for kind in _KINDS}
         for title, key in names.items()
     }
-    curves = ratio_curves(folder / "mix_curves.png", panels, setting.ratios, shares=["outside over inside"])
+    view = Curves("mix_curves.png", panels, across="mixing ratio", logarithmic=["structure error"])
+    curves = draw(view, folder)
     write_images(folder / "edited", final[drawn, setting.ratios[-1]])
     return [figure, curves, folder / "edited"]

@@ -1,0 +1,248 @@
+"""What an analysis hands back: numbers, and what is to be seen in them, described and not drawn.
+
+A view is the data of one picture with its words; :mod:`koopstep.figures` draws it, and whoever shows it another way reads it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from torch import Tensor
+
+from koopstep.core.pixels import PLAIN, DataRange
+from koopstep.data.cells import Cells
+from koopstep.operators.block import Rates
+from koopstep.operators.spectrum import Spectrum
+
+Line = tuple[Sequence[float], Sequence[float]]
+"""Values along x, and along y."""
+
+
+@dataclass(frozen=True)
+class Curves:
+    """Panels of named lines.
+
+    Attributes:
+        file: name of the picture.
+        panels: title -> name -> line; colours go by place.
+        across: names the horizontal axis.
+        up: names the vertical one.
+        logarithmic: titles of the panels whose vertical axis is.
+        from_zero: whether the vertical axis of the others begins there.
+        faint: names of lines to compare with, drawn dashed: those of wholes and means black, others grey.
+        title: over everything.
+    """
+
+    file: str
+    panels: Mapping[str, Mapping[str, Line]]
+    across: str
+    up: str = ""
+    logarithmic: Collection[str] = ()
+    from_zero: bool = True
+    faint: Collection[str] = ()
+    title: str = ""
+
+
+@dataclass(frozen=True)
+class Bars:
+    """Panels of grouped bars.
+
+    Attributes:
+        file: name of the picture.
+        panels: title -> name -> one value a group.
+        groups: names of the groups.
+        up: names the vertical axis.
+        line: a height to compare with, and its name; None for none.
+        title: over everything.
+    """
+
+    file: str
+    panels: Mapping[str, Mapping[str, Sequence[float]]]
+    groups: Sequence[str]
+    up: str
+    line: tuple[str, float] | None = None
+    title: str = ""
+
+
+@dataclass(frozen=True)
+class Images:
+    """Sets of images as labelled rows, column by column the same sample.
+
+    Attributes:
+        file: name of the picture.
+        rows: label -> (N, 1 or 3, H, W) in data units; NaN stays white.
+        columns: titles over the columns.
+        signed: rows that are differences in [-1, 1].
+        title: over everything.
+        data_range: of the other rows.
+    """
+
+    file: str
+    rows: Mapping[str, Tensor]
+    columns: Sequence[str] = ()
+    signed: Collection[str] = ()
+    title: str = ""
+    data_range: DataRange = PLAIN
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Images above their partners, in bands.
+
+    Attributes:
+        file: name of the picture.
+        upper: (N, 1 or 3, H, W) in data units.
+        lower: of the same shape.
+        titles: of the upper and the lower ones.
+        data_range: of both.
+    """
+
+    file: str
+    upper: Tensor
+    lower: Tensor
+    titles: tuple[str, str] = ("teacher", "student")
+    data_range: DataRange = PLAIN
+
+
+@dataclass(frozen=True)
+class Clouds:
+    """Sets of points in panels of one window, a point in the same colour in each.
+
+    Attributes:
+        file: name of the picture.
+        sets: title -> (N, 2); NaN is left out. An empty title leaves a gap. The window is at most twice the first set's.
+        colours: (N, 2), points whose direction from their mean gives the colour; the first set when absent.
+        columns: of panels.
+        title: over everything.
+    """
+
+    file: str
+    sets: Mapping[str, Tensor]
+    colours: Tensor | None = None
+    columns: int = 4
+    title: str = ""
+
+
+@dataclass(frozen=True)
+class PointPairs:
+    """Points in the plane beside their partners from the same noise, in the colours of the left ones' outcomes.
+
+    Attributes:
+        file: name of the picture.
+        left: (N, 2) in data units; the teacher's, say.
+        right: (N, 2), row by row from the same noise.
+        titles: of the panels.
+        outcomes: int64 (N,), of the left ones; one colour where there are none.
+        cells: whose numbers the outcomes are, drawn behind the points; None where there are none.
+    """
+
+    file: str
+    left: Tensor
+    right: Tensor
+    titles: tuple[str, str] = ("teacher", "student")
+    outcomes: Tensor | None = None
+    cells: Cells | None = None
+
+
+@dataclass(frozen=True)
+class Movie:
+    """Moving pictures: (F, N, C, H, W) images or (F, N, 2) points, each set a row (images) or a column (points)."""
+
+    file: str
+    sets: Sequence[Tensor]
+    data_range: DataRange = PLAIN
+
+
+@dataclass(frozen=True)
+class Eigenvalues:
+    """The eigenvalues of each level."""
+
+    file: str
+    spectra: Sequence[Spectrum]
+
+
+@dataclass(frozen=True)
+class LevelRates:
+    """Rates of levels.
+
+    Attributes:
+        file: name of the picture.
+        what: growth against rotation in the ``plane``, means by place as ``maps``, or how many modes are how fast (``times``).
+        names: of the levels.
+        rates: of the levels.
+        gauge: ``free``, or ``fixed by`` what.
+    """
+
+    file: str
+    what: Literal["plane", "maps", "times"]
+    names: Sequence[str]
+    rates: Sequence[Rates]
+    gauge: str
+
+
+@dataclass(frozen=True)
+class NoiseSpace:
+    """Noise by what it becomes, one panel a map.
+
+    Attributes:
+        file: name of the picture.
+        noise: (N, *shape), unit variance.
+        outcomes: title of the panel -> int64 (N,); negative for none.
+        names: of outcomes 0, 1, ... for a legend; none is drawn without.
+        cells: whose numbers the outcomes are; None where they are other things.
+    """
+
+    file: str
+    noise: Tensor
+    outcomes: Mapping[str, Tensor]
+    names: Sequence[str] = ()
+    cells: Cells | None = None
+
+
+@dataclass(frozen=True)
+class OutlierMap:
+    """Outliers among samples, and the noise they come from.
+
+    Attributes:
+        file: name of the picture.
+        noise: (N, 2), unit variance, behind all samples.
+        samples: name -> (N, 2) in data units; a row of two panels each.
+        masks: name -> bool (N,), the outliers.
+        outcomes: name -> int64 (N,), for the colours; negative for none.
+        cells: whose numbers the outcomes are, drawn behind the samples; None where there are none.
+    """
+
+    file: str
+    noise: Tensor
+    samples: Mapping[str, Tensor]
+    masks: Mapping[str, Tensor]
+    outcomes: Mapping[str, Tensor]
+    cells: Cells | None = None
+
+
+View = Curves | Bars | Images | Pairs | PointPairs | Clouds | Movie | Eigenvalues | LevelRates | NoiseSpace | OutlierMap
+
+
+@dataclass(frozen=True)
+class Caption:
+    """What a page says about a view: a heading, and what to see in it."""
+
+    heading: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What an analysis found.
+
+    Attributes:
+        values: plain numbers, texts, lists and mappings of them, as JSON holds them.
+        views: what is to be seen, in order.
+        captions: file of a view -> what a report says about it; views without one are not in reports.
+    """
+
+    values: dict[str, Any]
+    views: Sequence[View]
+    captions: Mapping[str, Caption] = field(default_factory=dict)

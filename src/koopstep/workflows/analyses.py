@@ -1,0 +1,130 @@
+"""The table of analyses: what commands, their help, the documentation and reports know of them.
+
+To add one: a function in a file of its own that makes findings of a subject, and an entry here. Importing this table costs
+nothing; each function imports its analysis when it is called.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from koopstep.core.errors import UsageError
+
+if TYPE_CHECKING:
+    from koopstep.analysis.findings import Findings
+    from koopstep.workflows.subject import RunSubject
+
+Need = Literal["held-out rows", "path", "rates", "points", "outcomes"]
+"""What an analysis needs: held-out rows of a store; a student that knows its path; modes with rates; data in the plane; data
+in the plane or with classes."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """An analysis.
+
+    Attributes:
+        about: one line of help.
+        needs: what must be at hand; :func:`koopstep.workflows.analyze.require` says so plainly where it is not.
+        find: makes the findings.
+        in_report: whether a report shows what it has a caption for, where its needs are met.
+    """
+
+    about: str
+    needs: tuple[Need, ...]
+    find: Callable[[RunSubject], Findings]
+    in_report: bool = False
+
+
+def _spectrum(subject: RunSubject) -> Findings:
+    from koopstep.analysis.rates import spectrum
+
+    return spectrum(subject)
+
+
+def _bands(subject: RunSubject) -> Findings:
+    from koopstep.analysis.band_findings import bands
+
+    return bands(subject)
+
+
+def _cumulative(subject: RunSubject) -> Findings:
+    from koopstep.analysis.cumulative import along_the_path
+
+    return along_the_path(subject)
+
+
+def _linearity(subject: RunSubject) -> Findings:
+    from koopstep.analysis.linearity import straightness
+
+    return straightness(subject)
+
+
+def _steps(subject: RunSubject) -> Findings:
+    from koopstep.workflows.analyze_steps import steps
+
+    return steps(subject)
+
+
+def _trajectory(subject: RunSubject) -> Findings:
+    from koopstep.analysis.trajectory import beside_the_teacher
+
+    return beside_the_teacher(subject)
+
+
+def _vicinity(subject: RunSubject) -> Findings:
+    from koopstep.analysis.vicinity import moved_noise
+
+    return moved_noise(subject)
+
+
+def _outliers(subject: RunSubject) -> Findings:
+    from koopstep.analysis.outliers import between_cells
+
+    return between_cells(subject)
+
+
+def _neighbours(subject: RunSubject) -> Findings:
+    from koopstep.analysis.neighbours import by_outcome
+
+    return by_outcome(subject)
+
+
+ANALYSES: dict[str, Entry] = {
+    "spectrum": Entry(
+        "eigenvalues of the operator on the unit circle, and what they may be taken for", (), _spectrum, in_report=True
+    ),
+    "bands": Entry("thirds of the modes, kept alone and dropped", ("rates", "held-out rows"), _bands),
+    "cumulative": Entry("each band's share and effect along the path", ("rates", "path", "held-out rows"), _cumulative),
+    "linearity": Entry("whether the latent path is straight and true", ("path", "held-out rows"), _linearity),
+    "steps": Entry("quality against the number of steps", ("path", "held-out rows"), _steps),
+    "trajectory": Entry("a film of the path, beside the teacher's", ("path", "held-out rows"), _trajectory),
+    "vicinity": Entry(
+        "what becomes of noise that is moved a little, for teacher and student", ("held-out rows",), _vicinity
+    ),
+    "outliers": Entry(
+        "samples that lie apart (DBSCAN, eps 0.15), and where their noise lies",
+        ("points", "held-out rows"),
+        _outliers,
+        in_report=True,
+    ),
+    "neighbours": Entry(
+        "noise space coloured by what it becomes; do near points share an outcome, are samples copies",
+        ("outcomes", "held-out rows"),
+        _neighbours,
+        in_report=True,
+    ),
+}
+
+
+def find_entry(name: str) -> Entry:
+    """The entry of an analysis.
+
+    Raises:
+        UsageError: if there is none of that name.
+    """
+    if name not in ANALYSES:
+        raise UsageError(f"unknown analysis {name!r}; known: {', '.join(ANALYSES)}")
+    return ANALYSES[name]

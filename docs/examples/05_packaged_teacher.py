@@ -2,6 +2,7 @@
 
 from koopstep import load_teacher
 from koopstep.core.noise import gaussian
+from koopstep.data.checkerboard import CELLS
 from koopstep.evaluation.scores import in_cell
 
 file = load_teacher("checkerboard-edm")
@@ -16,6 +17,6 @@ for steps in (3, 6, 12, 24):
     data = path[-1]
     away = (data - finest).square().mean()
     print(
-        f"{steps:3d} steps, {teacher.evaluations(steps):3d} evaluations: {in_cell(data):.1%} of the points in a filled "
+        f"{steps:3d} steps, {teacher.evaluations(steps):3d} evaluations: {in_cell(data, CELLS):.1%} of the points in a filled "
         f"cell, mean squared distance to 40 steps {away:.1e}"
     )

@@ -97,6 +97,7 @@ ANSWERS: dict[str, dict[str, Any]] = {
         "evaluate_run": {
             "metrics": {"pair_mse": 0.001, "in_cell": float("nan")},
             "teacher": {"in_cell": 0.99},
+            "left_out": {"mmd": "needs real data (--reference)"},
             "protocol": {"count": 100, "reference": None, "software": {"torch": "2"}},
             "files": ["e.json"],
         }

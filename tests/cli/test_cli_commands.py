@@ -102,6 +102,7 @@ COMMANDS: list[tuple[str, str, dict[str, Any]]] = [
         },
     ),
     ("analyze r spectrum --out f", "analyze_run", {"0": Path("r"), "1": "spectrum", "out": Path("f"), "data": None}),
+    ("analyze r steps --reference digits", "analyze_run", {"1": "steps", "reference": "digits"}),
     (
         "edit r mix --out f --count 4 --rectangle 0,0,0.5,1 --ratio 0.1 --ratio 0.5 --no-confine --reference x.png",
         "edit_run",

@@ -17,14 +17,7 @@ from koopstep.core.noise import gaussian, integers, permutation
 from koopstep.data import checkerboard, digits
 from koopstep.evaluation.classifier import fit
 from koopstep.evaluation.feature_metrics import FEATURE_METRICS
-from koopstep.evaluation.metrics import (
-    CHECKERBOARD_METRICS,
-    IMAGE_METRICS,
-    METRICS,
-    VECTOR_METRICS,
-    applicable,
-    evaluate,
-)
+from koopstep.evaluation.metrics import METRICS, applicable, evaluate, inapplicable
 from koopstep.evaluation.samples import NEEDS, Samples
 from koopstep.features.extract import Eyes
 from koopstep.features.networks import Features
@@ -39,7 +32,7 @@ def board() -> Samples:
     """A student close to its teacher, who is close to the data."""
     target = checkerboard.sample(1, COUNT)
     student = target + 0.02 * gaussian(2, range(COUNT), (2,))
-    return Samples(student, target=target, reference=checkerboard.sample(3, COUNT))
+    return Samples(student, target=target, reference=checkerboard.sample(3, COUNT), cells=checkerboard.CELLS)
 
 
 class PixelEyes(Eyes):
@@ -151,13 +144,13 @@ def test_every_line_is_explained_and_nothing_is_called_by_another_measures_name(
         assert name.endswith("_768") == (metric.network == "inception-768")
 
 
-def test_default_lists() -> None:
-    assert set(VECTOR_METRICS) | set(IMAGE_METRICS) | set(CHECKERBOARD_METRICS) == set(METRICS) - set(FEATURE_METRICS)
-    assert applicable(board(), CHECKERBOARD_METRICS) == CHECKERBOARD_METRICS
-    assert applicable(images(), IMAGE_METRICS) == IMAGE_METRICS
-    assert list(evaluate(board(), VECTOR_METRICS)) == list(VECTOR_METRICS)
-    alone = Samples(board().student)
-    assert applicable(alone, CHECKERBOARD_METRICS) == ("in_cell",)
+def test_what_does_not_apply_says_why() -> None:
+    vectors = ("pair_mse", "in_cell", "mmd", "class_balance")
+    assert applicable(board(), vectors) == ("pair_mse", "in_cell", "mmd")
+    assert inapplicable(board(), vectors) == {"class_balance": "needs real data with classes (--reference)"}
+    assert applicable(Samples(board().student), vectors) == ()
+    other_points = replace(board(), cells=None)  # real data in the plane that is not the checkerboard
+    assert "checkerboard" in inapplicable(other_points, vectors)["in_cell"]
 
 
 def test_refusals() -> None:
@@ -166,10 +159,10 @@ def test_refusals() -> None:
     with pytest.raises(UsageError, match="unknown metric"):
         applicable(board(), ["fidd"])
     with pytest.raises(UsageError, match="no samples"):
-        evaluate(Samples(torch.zeros(0, 2)), ["in_cell"])
+        evaluate(Samples(torch.zeros(0, 2), cells=checkerboard.CELLS), ["in_cell"])
     student = board().student.clone()
     student[3, 1] = float("nan")
     with pytest.raises(NumericsError, match="1 of 600"):
         evaluate(replace(board(), student=student), ["in_cell"])
     with pytest.raises(UsageError, match=r"shape \(N, 2\)"):
-        evaluate(images(), ["in_cell"])
+        evaluate(replace(images(), cells=checkerboard.CELLS), ["in_cell"])

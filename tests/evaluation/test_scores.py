@@ -45,8 +45,11 @@ def test_permuted_control_depends_on_its_seed_only() -> None:
 
 def test_in_cell() -> None:
     half = checkerboard.CELL / 2
-    assert scores.in_cell(torch.tensor([[half, half], [half, -half], [99.0, 0], [-half, -half]])) == 0.5
-    assert scores.in_cell(checkerboard.sample(0, 500)) == 1
+    assert (
+        scores.in_cell(torch.tensor([[half, half], [half, -half], [99.0, 0], [-half, -half]]), checkerboard.CELLS)
+        == 0.5
+    )
+    assert scores.in_cell(checkerboard.sample(0, 500), checkerboard.CELLS) == 1
 
 
 @pytest.mark.parametrize("other", [400, 300, 1000, 7])
@@ -135,8 +138,8 @@ def test_refusals() -> None:
         lambda: scores.pair_mse(two, three),
         lambda: scores.pair_mse(none, none),
         lambda: scores.pair_mse_permuted(two[:1], two[:1]),
-        lambda: scores.in_cell(three),
-        lambda: scores.in_cell(none),
+        lambda: scores.in_cell(three, checkerboard.CELLS),
+        lambda: scores.in_cell(none, checkerboard.CELLS),
         lambda: scores.sliced_wasserstein(two, three),
         lambda: scores.sliced_wasserstein(two, none),
         lambda: scores.sliced_wasserstein(two, two, 0),

@@ -89,5 +89,5 @@ def test_a_training_with_real_data(store: Path, tmp_path: Path) -> None:
     assert TrajectoryStore.open(store).count == 24
     _train(store, tmp_path / "real", "objective.adversary_data=real")
     assert (tmp_path / "real" / "student" / "config.json").is_file()
-    with pytest.raises(UsageError, match=r"'checkerboard' has \(2,\) with 0"):
+    with pytest.raises(UsageError, match=r"'digits', but the recipe names 'checkerboard'; set -o data=digits"):
         _train(store, tmp_path / "other", "objective.adversary_data=real", "data=checkerboard")

@@ -85,7 +85,9 @@ def test_parts_of_a_batch_are_thinned_alike_or_refused(store: Path, tmp_path: Pa
 
 
 def test_another_teacher_is_refused(store: Path, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"name theirs with -o teacher\.file=PATH, or set -o paths=stored"):
+    with pytest.raises(
+        UsageError, match=r"'digits-edm' is another one.* -o teacher\.file=PATH, or set -o paths=stored"
+    ):
         train(store, tmp_path / "run", recipe("teacher.file=digits-edm", "initialise=fresh"))
 
 

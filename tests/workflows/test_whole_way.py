@@ -69,7 +69,7 @@ def way(tmp_path_factory: pytest.TempPathFactory) -> Way:
     teacher, store, run = tiny_teacher(folder / "teacher.safetensors"), folder / "store", folder / "run"
     collected = _collect(teacher, store)
     train_tiny(tiny_recipe("training.steps=200", "training.log_every=20"), store, run)
-    return Way(teacher, store, run, collected, _evaluate(run))
+    return Way(teacher, store, run, collected, _evaluate(run, reference="checkerboard"))
 
 
 def test_collect_says(way: Way) -> None:
@@ -358,13 +358,13 @@ def test_compare(way: Way, tmp_path: Path) -> None:
     train_tiny(recipe, way.store, other)
     with pytest.raises(UsageError, match="was not evaluated yet"):
         compare_runs([way.run, other])
-    _evaluate(other)
+    _evaluate(other, reference="checkerboard")
     table = compare_runs([way.run, other])
     assert [row["name"] for row in table["rows"]] == ["teacher", str(way.run), str(other)]
     assert [row.get("method") for row in table["rows"]] == [None, "kdm", "direct"]
     assert table["rows"][1]["pair_mse"] == way.measured["metrics"]["pair_mse"]
     assert table["rows"][0]["sliced_wasserstein"] == way.measured["teacher"]["sliced_wasserstein"]
-    _evaluate(other, count=10)
+    _evaluate(other, reference="checkerboard", count=10)
     with pytest.raises(UsageError, match=r"measured differently \(count, noise_rows\)"):
         compare_runs([way.run, other])
     _evaluate(other, metrics=["pair_mse"])
@@ -382,7 +382,7 @@ def test_stages_do_not_touch_what_they_read(way: Way, tmp_path: Path) -> None:
         path: sha256_file(path) for folder in (way.store, way.run) for path in folder.rglob("*") if path.is_file()
     }
     _sample(way.run, tmp_path / "a.npz")
-    _evaluate(way.run)
+    _evaluate(way.run, reference="checkerboard")
     for path, digest in before.items():
         assert sha256_file(path) == digest, path
     assert tiny_store(tmp_path / "store").is_dir()

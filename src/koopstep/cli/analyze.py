@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from koopstep.cli.options import Device, Json, Run
+from koopstep.cli.options import Device, Json, Reference, Run
 from koopstep.workflows.analyses import ANALYSES, find_entry
 
 if TYPE_CHECKING:
@@ -43,6 +43,7 @@ def analyze(
         Path | None,
         typer.Option("--data", metavar="DIR", help="Look at this store's held-out rows; else at the run's own."),
     ] = None,
+    reference: Reference = None,
     device: Device = None,
     as_json: Json = False,
 ) -> None:
@@ -53,7 +54,7 @@ def analyze(
 
     output = Output(as_json)
     with place_of(device) as place:
-        result = analyze_run(run, what, out=out, data=data, place=place, console=output.console)
+        result = analyze_run(run, what, out=out, data=data, place=place, console=output.console, reference=reference)
 
     def show(page: Page) -> None:
         values = flat(brief(result.values))

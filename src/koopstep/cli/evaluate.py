@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from koopstep.cli.options import Between, Device, Json, Run, Steps, split_names
+from koopstep.cli.options import Between, Device, Json, Reference, Run, Steps, split_names
 
 if TYPE_CHECKING:
     from koopstep.cli.output import Page
 
 
-JSON_KEYS = "JSON: metrics, teacher (the same of the teacher), protocol, files."
+JSON_KEYS = "JSON: metrics, teacher (the same of the teacher), left_out (metric: reason), protocol, files."
 
 
 def evaluate(
@@ -23,10 +23,7 @@ def evaluate(
         Path | None,
         typer.Option("--data", metavar="DIR", help="Measure on this store's held-out rows; else on the run's own."),
     ] = None,
-    reference: Annotated[
-        str | None,
-        typer.Option("--reference", metavar="F", help="Real data (name, folder, .zip or .npz); else the preset's."),
-    ] = None,
+    reference: Reference = None,
     count: Annotated[
         int | None, typer.Option("--count", metavar="N", min=1, help="Held-out rows to use; else all.")
     ] = None,
@@ -72,6 +69,8 @@ def evaluate(
         rows = [[name, result["teacher"].get(name), value] for name, value in result["metrics"].items()]
         page.table(["metric", "teacher", "student"], rows)
         page.line("")
+        for name, reason in result["left_out"].items():
+            page.line(f"left out {name}: {reason}")
         page.facts({key: value for key, value in flat(result["protocol"]).items() if value not in (None, "")})
         for file in result["files"]:
             page.line(f"written to {file}")

@@ -22,6 +22,14 @@ Device = Annotated[
     ),
 ]
 Run = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder or a student folder.")]
+Reference = Annotated[
+    str | None,
+    typer.Option(
+        "--reference",
+        metavar="F",
+        help="Real data to compare with (name, folder, .zip or .npz); else what the teacher learned from.",
+    ),
+]
 Store = Annotated[Path, typer.Argument(metavar="DIR", help="Folder of a trajectory store.")]
 Method = Annotated[
     str, typer.Option("--method", metavar="M", help="How the student learns; `koopstep presets` lists them.")

@@ -29,7 +29,7 @@ def pair_mse_permuted(samples: Samples) -> float:
 
 def in_cell(samples: Samples) -> float:
     """`scores.in_cell` of the student."""
-    return scores.in_cell(samples.student)
+    return scores.in_cell(samples.student, given(samples.cells, "cells"))
 
 
 def sliced_wasserstein(samples: Samples) -> float:
@@ -88,7 +88,7 @@ METRICS: dict[str, Metric] = {
         "control",
         "squared data unit",
     ),
-    "in_cell": Metric(in_cell, (), "share of points in a filled cell of the checkerboard", "higher", "share"),
+    "in_cell": Metric(in_cell, ("cells",), "share of points in a filled cell of the checkerboard", "higher", "share"),
     "sliced_wasserstein": Metric(
         sliced_wasserstein,
         ("reference",),
@@ -128,21 +128,6 @@ METRICS: dict[str, Metric] = {
 }
 """Every metric by its name."""
 
-VECTOR_METRICS = ("pair_mse", "pair_mse_permuted", "sliced_wasserstein", "mmd")
-"""Default for points of any plane or space."""
-CHECKERBOARD_METRICS = ("pair_mse", "pair_mse_permuted", "in_cell", "sliced_wasserstein", "mmd")
-"""Default for the checkerboard, the only data of which `in_cell` says something."""
-IMAGE_METRICS = (
-    "pair_mse",
-    "pair_mse_permuted",
-    "frechet_pixel",
-    "sliced_wasserstein",
-    "mmd",
-    "class_balance",
-    "class_accuracy",
-)
-"""Default for images; `applicable` takes out those that the data at hand cannot answer."""
-
 
 def evaluate(samples: Samples, names: Sequence[str]) -> dict[str, float]:
     """Measures samples.
@@ -162,7 +147,7 @@ def evaluate(samples: Samples, names: Sequence[str]) -> dict[str, float]:
     for name in names:
         missing = _missing(samples, name)
         if missing:
-            wanted = " and ".join(NEEDS[need] for need in missing)
+            wanted = " and ".join(dict.fromkeys(NEEDS[need] for need in missing))
             raise UsageError(f"metric {name!r} needs {wanted}, which this evaluation was not given")
     if len(samples.student) == 0:
         raise UsageError("there are no samples to measure")
@@ -178,7 +163,24 @@ def applicable(samples: Samples, names: Sequence[str]) -> tuple[str, ...]:
     Raises:
         UsageError: An unknown metric.
     """
-    return tuple(name for name in names if not _missing(samples, name) and available(METRICS[name].network))
+    return tuple(name for name in names if name not in inapplicable(samples, names))
+
+
+def inapplicable(samples: Samples, names: Sequence[str]) -> dict[str, str]:
+    """Those of `names` that `applicable` takes out, each with the reason.
+
+    Raises:
+        UsageError: An unknown metric.
+    """
+    reasons: dict[str, str] = {}
+    for name in names:
+        missing, network = _missing(samples, name), METRICS[name].network
+        if missing:
+            wanted = dict.fromkeys(NEEDS[need] for need in missing)
+            reasons[name] = f"needs {' and '.join(wanted)}"
+        elif not available(network):
+            reasons[name] = f"the weights of {network} are not at hand (--weights DIR or KOOPSTEP_WEIGHTS)"
+    return reasons
 
 
 def _missing(samples: Samples, name: str) -> list[str]:

@@ -6,12 +6,9 @@ import platform
 from importlib.metadata import PackageNotFoundError, version
 from typing import Literal
 
-import torch
 from pydantic import Field
-from torch import Tensor
 
 from koopstep.core.config import Config
-from koopstep.core.files import sha256_bytes
 
 _PACKAGES = ("koopstep", "torch", "numpy", "scikit-learn")
 _NOT_COMPARED = ("software", "student_steps", "student_between")
@@ -74,13 +71,3 @@ def software_versions() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return versions
-
-
-def tensor_sha256(*tensors: Tensor) -> str:
-    """Digest of tensors by type, shape and values: the identity of reference data that has no file."""
-    parts: list[bytes] = []
-    for tensor in tensors:
-        plain = tensor.detach().cpu().contiguous()
-        parts.append(f"{plain.dtype}{tuple(plain.shape)}".encode())
-        parts.append(plain.reshape(-1).view(torch.uint8).numpy().tobytes())
-    return sha256_bytes(b"".join(parts))

@@ -9,6 +9,7 @@ from typing import Literal, TypeVar
 from torch import Tensor
 
 from koopstep.core.errors import UsageError
+from koopstep.data.cells import Cells
 from koopstep.evaluation.classifier import Classifier
 from koopstep.features.extract import Eyes
 
@@ -25,6 +26,7 @@ class Samples:
         class_labels: int64 (N,), the classes asked for, or None.
         reference: (M, *shape), real data, or None.
         reference_labels: int64 (M,), classes of the real data, or None.
+        cells: The parts of the plane that the real data fills, or None for data without.
         classifier: Names the class of a sample, or None.
         seed: Of the random directions, choices and partners some metrics use.
         eyes: Networks that look at images, for the metrics that need any; None for data that is no image.
@@ -35,6 +37,7 @@ class Samples:
     class_labels: Tensor | None = None
     reference: Tensor | None = None
     reference_labels: Tensor | None = None
+    cells: Cells | None = None
     classifier: Classifier | None = None
     seed: int = 0
     eyes: Eyes | None = None
@@ -45,7 +48,8 @@ NEEDS = {
     "class_labels": "a student of classes",
     "reference": "real data (--reference)",
     "reference_labels": "real data with classes (--reference)",
-    "classifier": "real data with classes to learn them from (--reference)",
+    "cells": "the checkerboard as its data (--reference checkerboard)",
+    "classifier": "real data with classes (--reference)",
     "eyes": "images with one or three planes",
 }
 """What is missing when one of the fields above is None, in a user's words."""

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from koopstep.core.errors import UsageError
 from koopstep.core.noise import gaussian, permutation, stream_seed
-from koopstep.data.checkerboard import filled
+from koopstep.data.cells import Cells
 
 MMD_MAX_ROWS = 5000
 """`mmd` takes at most this many rows of each side, a seeded choice."""
@@ -66,11 +66,12 @@ def pair_mse_permuted(student: Tensor, target: Tensor, seed: int = 0) -> float:
     return pair_mse(student[circle], target[circle.roll(1)])
 
 
-def in_cell(points: Tensor) -> float:
-    """Share of points that lie in a filled cell of the checkerboard.
+def in_cell(points: Tensor, cells: Cells) -> float:
+    """Share of points that lie in a filled cell of their data set.
 
     Args:
         points: (N, 2), N >= 1, in data units.
+        cells: of the data set.
 
     Returns:
         The share, in [0, 1].
@@ -80,7 +81,7 @@ def in_cell(points: Tensor) -> float:
     """
     if points.ndim != 2 or len(points) == 0:
         raise UsageError(f"in_cell: points of shape (N, 2) are needed, got {tuple(points.shape)}")
-    return float(filled(points).to(torch.float64).mean())
+    return float((cells.filled(points) >= 0).to(torch.float64).mean())
 
 
 def sliced_wasserstein(x: Tensor, y: Tensor, projections: int = 256, seed: int = 0) -> float:

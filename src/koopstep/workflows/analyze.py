@@ -24,6 +24,7 @@ def analyze_run(
     data: Path | None,
     place: Place,
     console: Console,
+    reference: str | None = None,
 ) -> Written:
     """Make one analysis of a run; figures and ``values.json`` go to ``out`` (``report/WHAT`` of the run when absent).
 
@@ -34,12 +35,13 @@ def analyze_run(
         data: the store whose held-out rows are looked at; the run's own when absent.
         place: the device.
         console: where words go.
+        reference: real data to look at beside (name, folder or ``.npz``); what the teacher learned from when absent.
 
     Raises:
         UsageError: on an unknown analysis, or one that does not fit the student or the data.
     """
     entry = find_entry(what)
-    subject = RunSubject(run, place=place, console=console, data=data)
+    subject = RunSubject(run, place=place, console=console, data=data, reference=reference)
     require(entry, subject)
     return write_findings(entry.find(subject), out or run / "report" / what)
 

@@ -20,7 +20,8 @@ _POINTS = 4000
 def steps(subject: RunSubject) -> Findings:
     """Each of the preset's metrics (but those that need a network) against the number of steps, both ways; and samples."""
     student, batch = subject.student, subject.compared.batch
-    score, of_teacher = scorer(subject.compared)
+    scores = scorer(subject.compared)
+    score, of_teacher = scores.score, scores.teacher
     counts = [count for count in _COUNTS if count <= len(student.facts.progress) - 1]
     ways: list[Between] = ["noise", "path"] if student.codec.reads_path else ["noise"]
     noise, one_step = batch.states[0] / student.facts.noise_scale, score(subject.compared.student)
@@ -44,7 +45,7 @@ def steps(subject: RunSubject) -> Findings:
         faint=("teacher",),
         title=f"quality against steps, {len(noise)} held-out rows",
     )
-    plain = {str(way): found for way, found in values.items()} | {"teacher": of_teacher}
+    plain = {str(way): found for way, found in values.items()} | {"teacher": of_teacher, "left_out": scores.left_out}
     return Findings(plain, [curves, *_samples(subject, ways, counts)])
 
 

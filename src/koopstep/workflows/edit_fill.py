@@ -61,11 +61,11 @@ def fill_pictures(
     truth, mean = pictures.data, mean_picture(opened)
     console.say(f"filling in {len(truth)} pictures in {steps} network calls each")
     teacher = teacher_network(opened, device)
-    start = torch.zeros_like(truth[:1]) if mean is None else mean
-    makers = _makers(opened, teacher, path, basis, start.to(device), progress)
+    start = torch.zeros_like(truth[:1]) if mean.value is None else mean.value
+    makers = _makers(opened, teacher.value, path, basis, start.to(device), progress)
     found = {name: _in_parts(make, truth, pictures.class_labels, options.seed, device) for name, make in makers.items()}
-    if mean is not None:
-        found["mean_fill"] = zeroshot.impose(mean.expand_as(truth), truth, basis)
+    if mean.value is not None:
+        found["mean_fill"] = zeroshot.impose(mean.value.expand_as(truth), truth, basis)
     if isinstance(basis, zeroshot.Patches):
         found["bicubic"] = zeroshot.impose(_bicubic(truth, basis.side), truth, basis)
     perceptual = Perceptual(opened.student.facts.shape, device)
@@ -79,7 +79,8 @@ def fill_pictures(
         "missing": float((~basis.known(basis.forward(truth))).expand_as(basis.forward(truth[:1])[0]).float().mean()),
         "results": _measure(found, truth, basis, perceptual),
         **perceptual.told(),
-        **({"teacher_left_out": teacher} if isinstance(teacher, str) else {}),
+        **({"teacher_left_out": teacher.reason} if teacher.value is None else {}),
+        **({"mean_fill_left_out": mean.reason} if mean.value is None else {}),
     }
     figure = _draw(folder / f"{what}.png", found, truth, basis, hole)
     write_images(folder / "edited", found["ours"])
@@ -123,7 +124,7 @@ Maker = Callable[[Tensor, Tensor | None, int], Tensor]
 
 def _makers(
     opened: OpenRun,
-    teacher: nn.Module | str,
+    teacher: nn.Module | None,
     path: Schedule,
     basis: Basis,
     start: Tensor,
@@ -136,7 +137,7 @@ def _makers(
         guess = zeroshot.student_guess(student, labels)
         return zeroshot.fill_in(guess, path, truth, basis, start, progress=progress, seed=seed)
 
-    if isinstance(teacher, str):
+    if teacher is None:
         return {"ours": ours}
     network: nn.Module = teacher
 

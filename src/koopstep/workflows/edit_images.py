@@ -10,15 +10,16 @@ import torch
 from torch import Tensor, nn
 
 from koopstep.analysis.modes import Order
-from koopstep.core.errors import DamagedError, UsageError
+from koopstep.core.errors import UsageError
 from koopstep.core.noise import permutation
-from koopstep.data.sources import DataSource, load_source, scaled
+from koopstep.core.records import Found
+from koopstep.data.sources import load_source, scaled
 from koopstep.editing import masks
 from koopstep.features.extract import LPIPS_NAME, Eyes, available
 from koopstep.formats import images
 from koopstep.sampling.onestep import sampling_labels
-from koopstep.teachers.files import load_teacher
 from koopstep.workflows.console import Quiet
+from koopstep.workflows.origin import data_of_run, teacher_of_run
 from koopstep.workflows.run import OpenRun
 
 _HELD_OUT = {"mnist": "mnist-test", "cifar10": "cifar10-test"}
@@ -128,10 +129,10 @@ def real_pictures(opened: OpenRun, options: EditOptions, count: int) -> Pictures
         told = str(options.image)
         rows = torch.arange(len(data))[:count]
     else:
-        name = opened.recipe("name pictures with --image").recipe.data
-        source = load_source(_HELD_OUT.get(name, name))
-        data, labels = source.reference()
-        told = source.name if name in _HELD_OUT else f"{source.name} (its teacher learned from these, too)"
+        source = data_of_run(opened).need("; name pictures with --image")
+        unseen = _HELD_OUT.get(source.name)
+        data, labels = (source if unseen is None else load_source(unseen)).reference()
+        told = unseen or f"{source.name} (its teacher learned from these, too)"
         rows = torch.from_numpy(permutation(options.seed, len(data))[:count].copy())
     fitted = fit(data[rows], opened.student.facts.shape, told)
     return Pictures(fitted, _labels(opened, None if labels is None else labels[rows], len(rows), options.seed), told)
@@ -165,28 +166,23 @@ def _labels(opened: OpenRun, known: Tensor | None, count: int, seed: int) -> Ten
     return sampling_labels(classes, seed, count, None)
 
 
-def mean_picture(opened: OpenRun) -> Tensor | None:
-    """The mean (1, C, H, W) of the run's data (of at most 10,000 pictures); None for a student without its run."""
-    if opened.config is None:
-        return None
-    source: DataSource = load_source(opened.config.recipe.data)
-    return source.reference(_MOST_FOR_MEAN)[0].mean(dim=0, keepdim=True)
+def mean_picture(opened: OpenRun) -> Found[Tensor]:
+    """The mean (1, C, H, W) of the data that the run's teacher learned from (of at most 10,000 pictures)."""
+    source = data_of_run(opened)
+    if source.value is None:
+        return Found(None, source.error)
+    return Found(source.value.reference(_MOST_FOR_MEAN)[0].mean(dim=0, keepdim=True))
 
 
-def teacher_network(opened: OpenRun, device: torch.device) -> nn.Module | str:
-    """The network of the teacher that the student learned from: denoiser or velocity; else why there is none."""
-    if opened.config is None:
-        return "a student folder does not say where its teacher is"
-    name = opened.config.recipe.teacher.file
-    try:
-        loaded = load_teacher(name, device)
-    except (UsageError, DamagedError):
-        return f"the teacher {name!r} is not at hand"
-    if loaded.sha256 != opened.config.teacher_sha256:
-        return f"the teacher {name!r} is not the one this student learned from"
-    if loaded.header.config.kind not in ("edm", "flow"):
-        return f"teachers of the kind {loaded.header.config.kind!r} are not compared with"
-    return loaded.model
+def teacher_network(opened: OpenRun, device: torch.device) -> Found[nn.Module]:
+    """The network of the teacher that the student learned from: denoiser or velocity."""
+    found = teacher_of_run(opened, device)
+    if found.value is None:
+        return Found(None, found.error)
+    kind = found.value.header.config.kind
+    if kind not in ("edm", "flow"):
+        return Found(None, UsageError(f"teachers of the kind {kind!r} are not compared with"))
+    return Found(found.value.model)
 
 
 class Perceptual:

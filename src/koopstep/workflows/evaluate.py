@@ -15,91 +15,31 @@ from koopstep.core.config import dump
 from koopstep.core.devices import Place
 from koopstep.core.errors import UsageError
 from koopstep.core.files import write_json
-from koopstep.core.records import Batch
-from koopstep.data.sources import DataSource, load_source
-from koopstep.data.store import TrajectoryStore
+from koopstep.data.cells import Cells
+from koopstep.data.sources import DataSource
 from koopstep.evaluation import classifier as classifiers
 from koopstep.evaluation.classifier import SupportVectorClassifier
-from koopstep.evaluation.metrics import METRICS, applicable, evaluate
+from koopstep.evaluation.metrics import METRICS, applicable, evaluate, inapplicable
 from koopstep.evaluation.protocol import Protocol, software_versions
 from koopstep.evaluation.samples import Samples
-from koopstep.features.extract import Eyes, available, preparation
+from koopstep.features.extract import Eyes, preparation
 from koopstep.sampling.fewstep import ONE_STEP, Stepping
-from koopstep.sampling.onestep import generate_in_batches
+from koopstep.workflows.comparison import Comparison, compare_on_held_out
 from koopstep.workflows.console import Console
-from koopstep.workflows.run import OpenRun, open_run
 
 _MOST_IMAGES = 5000
 _WITHOUT_RUN = ("pair_mse", "pair_mse_permuted")  # what a bare student folder is measured by
 
 
 @dataclass(frozen=True)
-class Comparison:
-    """Student and teacher on the same held-out noise.
-
-    Attributes:
-        run: the opened run.
-        store: where the noise and the teacher's data come from.
-        batch: the held-out rows.
-        student: (N, *shape) one-step samples from ``batch.noise``.
-    """
-
-    run: OpenRun
-    store: TrajectoryStore
-    batch: Batch
-    student: Tensor
-
-
-@dataclass(frozen=True)
 class Reference:
-    """Real data as it is used: its source's name and digest, and the rows chosen."""
+    """Real data as it is used: its source's name, digest and cells, and the rows chosen."""
 
     name: str
     sha256: str
     data: Tensor
     labels: Tensor | None
-
-
-def compare_on_held_out(
-    run: Path, data: Path | None, count: int | None, place: Place, stepping: Stepping = ONE_STEP
-) -> Comparison:
-    """Open a run and let its student generate from the held-out rows of a store.
-
-    Args:
-        run: run or student folder.
-        data: the store; the run's own when absent.
-        count: how many rows; all held-out ones when absent.
-        place: the device.
-        stepping: how the student samples.
-
-    Raises:
-        UsageError: if there is no store, it holds nothing out, fewer rows than asked, or data of another kind.
-    """
-    opened = open_run(run, place.device)
-    if data is None:
-        data = Path(opened.recipe("name a store with --data").data)
-    store = TrajectoryStore.open(data)
-    facts = opened.student.facts
-    ours = (store.manifest.shape, store.manifest.teacher.num_classes)
-    if ours != (facts.shape, facts.num_classes):
-        raise UsageError(
-            f"{data} holds shape {ours[0]} with {ours[1]} classes, the student makes {facts.shape} with "
-            f"{facts.num_classes}; use the store of its teacher"
-        )
-    made_by, learned_from = store.manifest.teacher.sha256, opened.file.provenance.get("teacher_sha256", "")
-    if made_by and learned_from and made_by != learned_from:
-        raise UsageError(f"{data} holds paths of another teacher than the one this student learned from; use its store")
-    rows = store.held_out_rows()
-    if not len(rows):
-        raise UsageError(f"{data} holds no rows out of training; collect or import with --hold-out")
-    if count is not None and not 1 <= count <= len(rows):
-        raise UsageError(f"--count must be from 1 to the {len(rows)} held-out rows of {data}, got {count}")
-    # an even choice among the held-out rows, as they themselves are an even choice among all
-    chosen = rows if count is None else rows[np.arange(count) * len(rows) // count]
-    batch = store.batch(chosen)
-    noise = batch.states[0] / facts.noise_scale
-    student = torch.cat(list(generate_in_batches(opened.student, noise, batch.class_labels, stepping=stepping)))
-    return Comparison(opened, store, batch, student)
+    cells: Cells | None
 
 
 def evaluate_run(
@@ -119,7 +59,7 @@ def evaluate_run(
     Args:
         run: run or student folder.
         data: the store whose held-out rows are used; the run's own when absent.
-        reference: real data to compare with (name, folder or ``.npz``); the preset's when absent.
+        reference: real data to compare with (name, folder or ``.npz``); what the teacher learned from when absent.
         count: held-out rows used; all when absent.
         metrics: names; the preset's when absent.
         place: the device.
@@ -130,27 +70,24 @@ def evaluate_run(
     Raises:
         UsageError: on anything missing or unknown.
     """
-    compared = compare_on_held_out(run, data, count, place, stepping)
+    compared = compare_on_held_out(run, data, count, place, stepping, reference)
     config = compared.run.config
     named = tuple(metrics) if metrics else (config.recipe.evaluation.metrics if config else _WITHOUT_RUN)
-    unknown = [name for name in named if name not in METRICS]
-    if unknown:
-        raise UsageError(f"unknown metric {unknown[0]!r}; known: {', '.join(METRICS)}")
-    source = _reference(named, reference, compared)
-    real = None if source is None else _chosen(source, reference_count)
+    real = _reference(named, compared, reference_count)
     judge = _classifier(named, real)
     eyes = _eyes(compared, real, place, console)
     student, teacher = _samples(compared, real, judge, eyes, config.recipe.evaluation.seed if config else 0)
-    names = named if metrics else applicable(student, named)  # a preset's metrics may ask for labels own data lacks
-    unseen = sorted({METRICS[name].network for name in named if not available(METRICS[name].network)})
-    if unseen and not metrics:
-        console.say(f"left out what needs weights that are not at hand ({', '.join(unseen)}); see KOOPSTEP_WEIGHTS")
+    left_out = _left_out(student, named, compared, real)
+    if metrics and left_out:
+        raise UsageError("; ".join(f"metric {name!r}: {reason}" for name, reason in left_out.items()))
+    names = tuple(name for name in named if name not in left_out)
     console.say(f"measuring {', '.join(names)} on {len(student.student)} held-out rows")
     values, of_teacher = evaluate(student, names), evaluate(teacher, applicable(teacher, names))
     protocol = _protocol(names, compared, real, judge, eyes).model_copy(update=_sampled(stepping))
     result: dict[str, Any] = {
         "metrics": values,
         "teacher": of_teacher,
+        "left_out": left_out,
         "protocol": dump(protocol),
         "files": [],
     }
@@ -162,10 +99,32 @@ def evaluate_run(
     return result
 
 
-def scorer(compared: Comparison) -> tuple[Callable[[Tensor], dict[str, float]], dict[str, float]]:
-    """How samples (N, *shape) from ``compared``'s noise do by the preset's metrics, as a function; and how the teacher does.
+def _left_out(samples: Samples, names: tuple[str, ...], compared: Comparison, real: Reference | None) -> dict[str, str]:
+    """The metrics that cannot be measured, each with the reason; where real data is missing, why it is."""
+    reasons = inapplicable(samples, names)
+    if real is None:
+        wanting = [name for name in reasons if _needs_reference(name)]
+        reasons |= dict.fromkeys(wanting, compared.reference.reason)
+    return reasons
 
-    Metrics that look through a network are left out, and the controls.
+
+@dataclass(frozen=True)
+class Scorer:
+    """How samples do by the preset's metrics.
+
+    Attributes:
+        score: samples (N, *shape) from the comparison's noise -> values by name.
+        teacher: the teacher's values.
+        left_out: metrics that cannot be measured, each with the reason.
+    """
+
+    score: Callable[[Tensor], dict[str, float]]
+    teacher: dict[str, float]
+    left_out: dict[str, str]
+
+
+def scorer(compared: Comparison) -> Scorer:
+    """How samples from ``compared``'s noise do by the preset's metrics; without those through a network and the controls.
 
     Raises:
         UsageError: if this is a student folder without its run.
@@ -174,8 +133,7 @@ def scorer(compared: Comparison) -> tuple[Callable[[Tensor], dict[str, float]], 
     names = tuple(
         name for name in recipe.evaluation.metrics if not METRICS[name].network and METRICS[name].direction != "control"
     )
-    source = _reference(names, None, compared)
-    real = None if source is None else _chosen(source, None)
+    real = _reference(names, compared, None)
     judge = _classifier(names, real)
     student, teacher = _samples(compared, real, judge, None, recipe.evaluation.seed)
 
@@ -183,7 +141,7 @@ def scorer(compared: Comparison) -> tuple[Callable[[Tensor], dict[str, float]], 
         of_these = replace(student, student=samples)
         return evaluate(of_these, applicable(of_these, names))
 
-    return score, evaluate(teacher, applicable(teacher, names))
+    return Scorer(score, evaluate(teacher, applicable(teacher, names)), _left_out(student, names, compared, real))
 
 
 def _sampled(stepping: Stepping) -> dict[str, Any]:
@@ -191,18 +149,22 @@ def _sampled(stepping: Stepping) -> dict[str, Any]:
     return {"student_steps": stepping.steps, "student_between": between}
 
 
-def _reference(names: tuple[str, ...], reference: str | None, compared: Comparison) -> DataSource | None:
-    """The real data, where a metric needs any."""
-    config = compared.run.config
-    if not any({"reference", "classifier"} & set(METRICS[name].needs) for name in names):
+def _needs_reference(name: str) -> bool:
+    return bool({"reference", "reference_labels", "cells", "classifier"} & set(METRICS[name].needs))
+
+
+def _reference(names: tuple[str, ...], compared: Comparison, count: int | None) -> Reference | None:
+    """The real data, where a metric needs any and it is at hand.
+
+    Raises:
+        UsageError: on an unknown metric, or a count that the data does not have.
+    """
+    unknown = [name for name in names if name not in METRICS]
+    if unknown:
+        raise UsageError(f"unknown metric {unknown[0]!r}; known: {', '.join(METRICS)}")
+    if not any(_needs_reference(name) for name in names) or compared.reference.value is None:
         return None
-    source = load_source(reference) if reference else (load_source(config.recipe.data) if config else None)
-    if source is not None and source.shape != compared.run.student.facts.shape:
-        raise UsageError(
-            f"the reference {source.name!r} has shape {source.shape}, the student makes "
-            f"{compared.run.student.facts.shape}; name other data with --reference"
-        )
-    return source
+    return _chosen(compared.reference.value, count)
 
 
 def _chosen(source: DataSource, count: int | None) -> Reference:
@@ -215,7 +177,7 @@ def _chosen(source: DataSource, count: int | None) -> Reference:
     if len(data) > most:
         rows = torch.from_numpy(np.arange(most) * len(data) // most)
         data, labels = data[rows], None if labels is None else labels[rows]
-    return Reference(source.name, digest, data, labels)
+    return Reference(source.name, digest, data, labels, source.cells)
 
 
 def _eyes(compared: Comparison, real: Reference | None, place: Place, console: Console) -> Eyes | None:
@@ -237,10 +199,18 @@ def _samples(
     seed: int,
 ) -> tuple[Samples, Samples]:
     """The student's samples with everything known about them, and the teacher's (which have no target)."""
-    data, labels = (None, None) if real is None else (real.data, real.labels)
-    asked, target = compared.batch.class_labels, compared.batch.data
-    student = Samples(compared.student, target, asked, data, labels, judge, seed, eyes)
-    return student, Samples(target, None, asked, data, labels, judge, seed, eyes)
+    student = Samples(
+        compared.student,
+        target=compared.batch.data,
+        class_labels=compared.batch.class_labels,
+        reference=None if real is None else real.data,
+        reference_labels=None if real is None else real.labels,
+        cells=None if real is None else real.cells,
+        classifier=judge,
+        seed=seed,
+        eyes=eyes,
+    )
+    return student, replace(student, student=compared.batch.data, target=None)
 
 
 def _classifier(names: tuple[str, ...], real: Reference | None) -> SupportVectorClassifier | None:

@@ -45,6 +45,8 @@ def chapter_of(run: Path, store: Path, measured: dict[str, Any], place: Place) -
             shown = [(view, found.captions[view.file]) for view in found.views if view.file in found.captions]
             pictures += [_picture(view, caption, folder) for view, caption in shown]
             details[f"{name} in numbers"] = json.dumps(found.values, indent=2)
+    if measured["left_out"]:
+        details["metrics left out"] = json.dumps(measured["left_out"], indent=2)
     details["settings"] = json.dumps(config.recipe.model_dump(mode="json"), indent=2)
     identity = compared.store.manifest.teacher
     everything, sampling = compared.run.student.parameter_counts()

@@ -5,16 +5,17 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 import yaml
 
-from koopstep.core.config import Config, dump, parse_yaml
+from koopstep.core.config import Added, Config, dump, parse_yaml
 from koopstep.core.errors import DamagedError, UsageError
 from koopstep.core.files import read_json, write_atomic
 from koopstep.students.files import StudentFile, load_student
 from koopstep.students.student import KoopmanStudent
+from koopstep.teachers.base import TrainingData
 from koopstep.workflows.recipe import Recipe
 
 
@@ -26,7 +27,8 @@ class RunConfig(Config):
         data: folder of the store.
         data_root: digest of the store.
         teacher: name of the teacher that made the paths.
-        teacher_sha256: digest of its file, empty for imported paths.
+        teacher_sha256: digest of its file, empty for a function.
+        training_data: what it learned from, where the store says so.
     """
 
     recipe: Recipe
@@ -34,6 +36,7 @@ class RunConfig(Config):
     data_root: str
     teacher: str
     teacher_sha256: str
+    training_data: Annotated[TrainingData | None, Added()] = None
 
 
 @dataclass(frozen=True)

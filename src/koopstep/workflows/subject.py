@@ -7,13 +7,12 @@ from pathlib import Path
 
 from koopstep.analysis.subject import HeldOut, Subject
 from koopstep.core.devices import Place
-from koopstep.core.errors import UsageError
 from koopstep.core.records import Found
-from koopstep.data.sources import DataSource, load_source
+from koopstep.data.sources import DataSource
 from koopstep.teachers.base import Teacher
-from koopstep.teachers.files import load_teacher
+from koopstep.workflows.comparison import Comparison, compare_on_held_out
 from koopstep.workflows.console import Console
-from koopstep.workflows.evaluate import Comparison, compare_on_held_out
+from koopstep.workflows.origin import teacher_of_run
 from koopstep.workflows.run import open_run
 
 
@@ -24,15 +23,23 @@ class RunSubject(Subject):
         run: as it was opened.
     """
 
-    def __init__(self, folder: Path, *, place: Place, console: Console, data: Path | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        place: Place,
+        console: Console,
+        data: Path | None = None,
+        reference: str | None = None,
+    ) -> None:
         self.run = open_run(folder, place.device)
         self.student = self.run.student
-        self._place, self._console, self._data = place, console, data
+        self._place, self._console, self._data, self._named = place, console, data, reference
 
     @cached_property
     def compared(self) -> Comparison:
         """Student and teacher on the held-out noise."""
-        found = compare_on_held_out(self.run.folder, self._data, None, self._place)
+        found = compare_on_held_out(self.run.folder, self._data, None, self._place, reference=self._named)
         self._console.say(f"looking at {len(found.student)} held-out rows")
         return found
 
@@ -40,18 +47,8 @@ class RunSubject(Subject):
         return HeldOut(self.compared.batch, self.compared.student, self.compared.store.manifest.steps)
 
     def teacher(self) -> Found[Teacher]:
-        config = self.run.config
-        if config is None or not config.teacher_sha256:
-            return Found(None, UsageError("nothing says which teacher file made the paths"))
-        try:
-            found = load_teacher(config.recipe.teacher.file, self.device)
-        except UsageError as error:
-            return Found(None, error)
-        if found.sha256 != config.teacher_sha256:
-            return Found(None, UsageError(f"the teacher {config.recipe.teacher.file!r} is another one by now"))
-        return Found(found.teacher)
+        found = teacher_of_run(self.run, self.device)
+        return Found(found.value.teacher if found.value else None, found.error)
 
     def reference(self) -> Found[DataSource]:
-        if self.run.config is None:
-            return Found(None, UsageError(f"{self.run.folder} is a student folder without its run; it names no data"))
-        return Found(load_source(self.run.config.recipe.data))
+        return self.compared.reference

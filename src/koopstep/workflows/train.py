@@ -17,7 +17,7 @@ from koopstep.core.devices import Place, barrier
 from koopstep.core.errors import Interrupted, UsageError
 from koopstep.core.files import make_folder, remove_stale
 from koopstep.data.live import LivePaths
-from koopstep.data.sources import DataSource, load_source
+from koopstep.data.sources import DataSource
 from koopstep.data.store import TrajectoryStore
 from koopstep.losses.objective import FeatureNetName, objective_for
 from koopstep.losses.perceptual import PerceptualNetwork
@@ -26,13 +26,14 @@ from koopstep.students.initialise import config_from_teacher, start_from_teacher
 from koopstep.students.student import DataFacts, KoopmanStudent
 from koopstep.students.table import build_student
 from koopstep.teachers.base import TeacherIdentity
-from koopstep.teachers.files import TeacherFile, load_teacher
+from koopstep.teachers.files import TeacherFile
 from koopstep.training.checkpoint import checkpoints, load_latest, save_checkpoint
 from koopstep.training.distillation import Distillation
 from koopstep.training.loop import StepReport, Task, TrainingState, train
 from koopstep.training.settings import TrainingConfig
 from koopstep.workflows.card import student_card
 from koopstep.workflows.console import Console
+from koopstep.workflows.origin import find_data, own_teacher, training_data
 from koopstep.workflows.recipe import Recipe
 from koopstep.workflows.run import RunConfig, read_metrics, write_config
 from koopstep.workflows.tracking import Tracking, open_logs
@@ -78,6 +79,7 @@ def train_student(
             data_root=store.root,
             teacher=identity.name,
             teacher_sha256=identity.sha256,
+            training_data=identity.training_data,
         )
         write_config(out, config)
     done = run_training(
@@ -132,23 +134,25 @@ def _task(recipe: Recipe, student: KoopmanStudent, store: TrajectoryStore, place
         seed=recipe.training.seed,
         place=place,
         steps=recipe.training.steps,
-        real=_real_data(recipe, student.facts) if recipe.objective.adversary_data == "real" else None,
+        real=_real_data(recipe, store.manifest.teacher) if recipe.objective.adversary_data == "real" else None,
         live=_live_paths(recipe, store, place) if recipe.paths == "live" else None,
         read_ahead=_reads_ahead(recipe.training, place),
     )
 
 
-def _real_data(recipe: Recipe, facts: DataFacts) -> DataSource:
-    """The data the teacher learned from, for the critic.
+def _real_data(recipe: Recipe, identity: TeacherIdentity) -> DataSource:
+    """The data the teacher learned from, for the discriminator.
 
     Raises:
-        UsageError: if it is not at hand, or of another shape or without the classes.
+        UsageError: if it is not known, not at hand, or not what the recipe names.
     """
-    source = load_source(recipe.data)
-    if source.shape != facts.shape or (facts.num_classes and source.num_classes != facts.num_classes):
+    advice = "; objective.adversary_data=real needs it: put it there, or set -o objective.adversary_data=teacher"
+    learned = training_data(recipe.teacher.file, identity).need(advice)
+    source = find_data(learned, [recipe.data]).need(advice)
+    if Path(recipe.data).name != source.name:
         raise UsageError(
-            f"objective.adversary_data=real needs data like the student's, shape {facts.shape} with {facts.num_classes} "
-            f"classes; {source.name!r} has {source.shape} with {source.num_classes}"
+            f"objective.adversary_data=real shows the discriminator what the teacher learned from, {source.name!r}, but the "
+            f"recipe names {recipe.data!r}; set -o data={source.name}"
         )
     return source
 
@@ -162,16 +166,11 @@ def _own_teacher(recipe: Recipe, identity: TeacherIdentity, device: torch.device
     """The teacher that made the paths.
 
     Raises:
-        UsageError: if another one was named.
+        UsageError: if it is not at hand.
     """
-    teacher = load_teacher(recipe.teacher.file, device)
-    if teacher.sha256 != identity.sha256:
-        wanted = "initialise=fresh" if recipe.initialise == "teacher" else "paths=stored"
-        raise UsageError(
-            f"the student should learn from the teacher {recipe.teacher.file!r}, but the paths are another one's "
-            f"({identity.name!r}); name theirs with -o teacher.file=PATH, or set -o {wanted}"
-        )
-    return teacher
+    without = "initialise=fresh" if recipe.initialise == "teacher" else "paths=stored"
+    advice = f"; the student learns from it: name it with -o teacher.file=PATH, or set -o {without}"
+    return own_teacher((recipe.teacher.file,), identity.name, identity.sha256, device).need(advice)
 
 
 def _reads_ahead(config: TrainingConfig, place: Place) -> bool:

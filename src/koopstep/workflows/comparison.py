@@ -1,0 +1,118 @@
+"""Student and teacher on the same held-out noise, and the real data they may be compared with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from koopstep.core.devices import Place
+from koopstep.core.errors import UsageError
+from koopstep.core.records import Batch, Found
+from koopstep.data.cells import Cells
+from koopstep.data.manifest import Manifest
+from koopstep.data.sources import DataSource
+from koopstep.data.store import TrajectoryStore
+from koopstep.sampling.fewstep import ONE_STEP, Stepping
+from koopstep.sampling.onestep import generate_in_batches
+from koopstep.workflows.origin import find_data, named_reference, training_data
+from koopstep.workflows.run import OpenRun, open_run
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Student and teacher on the same held-out noise.
+
+    Attributes:
+        run: the opened run.
+        store: where the noise and the teacher's data come from.
+        batch: the held-out rows.
+        student: (N, *shape) one-step samples from ``batch.noise``.
+        named: the real data that the user named, or None.
+    """
+
+    run: OpenRun
+    store: TrajectoryStore
+    batch: Batch
+    student: Tensor
+    named: DataSource | None = None
+
+    @cached_property
+    def reference(self) -> Found[DataSource]:
+        """Real data to compare with: what was named, else what the store's teacher learned from, where that is at hand."""
+        if self.named is not None:
+            return Found(self.named)
+        recipe = None if self.run.config is None else self.run.config.recipe
+        identity = self.store.manifest.teacher
+        learned = training_data(identity.name if recipe is None else recipe.teacher.file, identity)
+        if learned.value is None:
+            return Found(None, UsageError(f"{learned.reason}; name real data with --reference"))
+        return find_data(learned.value, () if recipe is None else (recipe.data,))
+
+    @property
+    def cells(self) -> Cells | None:
+        """The parts of the plane that the real data fills, where it has any."""
+        return None if self.reference.value is None else self.reference.value.cells
+
+
+def compare_on_held_out(
+    run: Path,
+    data: Path | None,
+    count: int | None,
+    place: Place,
+    stepping: Stepping = ONE_STEP,
+    reference: str | None = None,
+) -> Comparison:
+    """Open a run and let its student generate from the held-out rows of a store.
+
+    Args:
+        run: run or student folder.
+        data: the store; the run's own when absent.
+        count: how many rows; all held-out ones when absent.
+        place: the device.
+        stepping: how the student samples.
+        reference: real data to compare with (name, folder or ``.npz``); what the teacher learned from when absent.
+
+    Raises:
+        UsageError: if there is no store, it holds nothing out, fewer rows than asked, or data of another kind or teacher.
+    """
+    opened = open_run(run, place.device)
+    if data is None:
+        data = Path(opened.recipe("name a store with --data").data)
+    store = TrajectoryStore.open(data)
+    facts = opened.student.facts
+    _check_same_teacher(opened, store.manifest, data)
+    named = None if reference is None else named_reference(reference, facts, store.manifest.teacher.training_data)
+    rows = store.held_out_rows()
+    if not len(rows):
+        raise UsageError(f"{data} holds no rows out of training; collect or import with --hold-out")
+    if count is not None and not 1 <= count <= len(rows):
+        raise UsageError(f"--count must be from 1 to the {len(rows)} held-out rows of {data}, got {count}")
+    # an even choice among the held-out rows, as they themselves are an even choice among all
+    chosen = rows if count is None else rows[np.arange(count) * len(rows) // count]
+    batch = store.batch(chosen)
+    noise = batch.states[0] / facts.noise_scale
+    student = torch.cat(list(generate_in_batches(opened.student, noise, batch.class_labels, stepping=stepping)))
+    return Comparison(opened, store, batch, student, named)
+
+
+def _check_same_teacher(opened: OpenRun, manifest: Manifest, data: Path) -> None:
+    """Refuse a store that another teacher made than the one the student learned from."""
+    facts, teacher = opened.student.facts, manifest.teacher
+    if (manifest.shape, teacher.num_classes) != (facts.shape, facts.num_classes):
+        raise UsageError(
+            f"{data} holds shape {manifest.shape} with {teacher.num_classes} classes, the student makes {facts.shape} "
+            f"with {facts.num_classes}; use the store of its teacher"
+        )
+    learned_from = opened.file.provenance.get("teacher_sha256")  # "" of a function; missing in converted students
+    if learned_from is not None and learned_from != teacher.sha256:
+        raise UsageError(f"{data} holds paths of another teacher than the one this student learned from; use its store")
+    if teacher.noise_scale != facts.noise_scale:
+        raise UsageError(
+            f"{data} holds paths from noise of size {teacher.noise_scale:g}, the student starts from noise of size "
+            f"{facts.noise_scale:g}; use the store of its teacher"
+        )

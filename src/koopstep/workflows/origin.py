@@ -1,0 +1,129 @@
+"""Where a run comes from: the teacher of its paths, and the data that teacher learned from.
+
+What samples are compared with comes from here or from the user, never from a preset: a preset says what it was written for,
+not what happened.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import torch
+
+from koopstep.core.errors import DamagedError, UsageError
+from koopstep.core.files import sha256_file
+from koopstep.core.records import Found
+from koopstep.data.sources import DataSource, load_source
+from koopstep.students.student import DataFacts
+from koopstep.teachers.base import TeacherIdentity, TrainingData
+from koopstep.teachers.files import TeacherFile, find_teacher, load_teacher
+from koopstep.workflows.run import OpenRun
+
+
+def own_teacher(
+    places: Iterable[str], name: str, sha256: str, device: torch.device | None = None
+) -> Found[TeacherFile]:
+    """The teacher that made some paths, known by the digest of its file.
+
+    Args:
+        places: where it may be: paths, or names of packaged teachers.
+        name: of the teacher.
+        sha256: of its file; empty for a function.
+        device: where its network goes.
+    """
+    if not sha256:
+        return Found(None, UsageError(f"the paths were made by the function {name!r}, not by a teacher file"))
+    other = ""
+    for place in dict.fromkeys(places):
+        try:
+            path = find_teacher(place)
+            if sha256_file(path) == sha256:
+                return Found(load_teacher(path, device))
+            other = f": {place!r} is another one"
+        except DamagedError as error:
+            return Found(None, error)
+        except UsageError:
+            continue
+    return Found(None, UsageError(f"the teacher {name!r} that made the paths is not at hand{other}"))
+
+
+def training_data(file: str, identity: TeacherIdentity) -> Found[TrainingData]:
+    """What the teacher of a store learned from: as the store says, or (version 0.1) as the teacher's file does.
+
+    Args:
+        file: where the teacher may be: a path, or the name of a packaged one. Its own name is tried next.
+        identity: as the store has it.
+    """
+    return _learned(identity.training_data, file, identity.name, identity.sha256)
+
+
+def data_of_run(opened: OpenRun) -> Found[DataSource]:
+    """The data that the teacher of a run's student learned from, if the same is at hand; the store is not asked."""
+    config = opened.config
+    if config is None:
+        missing = f"{opened.folder} is a student folder, which does not say what data its teacher learned from"
+        return Found(None, UsageError(missing))
+    learned = _learned(config.training_data, config.recipe.teacher.file, config.teacher, config.teacher_sha256)
+    if learned.value is None:
+        return Found(None, learned.error)
+    return find_data(learned.value, [config.recipe.data])
+
+
+def _learned(known: TrainingData | None, file: str, name: str, sha256: str) -> Found[TrainingData]:
+    teacher = own_teacher((file, name), name, sha256).value if known is None else None
+    found = known if teacher is None else teacher.header.learned_from()
+    return Found(found, None if found else UsageError(f"nothing says what data the teacher {name!r} learned from"))
+
+
+def teacher_of_run(opened: OpenRun, device: torch.device) -> Found[TeacherFile]:
+    """The teacher that a run's student learned from."""
+    config = opened.config
+    if config is None:
+        return Found(None, UsageError(f"{opened.folder} is a student folder, which does not say where its teacher is"))
+    return own_teacher((config.recipe.teacher.file, config.teacher), config.teacher, config.teacher_sha256, device)
+
+
+def find_data(learned: TrainingData, places: Iterable[str] = ()) -> Found[DataSource]:
+    """The data of a record, if what is at hand under its name (or at one of ``places``) is the same by digest and shape."""
+    names = [learned.name, *(place for place in places if Path(place).name == learned.name)]
+    error: UsageError | DamagedError | None = None
+    for name in dict.fromkeys(names):
+        try:
+            source = load_source(name)
+        except (UsageError, DamagedError) as absent:
+            error = error or UsageError(f"the data that the teacher learned from is not at hand: {absent}")
+            continue
+        found = source.identity()
+        if learned.matches(found) and learned.num_classes in (None, found.num_classes):
+            return Found(source)
+        error = UsageError(
+            f"the data {name!r} at hand is not what the teacher learned from: {_told(found)}, not {_told(learned)}"
+        )
+    return Found(None, error)
+
+
+def named_reference(name: str, facts: DataFacts, learned: TrainingData | None) -> DataSource:
+    """The data that a user named, to compare a student's samples with.
+
+    Raises:
+        UsageError: if it cannot be read, or is of another shape or other classes than the student's data.
+    """
+    source = load_source(name)
+    if source.shape != facts.shape:
+        raise UsageError(
+            f"the reference {source.name!r} has shape {source.shape}, the student makes {facts.shape}; name other data "
+            "with --reference"
+        )
+    classes = facts.num_classes or (learned.num_classes if learned else 0) or 0
+    if classes and source.num_classes not in (0, classes):
+        raise UsageError(
+            f"the reference {source.name!r} has {source.num_classes} classes, the student's data {classes}; name other "
+            "data with --reference"
+        )
+    return source
+
+
+def _told(data: TrainingData) -> str:
+    classes = "" if data.num_classes is None else f", {data.num_classes or 'no'} classes"
+    return f"SHA-256 {data.sha256[:16]}, shape {data.shape}{classes}"

@@ -104,7 +104,7 @@ def _left_out(samples: Samples, names: tuple[str, ...], compared: Comparison, re
     reasons = inapplicable(samples, names)
     if real is None:
         wanting = [name for name in reasons if _needs_reference(name)]
-        reasons |= dict.fromkeys(wanting, compared.reference.reason)
+        reasons |= {name: f"{reasons[name]}; {compared.reference.reason}" for name in wanting}
     return reasons
 
 

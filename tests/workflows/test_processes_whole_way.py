@@ -1,16 +1,15 @@
-"""Two processes under torchrun go the whole way of a class-conditional image preset: teach, collect, train, evaluate."""
+"""Two processes go the whole way of a class-conditional image preset, as under torchrun: teach, collect, train, evaluate."""
 
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+import forks
 from koopstep.core.tensors import load_tensors
 from koopstep.workflows.run import read_metrics
 
@@ -26,51 +25,68 @@ TRAIN = [
 ]
 
 
-def run(processes: int, *words: str, changes: list[str] | None = None) -> dict[str, Any]:
-    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
-    command = [
-        sys.executable,
-        *(launcher if processes > 1 else []),
-        "-m",
-        "koopstep",
-        *words,
-        "--device",
-        "cpu",
-        "--json",
-    ]
-    for change in changes or []:
-        command += ["-o", change]
-    known = {name: value for name, value in os.environ.items() if name not in ("RANK", "WORLD_SIZE", "LOCAL_RANK")}
-    done = subprocess.run(
-        command, env=known | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=300, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    said: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return said
+def _command(*words: str, changes: list[str] | None = None) -> None:
+    from koopstep.cli import main
+
+    options = [word for change in changes or [] for word in ("-o", change)]
+    if main.run([*words, "--device", "cpu", "--json", *options]) != 0:
+        raise RuntimeError(f"koopstep {' '.join(words)} failed")
 
 
-@pytest.mark.parametrize("processes", [2])
-def test_the_whole_way_of_a_conditional_preset(tmp_path: Path, processes: int) -> None:
-    teacher, store, out = (str(tmp_path / name) for name in ("digits.safetensors", "store", "run"))
-    taught = run(processes, "teacher", "train", "digits-cond", "--out", teacher, changes=TEACH)
+def _teach(file: Path) -> None:
+    _command("teacher", "train", "digits-cond", "--out", str(file), changes=TEACH)
+
+
+def zygote(base: Path) -> None:
+    """Everything below happens in processes without threads; the first of each says one line of JSON a command."""
+    import torch
+
+    import koopstep.workflows.train  # noqa: F401
+
+    torch.set_num_threads(1)
+    teacher, store, run = (str(base / name) for name in ("two.safetensors", "store", "run"))
+    collect = ("collect", teacher, "--out", store, "--count", "600", "--steps", "3", "--hold-out", "100")
+    train = ("train", "digits-cond", "--data", store, "--out", run)
+    forks.processes(2, lambda: _teach(Path(teacher)))
+    forks.processes(2, lambda: _command(*collect))
+    forks.processes(2, lambda: _command(*train, changes=[*TRAIN, f"teacher.file={teacher}"]))
+    forks.processes(1, lambda: _command("evaluate", str(base / "run"), "--metrics", "pair_mse,class_accuracy"))
+    forks.processes(1, lambda: _teach(base / "one.safetensors"))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("way")
+
+
+@pytest.fixture(scope="module")
+def said(folder: Path) -> list[dict[str, Any]]:
+    """What the five commands said."""
+    lines = forks.start(__file__, folder, timeout=300).splitlines()
+    return [json.loads(line) for line in lines]
+
+
+@forks.needs_fork
+def test_the_whole_way_of_a_conditional_preset(said: list[dict[str, Any]], folder: Path) -> None:
+    taught, made, trained, measured, _ = said
     assert taught["step"] == 30 and taught["num_classes"] == 10
-    made = run(processes, "collect", teacher, "--out", store, "--count", "600", "--steps", "3", "--hold-out", "100")
     assert made["complete"] and made["count"] == 600
-    trained = run(
-        processes, "train", "digits-cond", "--data", store, "--out", out, changes=[*TRAIN, f"teacher.file={teacher}"]
-    )
     assert trained["step"] == 20
-    assert [row["step"] for row in read_metrics(Path(out))] == list(range(1, 21))
-    measured = run(1, "evaluate", out, "--metrics", "pair_mse,class_accuracy")
+    assert [row["step"] for row in read_metrics(folder / "run")] == list(range(1, 21))
     assert measured["metrics"]["pair_mse"] > 0 and 0 <= measured["metrics"]["class_accuracy"] <= 1
 
 
-def test_a_teacher_trained_by_two_processes_is_the_same_but_for_rounding(tmp_path: Path) -> None:
-    files = [tmp_path / f"{processes}.safetensors" for processes in (1, 2)]
-    for processes, file in enumerate(files, start=1):
-        run(processes, "teacher", "train", "digits-cond", "--out", str(file), changes=TEACH)
+@forks.needs_fork
+def test_a_teacher_trained_by_two_processes_is_the_same_but_for_rounding(
+    said: list[dict[str, Any]], folder: Path
+) -> None:
+    files = [folder / f"{processes}.safetensors" for processes in ("one", "two")]
     alone, both = (read_metrics(file.with_name(file.name + ".run")) for file in files)
     pairs = [(one["total"], other["total"]) for one, other in zip(alone, both, strict=True)]
     assert any(one != other for one, other in pairs)  # else it was one process after all
     assert all(one == pytest.approx(other, rel=1e-3) for one, other in pairs[:20])
     assert set(load_tensors(files[0])[0]) == set(load_tensors(files[1])[0])
+
+
+if __name__ == "__main__":
+    zygote(Path(sys.argv[1]))

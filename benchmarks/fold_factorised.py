@@ -53,7 +53,7 @@ def main() -> None:
     given = [int(text) for text in sys.argv[1:4]]
     dimension, batch, repetitions = given + [1024, 128, 30][len(given) :]
     generator = torch.Generator().manual_seed(0)
-    operator = FactorisedOperator(FactorisedConfig(), dimension, generator).eval()
+    operator = FactorisedOperator(FactorisedConfig(), (dimension,), generator).eval()
     latent = torch.randn(batch, dimension, generator=generator)
     with torch.no_grad():
         kept = blocks(operator)

@@ -22,7 +22,7 @@ from koopstep.analysis.bands import (
 from koopstep.analysis.cumulative import cumulative
 from koopstep.analysis.frequencies import mean_frequency, pulls, radial_profile, radii
 from koopstep.analysis.linearity import linearity
-from koopstep.analysis.modes import BANDS, ORDERS, band_masks, drop, keep, rates_of
+from koopstep.analysis.modes import BANDS, ORDERS, band_masks, drop, has_rates, keep, rates_of
 from koopstep.analysis.trajectory import film
 from koopstep.analysis.vicinity import moved, unrelated, vicinity
 from koopstep.core.errors import UsageError
@@ -30,8 +30,9 @@ from koopstep.core.records import Batch
 from koopstep.nets.linear import LinearConfig
 from koopstep.nets.mlp import MLPConfig
 from koopstep.nets.unet import UNetConfig
-from koopstep.operators.block import BlockConfig, BlockOperator, Rates
+from koopstep.operators.block import BlockConfig, BlockOperator
 from koopstep.operators.dense import DenseConfig
+from koopstep.operators.rates import Rates
 from koopstep.students.hkd import HKDConfig
 from koopstep.students.kdm import KDMConfig
 from koopstep.students.student import DataFacts, KoopmanStudent
@@ -116,6 +117,23 @@ def test_bad_bands_and_students_are_named() -> None:
     kdm = build_student(KDMConfig(encoder=mlp, decoder=mlp, operator=DenseConfig(), latent=4), VECTOR)
     with pytest.raises(UsageError, match=r"--method hkd or hkd\+"):
         rates_of(kdm)
+
+
+def test_a_kdm_student_of_pairs_has_bands_too() -> None:
+    mlp = MLPConfig(width=4, depth=1)
+    student = build_student(KDMConfig(encoder=mlp, decoder=mlp, operator=BlockConfig(), latent=6), VECTOR)
+    assert has_rates(student) and not has_rates(image_student(operator=BlockConfig(sharing="none")))
+    require_rates(student)
+    with torch.no_grad():
+        for parameter in student.parameters():
+            parameter.add_(0.1 * torch.randn(parameter.shape))
+    noise = torch.randn(5, 2)
+    latent = student.evolve(student.encode(noise, 0.0), 1.0)
+    whole, found = band_effects(student, latent, None, ORDERS)
+    torch.testing.assert_close(whole, student.generate(noise).detach())
+    assert sum(band.energy for band in found if band.order == "real") == pytest.approx(1.0, abs=1e-5)
+    with pytest.raises(UsageError, match="knows its two ends only"):
+        linearity(student, Batch(noise, torch.randn(3, 5, 2), torch.tensor(STEPS), None))
 
 
 def test_cumulative_shares_sum_to_one_and_still_modes_keep_theirs() -> None:

@@ -55,7 +55,7 @@ def test_it_is_json_and_every_level_is_told() -> None:
 
 def test_lifted_eigenvalues_are_told_apart() -> None:
     config = FactorisedConfig(smallest_modulus=0.99, largest_modulus=0.999, largest_phase=6.283)
-    (level,) = summarise([build_operator(config, 16, seed=0).spectrum()])["levels"]
+    (level,) = summarise([build_operator(config, (16,), seed=0).spectrum()])["levels"]
     assert level["lifted"]["smallest_modulus"] > 0.98 > level["smallest_modulus"]
 
 

@@ -48,6 +48,8 @@ KDM: dict[str, Member] = {
     ),
     "factorised": (KDMConfig(encoder=MLP, decoder=MLP, operator=FactorisedConfig(), latent=6), POINT),
     "spectral-classes": (KDMConfig(encoder=MLP, decoder=MLP, operator=SpectralConfig(), latent=5), POINT_OF_CLASS),
+    "block-classes": (KDMConfig(encoder=MLP, decoder=MLP, operator=BlockConfig(), latent=6), POINT_OF_CLASS),
+    "block-local": (KDMConfig(encoder=MLP, decoder=MLP, operator=BlockConfig(modulation="local"), latent=6), POINT),
     "identity-classes": (
         KDMConfig(encoder=MLP, data_encoder=LINEAR, decoder=MLP, operator=IdentityConfig(), latent=6),
         POINT_OF_CLASS,
@@ -103,12 +105,21 @@ HKD: dict[str, Member] = {
     "image-carried-patches": (HKDConfig(network=WIDE_PATCHED, observables="carried"), IMAGE),
     "image-no-operator": (HKDConfig(network=UNET, operator=BlockConfig(sharing="none")), IMAGE),
     "image-adm": (HKDConfig(network=ADM), IMAGE),
+    "image-spectral-bottleneck": (
+        HKDConfig(network=UNET, operator=SpectralConfig(orthogonal=True), levels="bottleneck"),
+        IMAGE,
+    ),
+    "image-identity": (HKDConfig(network=UNET, operator=IdentityConfig()), IMAGE),
+    "vector-dense-flow": (HKDConfig(network=MLP, operator=DenseConfig(continuous=True), latent=5), VECTOR),
+    "vector-dense": (HKDConfig(network=MLP, operator=DenseConfig(affine=True), latent=5), VECTOR),
+    "vector-factorised": (HKDConfig(network=MLP, operator=FactorisedConfig(), latent=6), VECTOR),
+    "vector-spectral": (HKDConfig(network=MLP, operator=SpectralConfig(), latent=5), VECTOR),
 }
 
-ENDS = ObjectiveConfig()
-PATHS = ObjectiveConfig(trajectory=1.0, intermediate=1.0, linearity=1.0, generator=1.0)
+ENDS = ObjectiveConfig(spectral=0.1, spectral_target="uniform", inverse_consistency=0.1, latent_noise=0.1)
+PATHS = ENDS.model_copy(update={"trajectory": 1.0, "intermediate": 1.0, "linearity": 1.0, "generator": 1.0})
 OBJECTIVES = {"kdm": ENDS, "hkd": PATHS}
-"""Kind -> an objective that every parameter of such a student has a part in."""
+"""Kind -> an objective that every parameter of such a student has a part in, if its operators are continuous."""
 
 
 @dataclass(frozen=True)
@@ -118,6 +129,14 @@ class Made:
     config: Any
     facts: DataFacts
     student: KoopmanStudent
+
+    @property
+    def continuous(self) -> bool:
+        return all(operator.continuous for operator in self.student.operators)
+
+    @property
+    def objective(self) -> ObjectiveConfig:
+        return OBJECTIVES[self.config.kind] if self.continuous else ENDS
 
     def rows(self, count: int, seed: int = 0) -> Tensor:
         return torch.randn(count, *self.facts.shape, generator=torch.Generator().manual_seed(seed)).double()

@@ -10,6 +10,7 @@ from student_members import HKD, KDM, OBJECTIVES, Made, make
 
 from koopstep.core.errors import UsageError
 from koopstep.losses.objective import build_objective
+from koopstep.operators.table import OPERATORS
 from koopstep.students.files import load_student, save_student
 from koopstep.students.table import STUDENTS
 
@@ -22,6 +23,8 @@ def made(request: pytest.FixtureRequest) -> Made:
 
 
 def test_every_kind_is_a_member() -> None:
+    for members in (KDM, HKD):
+        assert {config.operator.kind for config, _ in members.values()} == set(OPERATORS)
     assert {config.kind for config, _ in MEMBERS.values()} == set(STUDENTS) == set(OBJECTIVES)
 
 
@@ -93,11 +96,16 @@ def test_parameter_counts(made: Made) -> None:
 
 
 def test_every_parameter_learns(made: Made) -> None:
-    objective = build_objective(OBJECTIVES[made.config.kind])
+    objective = build_objective(made.objective)
     batch = made.batch(6)
     draws = torch.rand(6, 5, generator=torch.Generator().manual_seed(0))
     made.student.train()
-    objective.total(objective.terms(objective.run(made.student, batch, seed=0, draws=draws))).backward()
+    size = sum(operator.dimension for operator in made.student.operators)
+    jitter = torch.randn(2, 6, size, generator=torch.Generator().manual_seed(1)).double()
+    run, still = (objective.run(made.student, batch, 0, given, draws=draws) for given in (jitter, None))
+    added = [(moved - latent).flatten(1) for moved, latent in zip(run.noise_latent, still.noise_latent, strict=True)]
+    torch.testing.assert_close(torch.cat(added, dim=1), 0.1 * jitter[0])  # every level gets its share
+    objective.total(objective.terms(run)).backward()
     for name, parameter in made.student.named_parameters():
         assert parameter.grad is not None, name
         assert bool(torch.isfinite(parameter.grad).all()), name

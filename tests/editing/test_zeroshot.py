@@ -13,7 +13,6 @@ from koopstep.editing.zeroshot import Basis, Colours, Patches, Pixels
 from koopstep.nets.mlp import MLPConfig
 from koopstep.nets.unet import UNetConfig
 from koopstep.operators.dense import DenseConfig
-from koopstep.sampling.fewstep import path_levels
 from koopstep.students.hkd import HKDConfig
 from koopstep.students.kdm import KDMConfig
 from koopstep.students.student import DataFacts, KoopmanStudent
@@ -76,7 +75,7 @@ def test_what_is_known_is_what_it_is_called() -> None:
 @pytest.mark.parametrize("basis", BASES.values(), ids=BASES)
 def test_a_student_keeps_what_is_known(basis: Basis, facts: DataFacts) -> None:
     made, truth = student(facts), pictures()
-    path = path_levels(made)
+    path = made.codec.schedule()
     given = {"progress": zeroshot.moments(path, 3), "seed": 0}
     start = torch.zeros(1, 3, 8, 8)
     filled = zeroshot.fill_in(zeroshot.student_guess(made), path, truth, basis, start, **given)  # type: ignore[arg-type]
@@ -108,7 +107,7 @@ def test_a_teacher_that_knows_the_answer_finds_it(facts: DataFacts) -> None:
 
 def test_the_noise_is_the_seeds() -> None:
     made, truth, start = student(SIGMA), pictures(), torch.zeros(1, 3, 8, 8)
-    path, guess = path_levels(made), zeroshot.student_guess(made)
+    path, guess = made.codec.schedule(), zeroshot.student_guess(made)
     runs = [
         zeroshot.fill_in(guess, path, truth, BASES["pixels"], start, progress=[0.0, 0.5], seed=seed)
         for seed in (0, 0, 1)
@@ -141,7 +140,7 @@ def test_what_cannot_be_filled_in() -> None:
         KDMConfig(encoder=mlp, decoder=mlp, operator=DenseConfig(), latent=4), DataFacts(shape=(2,), noise_scale=80.0)
     )
     with pytest.raises(UsageError, match="--method hkd"):
-        path_levels(ends)
+        ends.codec.schedule()
     path = SIGMA.schedule()
     for steps, first, words in ((0, None, "at least 1 step"), (3, 1.0, "below 1"), (3, -0.1, "below 1")):
         with pytest.raises(UsageError, match=words):

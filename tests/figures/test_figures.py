@@ -38,8 +38,8 @@ from koopstep.figures.lines import loss_curves
 from koopstep.figures.points import scatter
 from koopstep.figures.style import CATEGORIES, FAINT, LINES, colours_of
 from koopstep.figures.tables import Row, differences, hatched, heat, table
-from koopstep.operators.block import Rates
 from koopstep.operators.factorised import FactorisedConfig
+from koopstep.operators.rates import Rates
 from koopstep.operators.spectrum import Spectrum
 from koopstep.operators.table import build_operator
 
@@ -49,7 +49,7 @@ IMAGES = gaussian(0, range(12), (1, 4, 4)).clamp(-1, 1)
 RATES = Rates(
     torch.tensor([-0.5, 0.2]).view(2, 1, 1).expand(2, 2, 2), torch.tensor([3.0, -1.0]).view(2, 1, 1).expand(2, 2, 2)
 )
-SPECTRUM = build_operator(FactorisedConfig(), 16, 0).spectrum()
+SPECTRUM = build_operator(FactorisedConfig(), (16,), 0).spectrum()
 RECORDS = [
     {"step": s, "total": 3 / s, "terms": {"latent": 1 / s, "adversarial": -1.0}, "seconds": 0.1} for s in range(1, 50)
 ]

@@ -8,9 +8,14 @@ import torch
 from scipy.linalg import expm
 
 from koopstep.core.errors import NumericsError, UsageError
-from koopstep.operators.block import BlockConfig, BlockOperator, Rates, advance
+from koopstep.operators.block import BlockConfig, BlockOperator
+from koopstep.operators.rates import Rates, advance
 
 CASES = 10_000
+
+
+def block(shape: tuple[int, ...], **config: object) -> BlockOperator:
+    return BlockOperator(BlockConfig.parse(config, "operator"), shape, torch.Generator())
 
 
 def _random_cases() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -48,7 +53,7 @@ def test_semigroup_and_inverse() -> None:
 @pytest.mark.parametrize("sharing", ["place", "channel", "low_rank", "none"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_zero_rates_change_no_bit(sharing: str, dtype: torch.dtype) -> None:
-    operator = BlockOperator(BlockConfig.parse({"sharing": sharing, "rank": 2}, "o"), (4, 3, 5))
+    operator = block((4, 3, 5), sharing=sharing, rank=2)
     latent = (100 * torch.randn(2, 4, 3, 5)).to(dtype)
     for du in (0.0, 1.0, -0.3, torch.tensor([0.2, 1.0])):
         assert torch.equal(operator.evolve(latent, du), latent)
@@ -60,23 +65,23 @@ def test_zero_rates_change_no_bit(sharing: str, dtype: torch.dtype) -> None:
     ("sharing", "numbers"), [("place", 4 * 64 * 64), ("channel", 4), ("low_rank", 4 + 64 * 64), ("none", 0)]
 )
 def test_sizes(sharing: str, numbers: int) -> None:
-    operator = BlockOperator(BlockConfig.parse({"sharing": sharing}, "o"), (4, 64, 64))
+    operator = block((4, 64, 64), sharing=sharing)
     assert sum(p.numel() for p in operator.parameters()) == numbers
 
 
 def test_shared_rates_take_any_resolution() -> None:
-    operator = BlockOperator(BlockConfig(sharing="channel"), (4, 8, 8))
+    operator = block((4, 8, 8), sharing="channel")
     torch.nn.init.normal_(operator.alpha)
     large = torch.randn(2, 4, 16, 12)
     torch.testing.assert_close(operator.evolve(large, 0.7)[:, :, :8, :8], operator.evolve(large[:, :, :8, :8], 0.7))
     with pytest.raises(UsageError, match=r"wanted \(batch, 4, 8, 8\)"):
-        BlockOperator(BlockConfig(), (4, 8, 8)).evolve(large)
+        block((4, 8, 8)).evolve(large)
 
 
 def test_low_rank_is_the_sum_of_products() -> None:
-    operator = BlockOperator(BlockConfig(sharing="low_rank", rank=2), (4, 3, 5))
+    operator = block((4, 3, 5), sharing="low_rank", rank=2)
     torch.nn.init.normal_(operator.channel_factors)
-    alpha, beta = operator.static_rates().alpha, operator.static_rates().beta
+    alpha, beta = operator.rates().alpha, operator.rates().beta
     for which, rates in enumerate((alpha, beta)):
         expected = sum(operator.channel_factors[which, :, r, None, None] * operator.place_factors[r] for r in range(2))
         torch.testing.assert_close(rates, expected)
@@ -85,7 +90,7 @@ def test_low_rank_is_the_sum_of_products() -> None:
 
 @pytest.mark.parametrize("modulation", ["pooled", "local"])
 def test_rates_that_look_at_the_state(modulation: str) -> None:
-    operator = BlockOperator(BlockConfig.parse({"modulation": modulation}, "o"), (4, 2, 2))
+    operator = block((4, 2, 2), modulation=modulation)
     latent = torch.randn(3, 4, 2, 2)
     assert torch.equal(operator.evolve(latent), latent)  # it starts at zero too
     torch.nn.init.normal_(operator.modulation.weight)  # type: ignore[union-attr, arg-type]
@@ -97,12 +102,13 @@ def test_rates_that_look_at_the_state(modulation: str) -> None:
         == places
     )  # type: ignore[misc]
     assert rates.alpha.shape == (3, 2, 2, 2)
-    held = operator.evolve(operator.evolve(latent, 0.5, rates=rates), 0.5, rates=rates)
+    half = torch.tensor(0.5)
+    held = advance(advance(latent, rates, half), rates, half)
     torch.testing.assert_close(held, operator.evolve(latent, 1.0))  # linear along a step
 
 
 def test_kept_factors_follow_the_rates() -> None:
-    operator = BlockOperator(BlockConfig(), (2, 1, 1)).eval()
+    operator = block((2, 1, 1)).eval()
     latent = torch.ones(1, 2, 1, 1)
     with torch.no_grad():
         assert torch.equal(operator.evolve(latent, 1.0), latent)
@@ -113,7 +119,7 @@ def test_kept_factors_follow_the_rates() -> None:
 
 
 def test_eigenvalues_are_those_of_the_blocks() -> None:
-    operator = BlockOperator(BlockConfig(), (4, 2, 2))
+    operator = block((4, 2, 2))
     for rates in (operator.alpha, operator.beta):
         torch.nn.init.normal_(rates)
     spectrum = operator.spectrum()
@@ -131,10 +137,10 @@ def test_eigenvalues_are_those_of_the_blocks() -> None:
 
 def test_refusals() -> None:
     with pytest.raises(UsageError, match="even number of them, got 3"):
-        BlockOperator(BlockConfig(), (3, 2, 2))
-    operator = BlockOperator(BlockConfig(), (6,))
+        block((3, 2, 2))
+    operator = block((6,))
     assert operator.evolve(torch.ones(2, 6)).shape == (2, 6)
     with pytest.raises(UsageError, match=r"shape \(2, 4\); wanted"):
         operator.evolve(torch.ones(2, 4))
-    with pytest.raises(UsageError, match="no control input"):
-        operator.evolve(torch.ones(2, 6), 1.0, torch.ones(2, 6))
+    with pytest.raises(UsageError, match=r"takes levels \(C,\) or \(C, H, W\), got shape \(4, 2\)"):
+        block((4, 2))

@@ -14,10 +14,9 @@ from scipy.linalg import expm as scipy_expm
 from torch import Tensor
 
 from koopstep.operators.exponential import (
-    block2_exponential,
-    block2_integral,
     expm,
     expm_with_integral,
+    rotation,
     rotation_integral,
 )
 
@@ -146,15 +145,22 @@ def test_block_closed_form(alpha: float, beta: float, du: float, scale: float) -
     a, b = torch.tensor(alpha * scale).double(), torch.tensor(beta * scale).double()
     generator = torch.stack([torch.stack([a, b]), torch.stack([-b, a])])
     exponential, integral = expm_with_integral(generator * du)
-    torch.testing.assert_close(block2_exponential(a, b, du), exponential, rtol=1e-11, atol=1e-12)
-    torch.testing.assert_close(block2_integral(a, b, du), du * integral, rtol=1e-11, atol=1e-12)
-    halves = block2_exponential(a, b, du / 2)
-    torch.testing.assert_close(halves @ halves, block2_exponential(a, b, du), rtol=1e-13, atol=1e-14)
+    step = torch.tensor(du, dtype=torch.float64)
+    whole, half = as_block(*rotation(a, b, step)), as_block(*rotation(a, b, step / 2))
+    torch.testing.assert_close(whole, exponential, rtol=1e-11, atol=1e-12)
+    torch.testing.assert_close(as_block(*rotation_integral(a, b, step)), du * integral, rtol=1e-11, atol=1e-12)
+    torch.testing.assert_close(half @ half, whole, rtol=1e-13, atol=1e-14)
+
+
+def as_block(cosine: torch.Tensor, sine: torch.Tensor) -> torch.Tensor:
+    """[[cosine, sine], [-sine, cosine]]."""
+    return torch.stack([torch.stack([cosine, sine]), torch.stack([-sine, cosine])])
 
 
 def test_block_integral_near_zero() -> None:
     zero = torch.zeros(2, dtype=torch.float64)
-    assert torch.equal(block2_integral(zero, zero, 0.7)[0], 0.7 * torch.eye(2, dtype=torch.float64))
+    cosine, sine = rotation_integral(zero, zero, torch.tensor(0.7, dtype=torch.float64))
+    assert torch.equal(as_block(cosine[0], sine[0]), 0.7 * torch.eye(2, dtype=torch.float64))
     one = torch.ones((), dtype=torch.float64)
     for size in (1e-30, 1e-12, 1e-3, 0.35, 0.36, 3.0):  # |z| = 0.5 lies between the two in the middle
         real, imag = rotation_integral(size * one, size * one, one)
@@ -167,4 +173,4 @@ def test_block_integral_near_zero() -> None:
         inputs = tuple(torch.full((2,), start * f, dtype=torch.float64, requires_grad=True) for f in (1.0, 0.7))
         step = torch.tensor([0.8, 0.9], dtype=torch.float64, requires_grad=True)
         assert torch.autograd.gradcheck(rotation_integral, (*inputs, step))
-        assert torch.autograd.gradcheck(block2_exponential, (*inputs, step))
+        assert torch.autograd.gradcheck(rotation, (*inputs, step))

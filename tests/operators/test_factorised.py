@@ -12,7 +12,7 @@ from koopstep.operators.table import build_operator
 
 
 def make(dimension: int, config: FactorisedConfig | None = None, move: float = 0.1) -> FactorisedOperator:
-    operator = build_operator(config or FactorisedConfig(), dimension, seed=4).double()
+    operator = build_operator(config or FactorisedConfig(), (dimension,), seed=4).double()
     assert isinstance(operator, FactorisedOperator)
     generator = torch.Generator().manual_seed(5)
     with torch.no_grad():

@@ -33,7 +33,7 @@ def numbers(*shape: int, seed: int = 0) -> torch.Tensor:
 @pytest.mark.parametrize("affine", [False, True])
 def test_dense_flow(du: float, affine: bool) -> None:
     config = DenseConfig(continuous=True, affine=affine, init="default")
-    operator = build_operator(config, 5, seed=1).double()
+    operator = build_operator(config, (5,), seed=1).double()
     assert isinstance(operator, DenseOperator)
     latent, condition = numbers(3, 5), numbers(3, 5, seed=1)
     bias = np.zeros(5) if operator.offset is None else operator.offset.detach().numpy()
@@ -49,12 +49,12 @@ def test_dense_flow(du: float, affine: bool) -> None:
 @pytest.mark.parametrize("orthogonal", [False, True])
 def test_spectral_flow(du: float, dimension: int, orthogonal: bool) -> None:
     config = SpectralConfig(orthogonal=orthogonal, initial_rate=-0.4, initial_frequency=3.0)
-    operator = build_operator(config, dimension, seed=1).double()
+    operator = build_operator(config, (dimension,), seed=1).double()
     assert isinstance(operator, SpectralOperator)
     with torch.no_grad():
         operator.basis_weight.add_(0.1 * numbers(dimension, dimension, seed=5))
         operator.rate_weight.add_(0.3 * numbers(len(operator.rate_weight), seed=6))
-    rates, basis = operator.rates().detach().numpy(), operator.basis().detach().numpy()
+    rates, basis = operator.growth().detach().numpy(), operator.basis().detach().numpy()
     blocks = [np.array([[a, b], [-b, a]]) for a, b in zip(rates, operator.frequency.detach().numpy(), strict=False)]
     blocks += [np.array([[rates[-1]]])] if dimension % 2 else []
     generator = basis @ block_diag(*blocks) @ np.linalg.inv(basis)
@@ -68,7 +68,7 @@ def test_spectral_flow(du: float, dimension: int, orthogonal: bool) -> None:
 
 
 def test_identity_flow() -> None:
-    operator = build_operator(IdentityConfig(), 4, seed=0)
+    operator = build_operator(IdentityConfig(), (4,), seed=0)
     latent, condition = numbers(3, 4), numbers(3, 4, seed=1)
     torch.testing.assert_close(operator.evolve(latent, 0.3, condition), latent + 0.3 * condition)
     assert operator.state_dict() == {}
@@ -76,7 +76,7 @@ def test_identity_flow() -> None:
 
 def test_zero_generator_adds_the_drive() -> None:
     """A singular generator: phi(du) = du I, no inverse of A is taken."""
-    operator = build_operator(DenseConfig(continuous=True), 4, seed=0).double()
+    operator = build_operator(DenseConfig(continuous=True), (4,), seed=0).double()
     latent, condition = numbers(3, 4), numbers(3, 4, seed=1)
     torch.testing.assert_close(operator.evolve(latent, 0.3, condition), latent + 0.3 * condition)
 
@@ -84,7 +84,7 @@ def test_zero_generator_adds_the_drive() -> None:
 @pytest.mark.parametrize("orthogonal", [False, True])
 def test_stable_stays_inside_the_circle_in_training(orthogonal: bool) -> None:
     """Pushed outwards on purpose for 200 steps, no eigenvalue leaves the unit disk; P stays orthogonal."""
-    operator = build_operator(SpectralConfig(orthogonal=orthogonal), 6, seed=2)
+    operator = build_operator(SpectralConfig(orthogonal=orthogonal), (6,), seed=2)
     optimizer = torch.optim.Adam(operator.parameters(), lr=0.1)
     latent = numbers(8, 6).float()
     for _ in range(200):
@@ -101,15 +101,15 @@ def test_stable_stays_inside_the_circle_in_training(orthogonal: bool) -> None:
 
 def test_starts() -> None:
     for config in (DenseConfig(), DenseConfig(continuous=True), DenseConfig(affine=True)):
-        assert torch.equal(build_operator(config, 5, seed=0).matrix().detach(), torch.eye(5))
-    spectrum = build_operator(SpectralConfig(initial_rate=-0.2, initial_frequency=0.0), 5, seed=0).spectrum()
+        assert torch.equal(build_operator(config, (5,), seed=0).matrix().detach(), torch.eye(5))
+    spectrum = build_operator(SpectralConfig(initial_rate=-0.2, initial_frequency=0.0), (5,), seed=0).spectrum()
     torch.testing.assert_close(spectrum.modulus(), torch.full((5,), math.exp(-0.2), dtype=torch.float64))
     with pytest.raises(UsageError, match="starts below 0"):
-        build_operator(SpectralConfig(initial_rate=0.0), 5, seed=0)
+        build_operator(SpectralConfig(initial_rate=0.0), (5,), seed=0)
 
 
 def test_singular_basis_is_explained() -> None:
-    operator = build_operator(SpectralConfig(), 4, seed=0)
+    operator = build_operator(SpectralConfig(), (4,), seed=0)
     with torch.no_grad():
         operator.get_parameter("basis_weight").zero_()
     with pytest.raises(NumericsError, match="orthogonal: true"):

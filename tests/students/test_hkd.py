@@ -7,6 +7,7 @@ import math
 import pytest
 import torch
 
+from koopstep.core.config import dump
 from koopstep.core.errors import UsageError
 from koopstep.core.levels import karras_sigmas
 from koopstep.core.records import Batch
@@ -123,6 +124,14 @@ def test_a_lift_starts_silent_and_sees_every_pixel() -> None:
     assert float((first[0] - first[1])[:, :, -1, -1].abs().max()) > 1e-3
     with pytest.raises(UsageError, match="lift is for images"):
         build_hkd(HKDConfig(network=MLPConfig(width=8), lift=MLPConfig(width=8)), DataFacts(shape=(2,)))
+
+
+def test_an_operator_without_a_kind_is_a_block() -> None:
+    settings = {"kind": "hkd", "operator": {"sharing": "channel"}}
+    assert HKDConfig.parse(settings, "student").operator == BlockConfig(sharing="channel")
+    named = HKDConfig.parse(settings | {"operator": {"kind": "spectral"}}, "student")
+    assert named.operator.kind == "spectral"
+    assert HKDConfig.parse(dump(named), "student") == named
 
 
 def test_shared_rates_cost_next_to_nothing_at_64_pixels() -> None:

@@ -21,6 +21,8 @@ OPERATORS: list[dict[str, object]] = [
     {"kind": "factorised"},
     {"kind": "spectral"},
     {"kind": "spectral", "orthogonal": True},
+    {"kind": "block"},
+    {"kind": "block", "modulation": "local"},
     {"kind": "identity"},
 ]
 
@@ -69,6 +71,13 @@ def test_accumulation_changes_nothing(store: TrajectoryStore, adversarial: float
     whole, _ = run(distillation(store, adversarial=adversarial), settings(gradient_clip=1.0))
     parts, _ = run(distillation(store, adversarial=adversarial), settings(gradient_clip=1.0, micro_batch=2))
     assert distance(numbers(whole), numbers(parts)) < 1e-12
+
+
+@pytest.mark.parametrize("term", ["trajectory", "linearity", "generator", "adversarial_within"])
+def test_a_discrete_operator_has_no_place_within_the_path(store: TrajectoryStore, term: str) -> None:
+    with pytest.raises(UsageError, match="a discrete operator only makes whole steps"):
+        distillation(store, operator={"kind": "factorised"}, adversarial=0.1, **{term: 1.0})
+    distillation(store, operator={"kind": "spectral"}, adversarial=0.1, **{term: 1.0})
 
 
 def test_latent_noise_is_there_and_differs_from_step_to_step(store: TrajectoryStore) -> None:

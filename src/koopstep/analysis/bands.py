@@ -15,9 +15,9 @@ import torch
 from torch import Tensor
 
 from koopstep.analysis.frequencies import mean_frequency, pulls, radial_profile
-from koopstep.analysis.modes import BANDS, Masks, Order, band_masks, drop, full, keep, level_operators, rates_of
+from koopstep.analysis.modes import BANDS, Masks, Order, band_masks, drop, full, has_rates, keep, rates_of
 from koopstep.core.errors import UsageError
-from koopstep.operators.block import Rates
+from koopstep.operators.rates import Rates
 from koopstep.students.student import KoopmanStudent, Latent
 
 CHANCE = "chance"
@@ -73,7 +73,7 @@ def band_effects(
     """Decode evolved latents whole and cut down to each band, all levels together.
 
     Args:
-        student: with block operators.
+        student: whose modes are pairs of channels (block operators).
         latent: at u = 1, as evolved from noise.
         class_labels: (N,) or None.
         orders: what to sort by.
@@ -83,7 +83,7 @@ def band_effects(
         The whole samples (N, *shape), and a band for each order and third.
 
     Raises:
-        UsageError: if the student has no block operators.
+        UsageError: if the student's modes are not pairs of channels.
     """
     held = list(rates or rates_of(student, latent))
     whole = student.decode(latent, 1.0, class_labels)
@@ -124,9 +124,10 @@ def require_rates(student: KoopmanStudent) -> None:
     """Refuse a student that has no modes to sort.
 
     Raises:
-        UsageError: if it has no block operators, or none of them has rates.
+        UsageError: if its modes are not pairs of channels, or none of its levels moves.
     """
-    if all(operator.config.sharing == "none" for operator in level_operators(student)):
+    rates_of(student)  # says so where there are none
+    if not has_rates(student):
         raise UsageError(
             "this student's latent stays as it is and has no modes to sort: train with --method hkd or hkd+"
         )

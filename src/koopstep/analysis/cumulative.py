@@ -49,7 +49,7 @@ def cumulative(
     Decoded at u by students that read their path, and as if it were the end by others.
 
     Raises:
-        UsageError: if the student has no block operators.
+        UsageError: if the student's modes are not pairs of channels.
     """
     start = student.encode(states, 0.0, class_labels)
     rates = rates_of(student, start)

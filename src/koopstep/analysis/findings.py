@@ -13,7 +13,7 @@ from torch import Tensor
 
 from koopstep.core.pixels import PLAIN, DataRange
 from koopstep.data.cells import Cells
-from koopstep.operators.block import Rates
+from koopstep.operators.rates import Rates
 from koopstep.operators.spectrum import Spectrum
 
 Line = tuple[Sequence[float], Sequence[float]]

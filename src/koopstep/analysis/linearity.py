@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from koopstep.analysis.findings import Curves, Findings
-from koopstep.analysis.modes import level_operators
 from koopstep.analysis.subject import Subject
 from koopstep.core.errors import UsageError
 from koopstep.core.records import Batch
@@ -70,9 +69,9 @@ def linearity(student: KoopmanStudent, batch: Batch) -> Linearity:
     """Compare the student's straight path with the teacher's stored one.
 
     Raises:
-        UsageError: if the store keeps the two ends only, or the student has no block operators.
+        UsageError: if the store keeps the two ends only, or the student knows no others.
     """
-    level_operators(student)
+    student.codec.schedule()  # says so where a codec knows the ends only
     if len(batch.states) < 3:
         raise UsageError(
             "linearity looks at states within the path, and this store keeps its ends only; collect with --keep all"

@@ -1,4 +1,4 @@
-"""Modes of an HKD student's levels: which pairs of channels, at which places, make up a band, and latents cut down to it."""
+"""Modes of a student's levels: which pairs of channels, at which places, make up a band, and latents cut down to it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from koopstep.core.errors import UsageError
-from koopstep.operators.block import BlockOperator, Rates
+from koopstep.operators.rates import Rates
 from koopstep.students.student import KoopmanStudent, Latent
 
 Order = Literal["real", "modulus", "frequency"]
@@ -26,35 +26,31 @@ Masks = tuple[Tensor, ...]
 """One boolean tensor a level, (C/2, H, W): True for the modes that are meant."""
 
 
-def level_operators(student: KoopmanStudent) -> list[BlockOperator]:
-    """The operators of an HKD student.
-
-    Raises:
-        UsageError: if it is another kind of student.
-    """
-    found = [operator for operator in student.operators if isinstance(operator, BlockOperator)]
-    if len(found) != len(student.operators):
-        raise UsageError("this needs a student with block operators: train with --method hkd or hkd+")
-    return found
-
-
 def has_rates(student: KoopmanStudent) -> bool:
-    """Whether this is a student of block operators of which one at least has rates."""
-    found = [operator for operator in student.operators if isinstance(operator, BlockOperator)]
-    return bool(found) and len(found) == len(student.operators) and any(o.config.sharing != "none" for o in found)
+    """Whether every level's modes are pairs of channels, and at least one level moves."""
+    operators = list(student.operators)
+    return all(operator.rates() is not None for operator in operators) and not all(o.still for o in operators)
 
 
 def rates_of(student: KoopmanStudent, latent: Latent | None = None) -> list[Rates]:
     """Every level's rates at full size (C/2, H, W).
 
     Where they depend on the state they are the mean over the rows of ``latent``; without one, the static part.
+
+    Raises:
+        UsageError: if a level's modes are not pairs of channels.
     """
     rates = []
-    for index, operator in enumerate(level_operators(student)):
-        found = operator.static_rates() if latent is None else operator.rates(_as_maps(latent[index]))
+    for index, operator in enumerate(student.operators):
+        found = operator.rates(None if latent is None else latent[index])
+        if found is None:
+            raise UsageError(
+                "this needs a student whose modes are pairs of channels: train with --method hkd or hkd+, or with "
+                "student.operator.kind=block"
+            )
         alpha, beta = (part.mean(dim=0) if part.ndim == 4 else part for part in (found.alpha, found.beta))
-        pairs, (_, height, width) = operator.shape[0] // 2, operator.shape
-        rates.append(Rates(alpha.expand(pairs, height, width), beta.expand(pairs, height, width)))
+        size = (operator.shape[0] // 2, *(operator.shape[1:] or (1, 1)))
+        rates.append(Rates(alpha.expand(size), beta.expand(size)))
     return rates
 
 
@@ -89,7 +85,3 @@ def keep(latent: Latent, masks: Masks) -> Latent:
 def drop(latent: Latent, masks: Masks) -> Latent:
     """``latent`` with the modes of ``masks`` set to zero."""
     return tuple(level * ~full(mask, level) for level, mask in zip(latent, masks, strict=True))
-
-
-def _as_maps(level: Tensor) -> Tensor:
-    return level[:, :, None, None] if level.ndim == 2 else level

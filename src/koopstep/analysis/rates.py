@@ -9,11 +9,11 @@ import torch
 
 from koopstep.analysis.bands import band_effects, chance_effects
 from koopstep.analysis.findings import Bars, Caption, Eigenvalues, Findings, LevelRates, View
-from koopstep.analysis.modes import BANDS, ORDER_WORDS, ORDERS, has_rates, level_operators, rates_of
+from koopstep.analysis.modes import BANDS, ORDER_WORDS, ORDERS, has_rates, rates_of
 from koopstep.analysis.spectrum import gauge_of, summarise
 from koopstep.analysis.subject import Subject
 from koopstep.core.noise import gaussian, integers
-from koopstep.operators.block import Rates
+from koopstep.operators.rates import Rates
 from koopstep.operators.spectrum import Spectrum
 from koopstep.students.student import KoopmanStudent, Latent
 
@@ -85,10 +85,8 @@ def _rate_views(names: tuple[str, ...], rates: list[Rates], gauge: str) -> list[
 
 def _level_values(student: KoopmanStudent, start: Latent, index: int, rates: Rates) -> dict[str, float | None]:
     """Growth and rotation of a level in numbers; spread over states is None where rates do not depend on them."""
-    operator, between = level_operators(student)[index], None
-    if operator.modulation is not None:
-        level = start[index]
-        between = float(operator.rates(level[:, :, None, None] if level.ndim == 2 else level).alpha.std(dim=0).mean())
+    found = list(student.operators)[index].rates(start[index])
+    between = None if found is None or found.alpha.ndim < 4 else float(found.alpha.std(dim=0).mean())
     return {
         "alpha_mean": float(rates.alpha.mean()),
         "alpha_spread": float(rates.alpha.std(correction=0)),

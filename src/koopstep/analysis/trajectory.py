@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from koopstep.analysis.findings import Clouds, Findings, Images, Movie
-from koopstep.analysis.modes import level_operators
 from koopstep.analysis.subject import Subject
 from koopstep.core.errors import UsageError
 from koopstep.core.records import Batch
@@ -64,9 +63,9 @@ def film(student: KoopmanStudent, batch: Batch, *, columns: int = 13, frames: in
     If the store kept the ends only, the path is read at 9 even u.
 
     Raises:
-        UsageError: if the student has no block operators.
+        UsageError: if the student knows the two ends of the path only.
     """
-    level_operators(student)
+    student.codec.schedule()  # says so where a codec knows the ends only
     kept = [float(u) for u in batch.progress]
     shown = _thinned(len(kept), columns)
     u = [kept[index] for index in shown] if len(kept) > 2 else [index / 8 for index in range(9)]

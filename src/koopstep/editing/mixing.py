@@ -10,10 +10,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from koopstep.analysis.frequencies import mean_frequency
-from koopstep.analysis.modes import BANDS, Masks, Order, band_masks, drop, full, level_operators
+from koopstep.analysis.modes import BANDS, Masks, Order, band_masks, drop, full
 from koopstep.core.errors import UsageError
 from koopstep.editing.masks import of_level
-from koopstep.operators.block import Rates
+from koopstep.operators.rates import Rates
 from koopstep.students.student import KoopmanStudent, Latent
 
 
@@ -110,7 +110,7 @@ def matters(student: KoopmanStudent, moment: Moment) -> bool:
     ``e^{(1-u)A} ((1-r) e^{uA} z + r e^{uA} z') = (1-r) e^A z + r e^A z'`` for every u. It does where the rates depend on
     the state, and where the state is decoded and encoded again on the way.
     """
-    return moment.reencode or any(operator.modulation is not None for operator in level_operators(student))
+    return moment.reencode or any(operator.state_dependent for operator in student.operators)
 
 
 def arrive(student: KoopmanStudent, noise: Tensor, moment: Moment, class_labels: Tensor | None = None) -> Latent:

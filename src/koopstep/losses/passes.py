@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import NamedTuple
@@ -84,7 +85,7 @@ class Pass:
     @cached_property
     def noise_latent(self) -> Latent:
         """E_T(x_T), jittered."""
-        return self._shaken(self.student.encode(self.batch.states[0], 0.0, self.batch.class_labels), 0)
+        return self._jittered(self.student.encode(self.batch.states[0], 0.0, self.batch.class_labels), 0)
 
     @cached_property
     def clean_data_latent(self) -> Latent:
@@ -104,17 +105,20 @@ class Pass:
     @cached_property
     def reconstructed(self) -> Tensor:
         """D(E_0(x_0))."""
-        return self.student.decode(self._shaken(self.clean_data_latent, 1), 1.0, self.batch.class_labels)
+        return self.student.decode(self._jittered(self.clean_data_latent, 1), 1.0, self.batch.class_labels)
 
     @cached_property
     def to_data(self) -> Towards:
         """The distance to x_0; what it needs of x_0 is worked out once for all terms."""
         return self.distance(self.batch.data)
 
-    def _shaken(self, latent: Latent, which: int) -> Latent:
+    def _jittered(self, latent: Latent, which: int) -> Latent:
         if self.jitter is None:
             return latent
-        return (latent[0] + self.jitter[which].to(latent[0].dtype), *latent[1:])
+        shares = torch.split(self.jitter[which], [math.prod(level.shape[1:]) for level in latent], dim=1)
+        return tuple(
+            level + share.view(level.shape).to(level.dtype) for level, share in zip(latent, shares, strict=True)
+        )
 
     @cached_property
     def within(self) -> Pass:

@@ -60,7 +60,7 @@ def spectral(run: Pass) -> Tensor:
     """A penalty on the operators' eigenvalues (KDM App. C, 'EL'); which one is ``spectral_target``."""
     total = []
     for operator in run.student.operators:
-        real, imaginary = operator.controlled_eigenvalues()  # type: ignore[operator]
+        real, imaginary = operator.controlled_eigenvalues()
         if run.spectral_target == "uniform":
             total.append(penalties.uniform_target_penalty(real, imaginary, run.seed))
         elif run.spectral_target == "circle":
@@ -72,7 +72,7 @@ def spectral(run: Pass) -> Tensor:
 
 def inverse_consistency(run: Pass) -> Tensor:
     """How far ``P_inv`` of a factorised operator is from the inverse of ``P`` (published code; not in the paper)."""
-    parts = [operator.inverse_consistency() for operator in run.student.operators]  # type: ignore[operator]
+    parts = [operator.inverse_consistency() for operator in run.student.operators]
     return torch.stack(parts).mean()
 
 

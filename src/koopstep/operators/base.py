@@ -1,56 +1,74 @@
-"""What every operator promises: one linear step of the latent, its real matrix, its spectrum."""
+"""What every operator promises: one linear step of a level of the latent, its real matrix, its rates, its spectrum."""
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
+from itertools import chain
 from typing import Self
 
 import torch
 from torch import Tensor, nn
 
 from koopstep.core.errors import NumericsError, UsageError
+from koopstep.operators.cache import WeightCache
+from koopstep.operators.rates import Rates as Rates
 from koopstep.operators.spectrum import Mode as Mode
 from koopstep.operators.spectrum import Spectrum as Spectrum
 
+LARGEST_MATRIX = 16_384
+"""Numbers of a level over which a matrix is still formed: 16,384 x 16,384 in float32 are 1 GiB."""
 
-@dataclass(frozen=True)
-class _Fold:
-    """The map over du = 1 worked out once: z' = matrix z + bias + control c (control None: the identity)."""
 
-    key: tuple[tuple[int, int, int], ...]
-    matrix: Tensor
-    bias: Tensor | None
-    control: Tensor | None
+def check_matrix(shape: tuple[int, ...]) -> None:
+    """Refuses a matrix over all numbers of a level that would not fit in memory.
+
+    Raises:
+        UsageError: where a level of `shape` has more than `LARGEST_MATRIX` numbers.
+    """
+    numbers = math.prod(shape)
+    if numbers > LARGEST_MATRIX:
+        raise UsageError(
+            f"operator: a level of shape {shape} has {numbers} numbers, and a matrix over them would take "
+            f"{4e-9 * numbers**2:.3g} GB; matrices go to {LARGEST_MATRIX} numbers. Choose operator.kind=block, or a "
+            "smaller level (student.latent, or levels=bottleneck)"
+        )
 
 
 class Operator(nn.Module, ABC):
-    """A linear map on a flat latent of shape (B, d), with vectors as rows: z' = M z is `latent @ M.T`.
+    """A linear map on one level of the latent, (B, *shape). Matrices act on its numbers in row-major order.
 
     A continuous operator is a flow in u: `evolve(evolve(z, a, c), b, c) == evolve(z, a + b, c)`, also
     with a control input c held constant, which enters its generator: dz/du = A z + b + c. A discrete operator
     is one application, z' = M z + b + c: it accepts du = 1, and du = 0 as the identity.
 
-    In eval mode without gradients the map over du = 1 is worked out once and kept until a parameter changes,
-    `train()` is called or the module is moved. A write through `parameter.data` alone cannot be seen; call
+    What inference needs again and again is worked out once in eval mode without gradients, and kept until a parameter
+    changes, `train()` is called or the module is moved. A write through `parameter.data` alone cannot be seen; call
     `unfold()` after one.
 
+    A new operator implements `matrix` and `_move`, overrides what it knows better, and joins `operators.table`.
+
     Attributes:
-        dimension: d.
+        shape: of a level, without the batch.
+        dimension: d, the numbers in a level.
         continuous: whether every real du is accepted.
-        folds: whether applying a (d, d) matrix is cheaper than the operator's own formula.
+        still: whether it leaves every latent as it is (a control).
+        state_dependent: whether the map depends on the state that a step starts from. Such a map is linear along a step,
+            but two short steps are no longer one long one; `matrix`, `rates()` and `spectrum` are of its static part.
     """
 
-    folds: bool = True
+    still: bool = False
+    state_dependent: bool = False
 
-    def __init__(self, dimension: int, *, continuous: bool) -> None:
+    def __init__(self, shape: tuple[int, ...], *, continuous: bool) -> None:
         super().__init__()
-        if dimension < 1:
-            raise UsageError(f"operator: dimension is {dimension}; give the size of the flat latent, at least 1")
-        self.dimension = dimension
+        if not shape or min(shape) < 1:
+            raise UsageError(f"operator: a level of shape {shape} is empty; give every size at least 1")
+        self.shape = tuple(shape)
+        self.dimension = math.prod(shape)
         self.continuous = continuous
-        self._fold: _Fold | None = None
+        self._cache = WeightCache[object]()
 
     def evolve(self, latent: Tensor, du: float | Tensor = 1.0, condition: Tensor | None = None) -> Tensor:
         """Returns the latent du further on.
@@ -59,10 +77,10 @@ class Operator(nn.Module, ABC):
         Rows with du = 0 come back bit for bit.
 
         Args:
-            latent: shape (B, d).
+            latent: shape (B, *shape).
             du: progress in u, a number or a tensor of shape () or (B,) or (B, 1); may be negative for a
                 continuous operator.
-            condition: control input of shape (B, d), held constant over the step.
+            condition: control input of shape (B, *shape), held constant over the step.
 
         Raises:
             UsageError: on wrong shapes, or another du than 0 and 1 for a discrete operator.
@@ -72,32 +90,35 @@ class Operator(nn.Module, ABC):
         if isinstance(step, float) and step == 0.0:
             return latent
         with torch.autocast(device_type=latent.device.type, enabled=False):
-            dtype = self._working_dtype(latent)
-            row = latent.to(dtype)
-            control = None if condition is None else condition.to(dtype)
-            if isinstance(step, float):
-                if step == 1.0 and self._may_fold():
-                    return self._apply_fold(row, control).to(latent.dtype)
-                tensor = torch.tensor(step, dtype=dtype, device=latent.device)
-                return self._advance(row, tensor, control).to(latent.dtype)
-            moved = self._advance(row, step.to(dtype), control).to(latent.dtype)
-            still = step == 0
-            return torch.where(still if step.ndim == 0 else still[:, None], latent, moved)
+            return self._move(latent, step, condition)
 
     @abstractmethod
     def matrix(self, du: float | Tensor = 1.0) -> Tensor:
-        """Returns the effective real map M over one du (a number or a tensor of shape ()), shape (d, d)."""
+        """Returns the effective real map M over one du (a number or a tensor of shape ()), shape (d, d).
+
+        Raises:
+            UsageError: where the level has more than `LARGEST_MATRIX` numbers.
+        """
 
     @abstractmethod
-    def _advance(self, latent: Tensor, du: Tensor, condition: Tensor | None) -> Tensor:
-        """The operator's own formula: `evolve` after the checks; du of shape () or (B,), never a number."""
+    def _move(self, latent: Tensor, step: float | Tensor, condition: Tensor | None) -> Tensor:
+        """The operator's own formula: `evolve` after the checks, without autocast.
+
+        The step is a number other than 0, or a tensor of shape () or (B,). Returns the dtype of `latent`.
+        """
 
     def bias(self) -> Tensor | None:
         """Returns what one step du = 1 adds to every latent, shape (d,); None for a linear operator."""
         return None
 
-    def _control(self) -> Tensor | None:
-        """The map that a control input takes over du = 1, shape (d, d); None for the identity."""
+    def rates(self, latent: Tensor | None = None) -> Rates | None:
+        """Returns growth and turning of each pair of channels k and k + C/2; None where modes are no such pairs.
+
+        An operator that gives its rates gets the analyses and edits of bands. Flat levels (B, D) count as (D, 1, 1).
+
+        Args:
+            latent: (B, *shape), the states that a step starts from; without them the static part is returned.
+        """
         return None
 
     def controlled_eigenvalues(self) -> tuple[Tensor, Tensor]:
@@ -107,7 +128,9 @@ class Operator(nn.Module, ABC):
 
     def inverse_consistency(self) -> Tensor:
         """Returns how far a separately learned inverse is from the true one, a scalar; 0 where none is learned."""
-        return self.matrix().new_zeros(())
+        for tensor in chain(self.parameters(), self.buffers()):
+            return tensor.new_zeros(())
+        return torch.zeros(())
 
     def spectrum(self) -> Spectrum:
         """Returns the eigenvalues of the effective real map over du = 1; the gauge is free.
@@ -121,20 +144,12 @@ class Operator(nn.Module, ABC):
             raise NumericsError("operator: its matrix holds NaN or infinity, so it has no spectrum; train it again")
         return Spectrum(eigenvalues=torch.linalg.eigvals(matrix))
 
-    def folded(self) -> tuple[Tensor, Tensor | None]:
-        """Returns M (d, d) and bias (d,) or None of the step du = 1 for inference, without gradients.
-
-        Kept between calls in eval mode. Discrete operators add a control input as it is, after this map.
-        """
-        fold = self._current_fold()
-        return fold.matrix, fold.bias
-
     def unfold(self) -> None:
-        """Forgets the map worked out for inference; the next use works it out again."""
-        self._fold = None
+        """Forgets what was worked out for inference; the next use works it out again."""
+        self._cache.forget()
 
     def train(self, mode: bool = True) -> Self:
-        """Sets training mode and forgets the folded map."""
+        """Sets training mode and forgets what was worked out for inference."""
         self.unfold()
         return super().train(mode)
 
@@ -143,44 +158,25 @@ class Operator(nn.Module, ABC):
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         return self
 
-    def _may_fold(self) -> bool:
-        if not self.folds or self.training:
+    def _may_keep(self) -> bool:
+        """Whether a call is inference, which may use what was worked out before."""
+        if self.training or torch.compiler.is_compiling():
             return False
         return not torch.is_grad_enabled() or not any(p.requires_grad for p in self.parameters())
-
-    def _current_fold(self) -> _Fold:
-        tensors = [*self.parameters(), *self.buffers()]
-        traceable = not any(tensor.is_inference() for tensor in tensors)  # inference tensors count no versions
-        key = tuple((id(t), t.data_ptr(), t._version) for t in tensors) if traceable else ()
-        if self._fold is not None and traceable and self._fold.key == key:
-            return self._fold
-        # outside inference mode, so that the kept tensors may serve a later call that does take gradients
-        with torch.inference_mode(False), torch.no_grad():
-            bias = self.bias()
-            fold = _Fold(
-                key=key,
-                matrix=self.matrix().detach().clone(),
-                bias=None if bias is None else bias.detach().clone(),
-                control=self._control(),
-            )
-        self._fold = None if self.training or not traceable else fold
-        return fold
-
-    def _apply_fold(self, latent: Tensor, condition: Tensor | None) -> Tensor:
-        fold = self._current_fold()
-        moved = torch.nn.functional.linear(latent, fold.matrix, fold.bias)
-        if condition is None:
-            return moved
-        return moved + (condition if fold.control is None else condition @ fold.control.T)
 
     def _working_dtype(self, latent: Tensor) -> torch.dtype:
         for parameter in self.parameters():
             return parameter.dtype
         return latent.dtype
 
+    def _takes(self, shape: tuple[int, ...]) -> bool:
+        """Whether levels of another shape than the operator was made for are taken all the same."""
+        return False
+
     def _check(self, latent: Tensor, condition: Tensor | None) -> None:
-        if latent.ndim != 2 or latent.shape[1] != self.dimension:
-            raise UsageError(f"operator: latent has shape {tuple(latent.shape)}; wanted (batch, {self.dimension})")
+        if latent.shape[1:] != self.shape and not self._takes(tuple(latent.shape[1:])):
+            wanted = ", ".join(map(str, self.shape))
+            raise UsageError(f"operator: latent has shape {tuple(latent.shape)}; wanted (batch, {wanted})")
         if condition is not None and condition.shape != latent.shape:
             raise UsageError(f"operator: condition has shape {tuple(condition.shape)}; wanted {tuple(latent.shape)}")
 

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, cast
 
 import torch
 from pydantic import Field
-from torch import Tensor, nn
+from torch import Generator, Tensor, nn
 
 from koopstep.core.config import Config
 from koopstep.core.errors import NumericsError, UsageError
-from koopstep.operators.spectrum import Spectrum
+from koopstep.operators.base import Operator, Rates, Spectrum, check_matrix
+from koopstep.operators.rates import Turn, advance, drive, flow, turn_lean
 
 
 class BlockConfig(Config):
@@ -32,75 +32,27 @@ class BlockConfig(Config):
     modulation: Literal["none", "pooled", "local"] = "none"
 
 
-@dataclass(frozen=True)
-class Rates:
-    """Growth ``alpha`` and turning ``beta`` of each pair of channels, per unit of u.
-
-    Both (C/2, H, W), where H and W may be 1, or (B, C/2, H, W) where they depend on the state.
-    """
-
-    alpha: Tensor
-    beta: Tensor
-
-
-def advance(latent: Tensor, rates: Rates, du: Tensor) -> Tensor:
-    """``exp(alpha du) [[cos, sin], [-sin, cos]](beta du)`` on every pair (HKD Eq. 5), in real arithmetic.
-
-    Args:
-        latent: (B, C, H, W); channels k and k + C/2 are a pair.
-        rates: as the class says.
-        du: () or (B,): progress in u.
-
-    Returns:
-        (B, C, H, W) in the dtype of ``latent``; with rates of zero bit for bit ``latent``.
-    """
-    step = du.reshape(-1, 1, 1, 1) if du.ndim else du
-    return _turn(latent, *_factors(rates, step))
-
-
-def _factors(rates: Rates, step: Tensor | float) -> tuple[Tensor, Tensor]:
-    """What every channel is multiplied by, and what its partner is: (..., C, H, W) each."""
-    size = (rates.alpha * step).exp()
-    cosine, sine = size * (rates.beta * step).cos(), size * (rates.beta * step).sin()
-    return torch.cat([cosine, cosine], dim=-3), torch.cat([sine, -sine], dim=-3)
-
-
-def _turn(latent: Tensor, own: Tensor, partner: Tensor) -> Tensor:
-    state = latent.to(own.dtype)
-    return torch.addcmul(own * state, partner, state.roll(state.shape[1] // 2, dims=1)).to(latent.dtype)
-
-
-def _turn_lean(latent: Tensor, own: Tensor, partner: Tensor) -> Tensor:
-    """The same where no gradient is wanted: each half is added to in place, and nothing is rolled."""
-    half, state = latent.shape[1] // 2, latent.to(own.dtype)
-    moved = own * state
-    moved[:, :half].addcmul_(partner[:half], state[:, half:])
-    moved[:, half:].addcmul_(partner[half:], state[:, :half])
-    return moved.to(latent.dtype)
-
-
-class BlockOperator(nn.Module):
+class BlockOperator(Operator):
     """One level's linear flow in u. All rates start at zero: the fresh operator is the identity (HKD Alg. 1).
 
-    With ``modulation`` the rates are read off the state that :meth:`evolve` is given, and hold for that whole step: the
-    map is linear along a step, but two short steps are no longer one long one.
-
-    Attributes:
-        shape: (C, H, W) of the level; (D, 1, 1) for flat latents (B, D).
-        dimension: numbers in the level.
-        continuous: every real du is accepted.
+    Levels are (C, H, W), or (C,) for flat latents. Channels k and k + C/2 are a pair, and C must be even. With ``channel``
+    sharing any height and width is taken. With ``modulation`` the rates are read off the state that :meth:`evolve` is
+    given, and hold for that whole step.
     """
 
-    continuous = True
     nothing: Tensor
 
-    def __init__(self, config: BlockConfig, shape: tuple[int, ...]) -> None:
-        super().__init__()
+    def __init__(self, config: BlockConfig, shape: tuple[int, ...], generator: Generator) -> None:
+        super().__init__(shape, continuous=True)
+        if len(shape) not in (1, 3):
+            raise UsageError(f"operator: a block operator takes levels (C,) or (C, H, W), got shape {shape}")
         channels, height, width = shape if len(shape) == 3 else (shape[0], 1, 1)
         if channels % 2:
-            raise UsageError(f"a block operator pairs channels and needs an even number of them, got {channels}")
-        self.config, self.shape = config, (channels, height, width)
-        self.dimension = channels * height * width
+            raise UsageError(
+                f"operator: a block operator pairs channels and needs an even number of them, got {channels}"
+            )
+        self.config = config
+        self.still, self.state_dependent = config.sharing == "none", False
         pairs = channels // 2
         places = {"place": (height, width), "channel": (1, 1)}.get(config.sharing)
         if places is not None:
@@ -112,112 +64,102 @@ class BlockOperator(nn.Module):
             self.channel_factors = nn.Parameter(torch.zeros(2, pairs, config.rank))
             self.place_factors = nn.Parameter(_first_flat(config.rank, height, width))
         self.modulation: nn.Module | None = None
-        if config.modulation != "none" and config.sharing != "none":
+        if config.modulation != "none" and not self.still:
+            self.state_dependent = True
             self.modulation = nn.Conv2d(channels, channels, 1)
             nn.init.zeros_(self.modulation.weight)
             nn.init.zeros_(self.modulation.bias)  # type: ignore[arg-type]
-        self._kept: tuple[tuple[object, ...], Tensor, Tensor] | None = None
 
-    def static_rates(self) -> Rates:
-        """The rates without what the state adds, (C/2, H, W) each (H and W are 1 where pixels share them)."""
-        if self.config.sharing == "low_rank":
-            alpha, beta = torch.einsum("tcr,rhw->tchw", self.channel_factors, self.place_factors)
-            return Rates(alpha, beta)
-        if self.config.sharing == "none":
-            return Rates(self.nothing, self.nothing)
-        return Rates(self.alpha, self.beta)
+    def rates(self, latent: Tensor | None = None) -> Rates:
+        """Growth and turning; (C/2, H, W) each, where H and W are 1 if pixels share them.
 
-    def rates(self, latent: Tensor) -> Rates:
-        """The rates for a step that starts at ``latent`` (B, C, H, W)."""
-        rates = self.static_rates()
-        if self.modulation is None:
+        With a ``latent`` and modulation those of a step that starts there: (B, C/2, H, W).
+        """
+        rates = self._static_rates()
+        if self.modulation is None or latent is None:
             return rates
+        maps = _as_maps(latent)
         # neither a large latent nor a long training may drive a mode to nothing, from where no gradient leads back
-        size = latent.square().mean(dim=(1, 2, 3), keepdim=True).add(1e-8).sqrt()
-        seen = latent.mean(dim=(2, 3), keepdim=True) if self.config.modulation == "pooled" else latent
+        size = maps.square().mean(dim=(1, 2, 3), keepdim=True).add(1e-8).sqrt()
+        seen = maps.mean(dim=(2, 3), keepdim=True) if self.config.modulation == "pooled" else maps
         alpha, beta = self.modulation((seen / size).to(rates.alpha.dtype)).tanh().chunk(2, dim=1)
         return Rates(rates.alpha + alpha, rates.beta + beta)
 
-    def evolve(
-        self,
-        latent: Tensor,
-        du: float | Tensor = 1.0,
-        condition: Tensor | None = None,
-        *,
-        rates: Rates | None = None,
-    ) -> Tensor:
-        """Return ``latent`` (B, C, H, W) or (B, D) a progress ``du`` further on, in its dtype.
-
-        Args:
-            latent: of the shape this operator was made for (``channel`` sharing: of any height and width).
-            du: a number, or (B,); negative goes back.
-            condition: not taken: classes reach the networks instead.
-            rates: to hold to, as :meth:`rates` gave them earlier; by default those of ``latent``.
-
-        Raises:
-            UsageError: on a wrong shape, or a condition.
-        """
-        if condition is not None:
-            raise UsageError("a block operator takes no control input: its networks are told the class")
-        self._check(latent)
-        if self.config.sharing == "none" or (isinstance(du, float) and du == 0.0):
-            return latent
-        maps = latent[:, :, None, None] if latent.ndim == 2 else latent
-        with torch.autocast(latent.device.type, enabled=False):
-            if rates is None and self.modulation is None and isinstance(du, float) and self._may_keep():
-                moved = _turn_lean(maps, *self._kept_factors(du))
-            else:
-                held = rates or self.rates(maps)
-                step = torch.as_tensor(du, dtype=held.alpha.dtype, device=held.alpha.device)
-                moved = advance(maps, held, step)
-        return moved[:, :, 0, 0] if latent.ndim == 2 else moved
+    def matrix(self, du: float | Tensor = 1.0) -> Tensor:
+        check_matrix(self.shape)
+        rates = self._static_rates()
+        every = torch.eye(self.dimension).to(rates.alpha).view(self.dimension, *self.shape)
+        step = torch.as_tensor(du, dtype=rates.alpha.dtype, device=rates.alpha.device)
+        return advance(_as_maps(every), rates, step).flatten(1).T
 
     def controlled_eigenvalues(self) -> tuple[Tensor, Tensor]:
-        """Real and imaginary parts of the eigenvalues over du = 1 (one of each conjugate pair), flat."""
-        rates = self.static_rates()
-        size = rates.alpha.exp()
-        return (size * rates.beta.cos()).flatten(), (size * rates.beta.sin()).flatten()
-
-    def inverse_consistency(self) -> Tensor:
-        """Zero: the inverse is the same formula with -du."""
-        return self.static_rates().alpha.new_zeros(())
+        rates = self._every_rate()
+        size = rates.alpha.exp().flatten()
+        real, imag = size * rates.beta.cos().flatten(), size * rates.beta.sin().flatten()
+        return torch.cat([real, real]), torch.cat([imag, -imag])
 
     def spectrum(self) -> Spectrum:
-        """Eigenvalues ``exp(alpha +- i beta)`` over du = 1 of every pair and place; with modulation, of its static part.
+        """Eigenvalues ``exp(alpha +- i beta)`` over du = 1 of every pair and place.
 
         Raises:
             NumericsError: if a rate is not finite.
         """
         with torch.no_grad():
-            rates = self.static_rates()
+            rates = self._every_rate()
             logarithm = torch.complex(rates.alpha.double(), rates.beta.double()).cpu().flatten()
         if not bool(torch.isfinite(torch.view_as_real(logarithm)).all()):
             raise NumericsError("operator: its rates hold NaN or infinity, so it has no spectrum; train it again")
         return Spectrum(eigenvalues=torch.stack([logarithm.exp(), logarithm.conj().exp()], dim=1).flatten())
 
-    def _check(self, latent: Tensor) -> None:
-        channels, height, width = self.shape
-        flat = latent.ndim == 2 and (height, width) == (1, 1)
-        fits = flat or (latent.ndim == 4 and (self.config.sharing == "channel" or latent.shape[2:] == (height, width)))
-        if not fits or latent.shape[1] != channels:
-            raise UsageError(
-                f"operator: latent has shape {tuple(latent.shape)}; wanted (batch, {channels}, {height}, {width})"
-            )
+    def _move(self, latent: Tensor, step: float | Tensor, condition: Tensor | None) -> Tensor:
+        if self.still and condition is None:
+            return latent
+        maps, control = _as_maps(latent), None if condition is None else _as_maps(condition)
+        if isinstance(step, float) and not self.state_dependent and self._may_keep():
+            moved = self._move_kept(maps, step, control)
+        else:
+            rates = self.rates(maps)
+            du = torch.as_tensor(step, dtype=rates.alpha.dtype, device=rates.alpha.device)
+            moved = advance(maps, rates, du, control)
+        return moved.view(latent.shape)
 
-    def _may_keep(self) -> bool:
-        return not self.training and not torch.is_grad_enabled() and not torch.compiler.is_compiling()
+    def _move_kept(self, maps: Tensor, step: float, control: Tensor | None) -> Tensor:
+        """The same for inference, with factors that are worked out once while nothing changes."""
+        by, driven = self._kept_factors(step, control is not None)
+        moved = turn_lean(maps, by)
+        if control is not None and driven is not None:
+            moved = moved + turn_lean(control, driven)
+        return moved.to(maps.dtype)
 
-    def _kept_factors(self, du: float) -> tuple[Tensor, Tensor]:
-        """The factors of a step, worked out once while nothing changes."""
-        parts = list(self.parameters())
-        traceable = not any(part.is_inference() for part in parts)
-        key = (du, *((id(part), part.data_ptr(), part._version) for part in parts)) if traceable else ()
-        if self._kept is not None and traceable and self._kept[0] == key:
-            return self._kept[1:]
-        with torch.inference_mode(False), torch.no_grad():
-            factors = _factors(self.static_rates(), du)
-        self._kept = (key, *factors) if traceable else None
-        return factors
+    def _kept_factors(self, step: float, driven: bool) -> tuple[Turn, Turn | None]:
+        def work_out() -> tuple[Turn, Turn | None]:
+            rates = self._static_rates()
+            du = torch.tensor(step, dtype=rates.alpha.dtype, device=rates.alpha.device)
+            return flow(rates, du), drive(rates, du) if driven else None
+
+        return cast(tuple[Turn, Turn | None], self._cache.get(self.parameters(), work_out, step, driven))
+
+    def _static_rates(self) -> Rates:
+        """The rates without what the state adds."""
+        if self.config.sharing == "low_rank":
+            alpha, beta = torch.einsum("tcr,rhw->tchw", self.channel_factors, self.place_factors)
+            return Rates(alpha, beta)
+        if self.still:
+            return Rates(self.nothing, self.nothing)
+        return Rates(self.alpha, self.beta)
+
+    def _every_rate(self) -> Rates:
+        """The static rates at every place, (C/2, H, W)."""
+        rates, places = self._static_rates(), self.shape[1:] or (1, 1)
+        return Rates(rates.alpha.expand(-1, *places), rates.beta.expand(-1, *places))
+
+    def _takes(self, shape: tuple[int, ...]) -> bool:
+        return self.config.sharing == "channel" and len(shape) == 3 and shape[0] == self.shape[0]
+
+
+def _as_maps(latent: Tensor) -> Tensor:
+    """Levels (B, C) as (B, C, 1, 1)."""
+    return latent[:, :, None, None] if latent.ndim == 2 else latent
 
 
 def _first_flat(rank: int, height: int, width: int) -> Tensor:

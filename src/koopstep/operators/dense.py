@@ -9,8 +9,8 @@ import torch
 from torch import Generator, Tensor, nn
 
 from koopstep.core.config import Config
-from koopstep.operators.base import Operator
 from koopstep.operators.exponential import expm, expm_with_integral
+from koopstep.operators.flat import FlatOperator
 
 
 class DenseConfig(Config):
@@ -28,11 +28,12 @@ class DenseConfig(Config):
     init: Literal["identity", "default"] = "identity"
 
 
-class DenseOperator(Operator):
+class DenseOperator(FlatOperator):
     """z' = M z + b (KDM Eq. 6), or, continuous, z' = e^{A du} z + (integral of e^{sA} over [0, du]) b."""
 
-    def __init__(self, config: DenseConfig, dimension: int, generator: Generator) -> None:
-        super().__init__(dimension, continuous=config.continuous)
+    def __init__(self, config: DenseConfig, shape: tuple[int, ...], generator: Generator) -> None:
+        super().__init__(shape, continuous=config.continuous)
+        dimension = self.dimension
         bound = 1 / math.sqrt(dimension)
 
         def uniform(*shape: int) -> Tensor:

@@ -140,31 +140,3 @@ def rotation_integral(alpha: Tensor, beta: Tensor, du: Tensor) -> tuple[Tensor, 
         du * torch.where(near, series_real, quotient_real),
         du * torch.where(near, series_imag, quotient_imag),
     )
-
-
-def block2_exponential(alpha: Tensor, beta: Tensor, du: Tensor | float = 1.0) -> Tensor:
-    """Returns exp(du [[alpha, beta], [-beta, alpha]]) = e^{alpha du} [[cos, sin], [-sin, cos]](beta du).
-
-    The semigroup law holds to rounding, the eigenvalues are e^{(alpha +- i beta) du} exactly, and no matrix
-    exponential is taken.
-
-    Args:
-        alpha: growth rates per unit of u, shape (...).
-        beta: angular frequencies in radians per unit of u, shape (...).
-        du: scalar or shape broadcastable to (...).
-
-    Returns:
-        Shape (..., 2, 2).
-    """
-    step = torch.as_tensor(du, dtype=alpha.dtype, device=alpha.device)
-    return _block2(*rotation(alpha, beta, step))
-
-
-def block2_integral(alpha: Tensor, beta: Tensor, du: Tensor | float = 1.0) -> Tensor:
-    """Returns the integral of `block2_exponential(alpha, beta, s)` over s from 0 to du, shape (..., 2, 2)."""
-    step = torch.as_tensor(du, dtype=alpha.dtype, device=alpha.device)
-    return _block2(*rotation_integral(alpha, beta, step))
-
-
-def _block2(cosine: Tensor, sine: Tensor) -> Tensor:
-    return torch.stack([torch.stack([cosine, sine], dim=-1), torch.stack([-sine, cosine], dim=-1)], dim=-2)

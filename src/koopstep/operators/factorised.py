@@ -16,7 +16,8 @@ from torch import Generator, Tensor, nn
 
 from koopstep.core.config import Config
 from koopstep.core.errors import UsageError
-from koopstep.operators.base import Operator, Spectrum
+from koopstep.operators.base import Spectrum
+from koopstep.operators.flat import FlatOperator
 
 
 class FactorisedConfig(Config):
@@ -37,7 +38,7 @@ class FactorisedConfig(Config):
     largest_phase: float = Field(default=math.pi / 10, ge=0)
 
 
-class FactorisedOperator(Operator):
+class FactorisedOperator(FlatOperator):
     """z' = Re(P_inv Lambda P) z with lambda_j = exp(-exp(nu_j)) e^{i theta_j}, |lambda_j| < 1 (KDM App. C).
 
     P_re and P_im start orthonormal, as the paper says, and related by a reflection, P_im = P_re W with W =
@@ -48,8 +49,9 @@ class FactorisedOperator(Operator):
     published code does, the paper does not tell).
     """
 
-    def __init__(self, config: FactorisedConfig, dimension: int, generator: Generator) -> None:
-        super().__init__(dimension, continuous=False)
+    def __init__(self, config: FactorisedConfig, shape: tuple[int, ...], generator: Generator) -> None:
+        super().__init__(shape, continuous=False)
+        dimension = self.dimension
         if config.smallest_modulus > config.largest_modulus:
             raise UsageError(
                 f"operator: smallest_modulus {config.smallest_modulus} is above largest_modulus "

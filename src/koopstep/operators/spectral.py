@@ -11,8 +11,9 @@ from torch import Generator, Tensor, nn
 
 from koopstep.core.config import Config
 from koopstep.core.errors import NumericsError, UsageError
-from koopstep.operators.base import Operator, Spectrum
+from koopstep.operators.base import Spectrum
 from koopstep.operators.exponential import expm, rotation, rotation_integral
+from koopstep.operators.flat import FlatOperator
 
 
 class SpectralConfig(Config):
@@ -40,7 +41,7 @@ class SpectralConfig(Config):
     real_modes: int = Field(default=0, ge=0)
 
 
-class SpectralOperator(Operator):
+class SpectralOperator(FlatOperator):
     """z' = P e^{B du} P^-1 z, B of 2x2 blocks [[alpha, beta], [-beta, alpha]], then 1x1 ones.
 
     The eigenvalues of the applied map are e^{(alpha +- i beta) du} exactly: unlike KDM-F nothing is dropped,
@@ -48,8 +49,9 @@ class SpectralOperator(Operator):
     every P.
     """
 
-    def __init__(self, config: SpectralConfig, dimension: int, generator: Generator) -> None:
-        super().__init__(dimension, continuous=True)
+    def __init__(self, config: SpectralConfig, shape: tuple[int, ...], generator: Generator) -> None:
+        super().__init__(shape, continuous=True)
+        dimension = self.dimension
         if config.stable and config.initial_rate >= 0:
             raise UsageError(
                 f"operator: initial_rate is {config.initial_rate}; a stable one starts below 0, such as -0.05"
@@ -74,7 +76,7 @@ class SpectralOperator(Operator):
         steps = torch.arange(1, self.pairs + 1, dtype=torch.get_default_dtype())
         self.frequency = nn.Parameter(config.initial_frequency * steps / max(self.pairs, 1))
 
-    def rates(self) -> Tensor:
+    def growth(self) -> Tensor:
         """Returns alpha per unit of u, one a pair, then one a real mode; shape (d - pairs,)."""
         return -nn.functional.softplus(self.rate_weight) if self.stable else self.rate_weight
 
@@ -93,14 +95,14 @@ class SpectralOperator(Operator):
         return torch.where(step == 0, eye, self._advance(eye, step, None).T)
 
     def controlled_eigenvalues(self) -> tuple[Tensor, Tensor]:
-        rates, frequency = self.rates(), self.frequency
+        rates, frequency = self.growth(), self.frequency
         growth = torch.exp(rates[: self.pairs])
         real, imag = growth * torch.cos(frequency), growth * torch.sin(frequency)
         single = torch.exp(rates[self.pairs :])
         return torch.cat([real, real, single]), torch.cat([imag, -imag, torch.zeros_like(single)])
 
     def spectrum(self) -> Spectrum:
-        rates, frequency = (part.detach().double().cpu() for part in (self.rates(), self.frequency))
+        rates, frequency = (part.detach().double().cpu() for part in (self.growth(), self.frequency))
         pairs = torch.exp(torch.complex(rates[: self.pairs], frequency))
         single = torch.exp(rates[self.pairs :]).to(pairs.dtype)
         eigenvalues = torch.cat([torch.stack([pairs, pairs.conj()], dim=-1).flatten(), single])
@@ -137,7 +139,7 @@ class SpectralOperator(Operator):
     def _blocks(self, modes: Tensor, step: Tensor, *, integral: bool) -> Tensor:
         """Applies e^{B step}, or its integral over [0, step], to each row of modes."""
         entries = rotation_integral if integral else rotation
-        rates, pairs = self.rates(), self.pairs
+        rates, pairs = self.growth(), self.pairs
         cosine, sine = entries(rates[:pairs], self.frequency, step)
         first, second = modes[:, 0 : 2 * pairs : 2], modes[:, 1 : 2 * pairs : 2]
         turned = torch.stack([cosine * first + sine * second, cosine * second - sine * first], dim=-1).flatten(1)

@@ -11,6 +11,7 @@ from pydantic import Field
 
 from koopstep.core.config import Config
 from koopstep.operators.base import Operator
+from koopstep.operators.block import BlockConfig, BlockOperator
 from koopstep.operators.dense import DenseConfig, DenseOperator
 from koopstep.operators.factorised import FactorisedConfig, FactorisedOperator
 from koopstep.operators.identity import IdentityConfig, IdentityOperator
@@ -23,35 +24,36 @@ class OperatorEntry:
 
     Attributes:
         config: its config class, told apart by the field `kind`.
-        build: makes it from its config, the size d of the latent and a CPU generator for the initial weights.
+        build: makes it from its config, the shape of the level and a CPU generator for the initial weights.
     """
 
     config: type[Config]
-    build: Callable[[Any, int, torch.Generator], Operator]
+    build: Callable[[Any, tuple[int, ...], torch.Generator], Operator]
 
 
 OPERATORS: dict[str, OperatorEntry] = {
     "dense": OperatorEntry(DenseConfig, DenseOperator),
     "factorised": OperatorEntry(FactorisedConfig, FactorisedOperator),
     "spectral": OperatorEntry(SpectralConfig, SpectralOperator),
+    "block": OperatorEntry(BlockConfig, BlockOperator),
     "identity": OperatorEntry(IdentityConfig, IdentityOperator),
 }
 
 OperatorConfig = Annotated[
-    DenseConfig | FactorisedConfig | SpectralConfig | IdentityConfig, Field(discriminator="kind")
+    DenseConfig | FactorisedConfig | SpectralConfig | BlockConfig | IdentityConfig, Field(discriminator="kind")
 ]
 
 
-def build_operator(config: OperatorConfig, dimension: int, seed: int | torch.Generator) -> Operator:
+def build_operator(config: OperatorConfig, shape: tuple[int, ...], seed: int | torch.Generator) -> Operator:
     """Returns the operator that `config` describes, with initial weights that depend on the seed alone.
 
     Args:
         config: one of the config classes of the table.
-        dimension: size d of the flat latent, at least 1.
+        shape: of a level of the latent without the batch: (d,) for a flat one, (C, H, W) for feature maps.
         seed: a number, or a CPU generator to draw from.
 
     Raises:
-        UsageError: when the config or the dimension makes no operator.
+        UsageError: when the config or the shape makes no operator.
     """
     generator = seed if isinstance(seed, torch.Generator) else torch.Generator().manual_seed(seed)
-    return OPERATORS[config.kind].build(config, dimension, generator)
+    return OPERATORS[config.kind].build(config, shape, generator)

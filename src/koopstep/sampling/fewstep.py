@@ -11,8 +11,6 @@ from torch import Tensor
 
 from koopstep.core.errors import UsageError
 from koopstep.core.noise import gaussian, stream_seed
-from koopstep.core.schedule import Schedule
-from koopstep.students.hkd import PathCodec
 from koopstep.students.student import KoopmanStudent
 
 Between = Literal["noise", "path"]
@@ -63,7 +61,7 @@ def generate_in_steps(
     """
     if stepping.steps == 1:
         return student.generate(noise, class_labels)
-    path, moments = path_levels(student), moments_within(student, stepping.steps)
+    path, moments = student.codec.schedule(), moments_within(student, stepping.steps)
     if stepping.between == "path":
         return _along_the_path(student, noise, class_labels, moments)
     numbers = rows or range(len(noise))
@@ -104,20 +102,6 @@ def _along_the_path(
         moved = student.evolve(student.encode(state, start, class_labels), end - start, class_labels)
         state = student.decode(moved, end, class_labels)
     return state
-
-
-def path_levels(student: KoopmanStudent) -> Schedule:
-    """The levels of a student that knows the whole path.
-
-    Raises:
-        UsageError: if it knows the two ends only.
-    """
-    if not isinstance(student.codec, PathCodec):
-        raise UsageError(
-            "this needs a student that can start from states within the path, and this one knows its two ends only; "
-            "train one with --method hkd"
-        )
-    return student.codec.path
 
 
 def to_end(student: KoopmanStudent, state: Tensor, u: float, class_labels: Tensor | None = None) -> Tensor:

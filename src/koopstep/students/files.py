@@ -8,9 +8,8 @@ from typing import Literal
 import torch
 
 from koopstep.core.config import Config, dump
-from koopstep.core.errors import UsageError
+from koopstep.core.errors import DamagedError, UsageError
 from koopstep.core.files import read_json, write_atomic, write_json
-from koopstep.core.fit import check_fit, empty_network
 from koopstep.core.tensors import load_tensors, save_tensors
 from koopstep.students.student import DataFacts, KoopmanStudent
 from koopstep.students.table import StudentConfig, build_student
@@ -66,10 +65,10 @@ def load_student(folder: Path | str, device: torch.device | None = None) -> tupl
     folder = Path(folder)
     described = read_student_file(folder)
     tensors, _ = load_tensors(folder / "model.safetensors", described.sha256)
-    where = str(folder / "config.json")
-    check_fit(
-        empty_network(lambda: build_student(described.student, described.facts), len(tensors), where), tensors, where
-    )
     student = build_student(described.student, described.facts)
-    student.load_state_dict(tensors)
+    try:
+        student.load_state_dict(tensors)
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())[:300]
+        raise DamagedError(f"{folder}: the weights do not fit config.json: {reason}") from error
     return student.eval().requires_grad_(False).to(device or torch.device("cpu")), described

@@ -7,20 +7,23 @@ Koopman theory.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import Literal
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 
 import torch
-from pydantic import Field
+from pydantic import Field, field_validator
 from torch import Tensor, nn
 
 from koopstep.core.config import Config
 from koopstep.core.errors import UsageError
+from koopstep.core.schedule import Schedule
 from koopstep.nets.linear import LinearConfig
 from koopstep.nets.mlp import MLPConfig
 from koopstep.nets.skips import SkipUNet
 from koopstep.nets.table import NetworkConfig, build_network
-from koopstep.operators.block import BlockConfig, BlockOperator
+from koopstep.operators.block import BlockConfig
+from koopstep.operators.table import OperatorConfig, build_operator
 from koopstep.students.student import Codec, DataFacts, KoopmanStudent, Latent
 
 
@@ -30,7 +33,8 @@ class HKDConfig(Config):
     Attributes:
         network: a U-Net, cut at its skips (images); or the encoder's and the decoder's network (vectors). A recipe without
             it takes the teacher's.
-        operator: of every level.
+        operator: of every level; ``kind: block`` where no kind is named (the paper). Those that mix all numbers of a
+            level (dense, factorised, spectral) fit small levels only.
         lift: a network over all numbers of an image at once, whose result is added to the image before the U-Net sees it
             (not in the paper): few convolutions on few pixels see the whole of a picture late, and its one-step outcome
             depends on the whole from the start. With ``output_scale: 0`` it starts silent.
@@ -48,13 +52,18 @@ class HKDConfig(Config):
 
     kind: Literal["hkd"] = "hkd"
     network: NetworkConfig | None = None
-    operator: BlockConfig = BlockConfig()
+    operator: OperatorConfig = BlockConfig()
     lift: MLPConfig | None = None
     latent: int = Field(default=256, ge=2)
     levels: Literal["all", "bottleneck"] = "all"
     maps: bool = False
     decoder_told: Literal["noisiest", "final", "target"] = "noisiest"
     observables: Literal["free", "linear", "carried", "normalised"] = "free"
+
+    @field_validator("operator", mode="before")
+    @classmethod
+    def _block_unless_named(cls, value: Any) -> Any:
+        return {"kind": "block", **value} if isinstance(value, Mapping) else value
 
 
 _PINNED = {
@@ -73,8 +82,12 @@ class PathCodec(Codec):
         self.config, self.facts, self.path = config, facts, facts.schedule()
         self._carried_size = math.sqrt(facts.noise_scale * facts.data_scale)
 
-    def state_size(self, u: Tensor) -> Tensor:
-        return self.path.size(u)
+    @abstractmethod
+    def level_shapes(self) -> Sequence[tuple[int, ...]]:
+        """The shapes of the latent's levels, without the batch."""
+
+    def schedule(self) -> Schedule:
+        return self.path
 
     @property
     def reads_path(self) -> bool:
@@ -151,6 +164,9 @@ class SkipCodec(PathCodec):
     def decoder_network(self) -> nn.Module:
         return self.network
 
+    def level_shapes(self) -> Sequence[tuple[int, ...]]:
+        return self.network.skip_shapes
+
     def _carry(self, x: Tensor, level: Tensor) -> Tensor:
         """``level`` with the raw state, its pixels folded into channels, in place of the first channels."""
         fold = x.shape[-1] // level.shape[-1]
@@ -165,8 +181,6 @@ class VectorCodec(PathCodec):
         super().__init__(config, facts)
         size, network = math.prod(facts.shape), _network(config)
         linear = config.observables == "linear"
-        if config.latent % 2:
-            raise UsageError(f"student.latent is paired by the operator and must be even, got {config.latent}")
         if config.lift is not None:
             raise UsageError("student.lift is for images: a vector's network sees all of it anyway")
         if config.observables == "carried" and config.latent < size:
@@ -199,18 +213,21 @@ class VectorCodec(PathCodec):
     def decoder_network(self) -> nn.Module:
         return self.decoder
 
+    def level_shapes(self) -> Sequence[tuple[int, ...]]:
+        return [(self.config.latent,)]
+
 
 def build_hkd(config: HKDConfig, facts: DataFacts, seed: int = 0) -> KoopmanStudent:
-    """A fresh HKD student for data of ``facts``; all operators start as the identity, whatever the ``seed``."""
-    if len(facts.shape) == 3:
-        codec: PathCodec = SkipCodec(config, facts)
-        shapes: Sequence[tuple[int, ...]] = codec.decoder_network().skip_shapes  # type: ignore[assignment]
-    else:
-        codec, shapes = VectorCodec(config, facts), [(config.latent,)]
-    still = BlockConfig(sharing="none")
+    """A fresh HKD student for data of ``facts``; ``seed`` is of the operators' start (networks use the global generator).
+
+    Block operators start as the identity under any seed.
+    """
+    codec: PathCodec = SkipCodec(config, facts) if len(facts.shape) == 3 else VectorCodec(config, facts)
+    shapes, generator = codec.level_shapes(), torch.Generator().manual_seed(seed)
+    still: OperatorConfig = BlockConfig(sharing="none")
     last = len(shapes) - 1
     operators = [
-        BlockOperator(config.operator if config.levels == "all" or index == last else still, shape)
+        build_operator(config.operator if config.levels == "all" or index == last else still, shape, generator)
         for index, shape in enumerate(shapes)
     ]
     return KoopmanStudent(facts, codec, operators, level_names=_names(shapes), controlled=False)

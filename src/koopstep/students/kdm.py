@@ -156,7 +156,7 @@ class FlatCodec(Codec):
 
 def build_kdm(config: KDMConfig, facts: DataFacts, seed: int = 0) -> KoopmanStudent:
     """A fresh KDM student for data of ``facts``; ``seed`` is of the operator's start (networks use the global generator)."""
-    return KoopmanStudent(facts, FlatCodec(config, facts), [build_operator(config.operator, config.latent, seed)])
+    return KoopmanStudent(facts, FlatCodec(config, facts), [build_operator(config.operator, (config.latent,), seed)])
 
 
 def _is_spatial(config: NetworkConfig) -> bool:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import Self
+from typing import Self, cast
 
 from torch import Tensor, nn
 
@@ -14,10 +14,9 @@ from koopstep.core.errors import UsageError
 from koopstep.core.schedule import Schedule, schedule_of
 from koopstep.data.manifest import Manifest
 from koopstep.operators.base import Operator, Spectrum
-from koopstep.operators.block import BlockOperator
 
 Latent = tuple[Tensor, ...]
-"""One tensor a level: (B, d) for flat latents, (B, C, H, W) for levels of a U-Net."""
+"""One tensor (B, *shape) a level: (B, d) for flat latents, (B, C, H, W) for levels of a U-Net."""
 
 
 class DataFacts(Config):
@@ -86,9 +85,31 @@ class Codec(nn.Module, ABC):
         """Whether :meth:`decode` was made for states within the path, and not for its end only."""
         return False
 
+    def schedule(self) -> Schedule:
+        """The levels of the path, for codecs that :meth:`encode` every state of it.
+
+        Raises:
+            UsageError: if this one knows the two ends of the path only.
+        """
+        raise UsageError(
+            "this needs a student that can start from states within the path, and this one knows its two ends only; "
+            "train one with --method hkd"
+        )
+
     def state_size(self, u: Tensor) -> Tensor:
-        """Standard deviation (B,) of the path's states at progress ``u`` (B,); only for students of whole paths."""
-        raise UsageError("this student knows the two ends of the path only")
+        """Standard deviation (B,) of the path's states at progress ``u`` (B,).
+
+        Raises:
+            UsageError: as :meth:`schedule`.
+        """
+        return self.schedule().size(u)
+
+
+class Operators(nn.ModuleList):
+    """The operators of a student's levels, in order."""
+
+    def __iter__(self) -> Iterator[Operator]:
+        return cast(Iterator[Operator], super().__iter__())
 
 
 class KoopmanStudent(nn.Module):
@@ -105,7 +126,7 @@ class KoopmanStudent(nn.Module):
         self,
         facts: DataFacts,
         codec: Codec,
-        operators: Sequence[Operator | BlockOperator],
+        operators: Sequence[Operator],
         *,
         level_names: Sequence[str] = ("latent",),
         controlled: bool = True,
@@ -113,7 +134,7 @@ class KoopmanStudent(nn.Module):
         super().__init__()
         self.facts = facts
         self.codec = codec
-        self.operators = nn.ModuleList(operators)
+        self.operators = Operators(operators)
         self.level_names = tuple(level_names)
         self.controls = nn.ModuleList()
         if facts.num_classes and controlled:
@@ -139,8 +160,8 @@ class KoopmanStudent(nn.Module):
         for index, (operator, level) in enumerate(zip(self.operators, latent, strict=True)):
             control = None
             if class_labels is not None and len(self.controls):
-                control = self.controls[index](class_labels)
-            moved.append(operator.evolve(level, du, control))  # type: ignore[operator]
+                control = self.controls[index](class_labels).view(level.shape)
+            moved.append(operator.evolve(level, du, control))
         return tuple(moved)
 
     def decode(self, latent: Latent, u: float | Tensor = 1.0, class_labels: Tensor | None = None) -> Tensor:
@@ -170,7 +191,7 @@ class KoopmanStudent(nn.Module):
         """Eigenvalues of the effective map of each level, with what they may be taken for (design, section 5)."""
         spectra: list[Spectrum] = []
         for name, operator in zip(self.level_names, self.operators, strict=True):
-            spectrum = replace(operator.spectrum(), level=name)  # type: ignore[operator]
+            spectrum = replace(operator.spectrum(), level=name)
             spectra.append(spectrum.pinned(self.codec.pinned_by) if self.codec.pinned_by else spectrum)
         return spectra
 

@@ -16,7 +16,6 @@ from torch import nn
 from koopstep.core.config import Added, Config, dump
 from koopstep.core.errors import DamagedError, UsageError
 from koopstep.core.files import sha256_file
-from koopstep.core.fit import check_fit, empty_network
 from koopstep.core.tensors import load_tensors, save_tensors
 from koopstep.teachers.base import Teacher, TrainingData
 from koopstep.teachers.table import TEACHERS, TeacherConfig
@@ -114,10 +113,13 @@ def load_teacher(name_or_path: str | Path, device: torch.device | None = None) -
         raise DamagedError(f"{path}: the teacher's header is not JSON ({error})") from error
     header = TeacherHeader.parse(raw, f"header of {path}")
     kind = TEACHERS[header.config.kind]
-    check_fit(empty_network(lambda: kind.build(header.config), len(tensors), str(path)), tensors, str(path))
     model = kind.build(header.config)
     dtypes = {name: tensor.dtype for name, tensor in model.state_dict().items()}
-    model.load_state_dict({name: tensor.to(dtypes[name]) for name, tensor in tensors.items()})
+    try:
+        model.load_state_dict({k: v.to(dtypes.get(k, v.dtype)) for k, v in tensors.items()})
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())
+        raise DamagedError(f"{path}: the weights do not fit the header's network: {reason[:300]}") from error
     if not all(bool(torch.isfinite(tensor).all()) for tensor in model.state_dict().values()):
         raise DamagedError(f"{path}: the weights hold NaN or infinity")
     model.eval().requires_grad_(False).to(device or torch.device("cpu"))

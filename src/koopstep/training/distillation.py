@@ -47,8 +47,11 @@ class Distillation(Task):
         self._objective, self._store, self._place, self._dtype = objective, store, place, dtype
         self._stream = BatchStream(store.training_rows(), batch_size, seed)
         self._batch_size, self._seed, self._steps = batch_size, seed, steps
-        if objective.config.latent_noise and len(student.operators) > 1:
-            raise UsageError("objective.latent_noise is for students with one flat latent (KDM); set it to 0")
+        if objective.config.within and not all(operator.continuous for operator in student.operators):
+            raise UsageError(
+                "this objective learns from states within the path, and a discrete operator only makes whole steps; "
+                "choose a continuous one, such as student.operator={kind: spectral}"
+            )
         self._live, self._real = live, real
         self._batches = ReadAhead(self._read, ahead=read_ahead)
 
@@ -90,8 +93,8 @@ class Distillation(Task):
         if not self._objective.config.latent_noise:
             return None
         generator = torch.Generator().manual_seed(stream_seed("jitter", self._seed, step))
-        size = sum(operator.dimension for operator in self.model.operators)  # type: ignore[misc]
-        whole = torch.randn(self._batch_size, 2, int(size), generator=generator)
+        size = sum(operator.dimension for operator in self.model.operators)
+        whole = torch.randn(self._batch_size, 2, size, generator=generator)
         return whole[rows].movedim(1, 0).to(self._place.device, self._dtype)
 
     def _genuine(self, step: int, rows: slice) -> Genuine | None:

@@ -9,7 +9,6 @@ from koopstep.analysis.bands import require_rates
 from koopstep.analysis.outcomes import require_outcomes
 from koopstep.analysis.outliers import require_plane
 from koopstep.core.devices import Place
-from koopstep.sampling.fewstep import path_levels
 from koopstep.workflows.analyses import Entry, Need, find_entry
 from koopstep.workflows.console import Console
 from koopstep.workflows.findings import Written, write_findings
@@ -58,7 +57,7 @@ def require(entry: Entry, subject: RunSubject) -> None:
 
 _CHECKS: dict[Need, Callable[[RunSubject], object]] = {
     "held-out rows": lambda subject: subject.held_out(),
-    "path": lambda subject: path_levels(subject.student),
+    "path": lambda subject: subject.student.codec.schedule(),
     "rates": lambda subject: require_rates(subject.student),
     "points": require_plane,
     "outcomes": require_outcomes,

@@ -96,7 +96,10 @@ def _write_teacher(
     if out.is_dir():
         raise UsageError(f"{out} is a folder; name the teacher's file")
     model = TEACHERS[teacher.config.kind].build(teacher.config)
-    model.load_state_dict(dict(teacher.tensors))  # every reader has checked that they fit
+    try:
+        model.load_state_dict(dict(teacher.tensors))
+    except RuntimeError as error:
+        raise DamagedError(f"{source}: the weights do not fit: {' '.join(str(error).split())[:300]}") from error
     recorded = {"name": source.name, "sha256": digest, "format": name, **teacher.recorded}
     header = TeacherHeader(
         config=teacher.config,

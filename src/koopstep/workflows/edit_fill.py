@@ -17,7 +17,6 @@ from koopstep.editing import masks, zeroshot
 from koopstep.editing.zeroshot import Basis
 from koopstep.figures.images import pixels, write_images
 from koopstep.figures.tables import Row, hatched, table
-from koopstep.sampling.fewstep import path_levels
 from koopstep.workflows.console import Console
 from koopstep.workflows.edit_images import (
     EditOptions,
@@ -52,7 +51,7 @@ def fill_pictures(
     Raises:
         UsageError: if the student, the pictures or the settings do not fit.
     """
-    path = path_levels(opened.student)
+    path = opened.student.codec.schedule()
     _check_training(opened)
     basis, hole = _basis(what, options, opened.student.facts.shape)
     steps = _STEPS if options.steps is None else options.steps

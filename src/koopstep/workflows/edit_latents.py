@@ -13,7 +13,6 @@ from koopstep.core.errors import UsageError
 from koopstep.core.noise import gaussian, stream_seed
 from koopstep.editing import masks, mixing
 from koopstep.editing.mixing import Moment
-from koopstep.sampling.fewstep import path_levels
 from koopstep.sampling.onestep import sampling_labels
 from koopstep.students.student import KoopmanStudent, Latent
 from koopstep.workflows.edit_images import EditOptions, Pictures, fit, real_pictures
@@ -71,7 +70,7 @@ def parts_of(
         if other_picture is None:
             reference = mixing.arrive(student, further, moment, other)
         elif given is None:
-            path = path_levels(student)
+            path = student.codec.schedule()
             state = path.noisy(other_picture.expand_as(further), further, path.levels_at([moment.u])[0])
             reference = student.encode(state, moment.u, own)
         else:

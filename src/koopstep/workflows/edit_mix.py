@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from koopstep.analysis.findings import Curves, Line
-from koopstep.analysis.modes import BANDS, ORDERS, Masks, band_masks, level_operators, rates_of
+from koopstep.analysis.modes import BANDS, ORDERS, Masks, band_masks, rates_of
 from koopstep.core.errors import UsageError
 from koopstep.core.noise import stream_seed
 from koopstep.editing import masks, mixing
@@ -20,7 +20,7 @@ from koopstep.editing.mixing import Moment
 from koopstep.figures.draw import draw
 from koopstep.figures.images import pixels, write_images
 from koopstep.figures.tables import Row, heat, table
-from koopstep.operators.block import Rates
+from koopstep.operators.rates import Rates
 from koopstep.students.student import KoopmanStudent, Latent
 from koopstep.workflows.console import Console
 from koopstep.workflows.edit_images import EditOptions, Perceptual, chosen_mask
@@ -74,7 +74,7 @@ def mix_modes(
         UsageError: if the student has no rates, or a setting does not fit.
     """
     student, shape = opened.student, opened.student.facts.shape
-    level_operators(student)  # says so where there are none
+    rates_of(student)  # says so where there are none
     ratios, order = _checked(options), options.order or "real"
     moment = Moment(0.5 if options.moment is None else options.moment, options.reencode)
     mask = chosen_mask(options, *shape[1:])

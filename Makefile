@@ -4,6 +4,8 @@
 VENV := .venv
 INPUTS := pyproject.toml constraints.txt scripts/install.sh
 PYTEST_ARGS ?=
+# A worker a core, each with one thread; above four they mostly wait for memory.
+WORKERS ?= auto --maxprocesses 4
 
 export PYTHON TORCH
 
@@ -17,10 +19,10 @@ demo: $(VENV)/.demo ## install, distil the built-in teachers into one step, writ
 	$(VENV)/bin/koopstep demo --out runs/demo
 	@echo "The report is $(CURDIR)/runs/demo/report/index.html"
 
-test: $(VENV)/.test ## install with the test extras and run every test (PYTEST_ARGS="-n 2" for two workers)
-	$(VENV)/bin/python -m pytest $(PYTEST_ARGS)
+test: lint ## install with the test extras, lint, run every test (PYTEST_ARGS="tests/core -q" for some)
+	$(VENV)/bin/python -m pytest -n $(WORKERS) --dist worksteal $(PYTEST_ARGS)
 
-lint: $(VENV)/.test ## ruff and mypy, as tests/test_lint.py runs them
+lint: $(VENV)/.test ## ruff and mypy --strict, at the versions that constraints.txt pins
 	$(VENV)/bin/python -m ruff check
 	$(VENV)/bin/python -m ruff format --check
 	$(VENV)/bin/python -m mypy

@@ -270,3 +270,9 @@ def test_no_rule_objects_to_a_good_house(rule: Rule) -> None:
         }
     )
     assert not list(rule(good))
+
+
+def test_no_two_test_files_have_one_name() -> None:
+    # pytest imports them by name alone, so that a pair of one name fails only where both are collected
+    names = [path.name for path in Path(__file__).parent.rglob("*.py") if path.name != "conftest.py"]
+    assert sorted(set(names)) == sorted(names)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from koopstep.core.devices import Place, barrier, choose_device, prepare, sum_over_processes
+from koopstep.core.devices import Place, barrier, choose_device, prepare, seeded, sum_over_processes
 from koopstep.core.errors import UsageError
 
 
@@ -93,3 +93,16 @@ def test_sums_go_back_where_they_came_from_one_message_a_dtype(monkeypatch: pyte
     for tensor, old in zip(tensors, before, strict=True):
         assert torch.equal(tensor, 3 * old)
     assert sent == [torch.float32, torch.float64]
+
+
+def test_seeded_draws_are_those_of_the_seed_and_leave_no_trace() -> None:
+    torch.manual_seed(3)
+    wanted = torch.rand(4)
+    torch.manual_seed(1)
+    before = torch.get_rng_state()
+    with seeded(3, torch.device("cpu")):
+        assert torch.equal(torch.rand(4), wanted)
+    assert torch.equal(torch.get_rng_state(), before)
+    with pytest.raises(RuntimeError), seeded(3, torch.device("cpu")):
+        raise RuntimeError("stop")
+    assert torch.equal(torch.get_rng_state(), before)

@@ -165,3 +165,17 @@ def test_one_bad_micro_batch_is_enough() -> None:
     next(reports)
     with pytest.raises(NumericsError, match="step 2: the term 'error'"):
         next(reports)
+
+
+def test_the_callers_random_numbers_are_left_alone() -> None:
+    task = Regression(dropout=0.5, critic=True)
+    torch.manual_seed(5)
+    before = torch.get_rng_state()
+    run(task, settings(steps=3, micro_batch=8))
+    assert torch.equal(torch.get_rng_state(), before)
+    steps = train(task, TrainingState(task, settings(steps=2)), settings(steps=2), HERE)
+    next(steps)
+    drawn = torch.rand(1)  # between two steps, too
+    next(steps)
+    torch.manual_seed(5)
+    assert torch.equal(drawn, torch.rand(1))

@@ -333,3 +333,10 @@ def test_a_conditional_student(tmp_path: Path) -> None:
         made = student.generate(torch.randn(40, 2, generator=torch.Generator().manual_seed(0)), torch.arange(40) % 4)
     found = torch.stack([made[label::4].mean() for label in range(4)])
     assert found.tolist() == pytest.approx([-3, -1, 1, 3], abs=0.7)
+
+
+def test_training_leaves_the_callers_random_numbers_alone(tmp_path: Path) -> None:
+    store = tiny_store(tmp_path / "store")
+    before = torch.get_rng_state()
+    train_tiny(tiny_recipe("training.steps=2", "objective.adversarial=0.1"), store, tmp_path / "run")
+    assert torch.equal(torch.get_rng_state(), before)

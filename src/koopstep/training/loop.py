@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from koopstep.core.devices import Place, sum_over_processes
+from koopstep.core.devices import Place, seeded, sum_over_processes
 from koopstep.core.errors import NumericsError, UsageError
 from koopstep.core.noise import stream_seed
 from koopstep.training.ema import AverageWeights
@@ -164,17 +164,17 @@ def _accumulate(
     sums: dict[str, Tensor] = {}
     task.model.train()
     for start in range(place.rank * share, (place.rank + 1) * share, micro):
-        # anything random inside the networks (dropout) depends on the step and the rows, not on what ran before
-        torch.manual_seed(stream_seed("step", config.seed, step, start))
-        numbers = torch.float16 if config.autocast == "float16" else torch.bfloat16
-        with torch.autocast(place.device.type, numbers, enabled=config.autocast != "none"):
-            losses = task.losses(step, slice(start, start + micro))
         part = micro / config.batch_size
-        # each side's loss reaches only its own weights: the student's adversarial term runs through the critic
-        total = state.scaler.scale(losses.total * part)
-        torch.autograd.backward(total, inputs=weights, retain_graph=losses.critic is not None)
-        if losses.critic is not None:
-            torch.autograd.backward(state.scaler.scale(losses.critic * part), inputs=judges)
+        # anything random inside the networks (dropout) depends on the step and the rows, not on what ran before
+        with seeded(stream_seed("step", config.seed, step, start), place.device):
+            numbers = torch.float16 if config.autocast == "float16" else torch.bfloat16
+            with torch.autocast(place.device.type, numbers, enabled=config.autocast != "none"):
+                losses = task.losses(step, slice(start, start + micro))
+            # each side's loss reaches only its own weights: the student's adversarial term runs through the critic
+            total = state.scaler.scale(losses.total * part)
+            torch.autograd.backward(total, inputs=weights, retain_graph=losses.critic is not None)
+            if losses.critic is not None:
+                torch.autograd.backward(state.scaler.scale(losses.critic * part), inputs=judges)
         named = losses.terms | {"total": losses.total} | ({} if losses.critic is None else {"critic": losses.critic})
         for name, value in named.items():
             sums[name] = sums.get(name, 0) + value.detach() * part

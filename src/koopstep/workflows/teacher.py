@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from koopstep.core.config import dump
-from koopstep.core.devices import Place, barrier
+from koopstep.core.devices import Place, barrier, seeded
 from koopstep.core.errors import UsageError
 from koopstep.data.augment import LABELS
 from koopstep.data.sources import DataSource, load_source
@@ -40,8 +40,8 @@ def train_teacher(
         )
     source = load_source(recipe.data)
     _check_data(recipe, source)
-    torch.manual_seed(training.seed)
-    model = kind.build(config).to(place.device)
+    with seeded(training.seed, torch.device("cpu")):
+        model = kind.build(config).to(place.device)
     task = Denoising(
         model,
         functools.partial(kind.loss, config),

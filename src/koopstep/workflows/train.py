@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from koopstep.core.config import dump
-from koopstep.core.devices import Place, barrier
+from koopstep.core.devices import Place, barrier, seeded
 from koopstep.core.errors import Interrupted, UsageError
 from koopstep.core.files import make_folder, remove_stale
 from koopstep.data.live import LivePaths
@@ -66,8 +66,9 @@ def train_student(
     identity = store.manifest.teacher
     facts = DataFacts.of(store.manifest)
     _check_fit(recipe, facts)
-    recipe, student = fresh_student(recipe, facts, identity)
-    task = _task(recipe, student, store, place)
+    with seeded(recipe.training.seed, torch.device("cpu")):  # the discriminator's weights are drawn after the student's
+        recipe, student = fresh_student(recipe, facts, identity)
+        task = _task(recipe, student, store, place)
     settings = dump(recipe)
     depends_on = flat({name: settings[name] for name in ("initialise", "paths", "student", "objective", "training")})
     depends_on["data"] = store.root
@@ -115,7 +116,7 @@ def fresh_student(recipe: Recipe, facts: DataFacts, identity: TeacherIdentity) -
         UsageError: if it should start from the teacher, but the teacher is not at hand or has other networks.
     """
     seed = recipe.training.seed
-    torch.manual_seed(seed)
+    torch.default_generator.manual_seed(seed)
     if recipe.initialise == "fresh":
         return recipe, build_student(recipe.student, facts, seed)
     teacher = _own_teacher(recipe, identity)

@@ -40,6 +40,8 @@ TEACHER = {
     "parameters": 12345,
     "sha256": "ab",
     "made_by": "test",
+    "weights_dtype": "float32",
+    "training_data": {"name": "board"},
     "source": {},
     "config": {"kind": "edm"},
 }
@@ -50,7 +52,17 @@ ONE_DEMO = {
     "seconds": {"collect": 1.5, "train": 20.0},
     "files": [],
 }
-INFO = {"count": 10, "held_out": 1, "bytes": 800, "root": "ab", "shape": [2], "manifest": {}, "damaged": []}
+INFO = {
+    "count": 10,
+    "held_out": 1,
+    "bytes": 800,
+    "root": "ab",
+    "shape": [2],
+    "states": 2,
+    "teacher": "t",
+    "manifest": {},
+    "damaged": [],
+}
 DAMAGED = [{"unit": 3, "start": 9, "stop": 12, "reason": "other hash"}]
 
 ANSWERS: dict[str, dict[str, Any]] = {
@@ -82,10 +94,10 @@ ANSWERS: dict[str, dict[str, Any]] = {
         "convert": TEACHER | {"source": "s", "source_sha256": "cd", "format": "edm-pickle", "notes": []},
     },
     "koopstep.workflows.collect": {
-        "collect_store": {"count": 10, "bytes": 80, "seconds": 0.5, "complete": True},
+        "collect_store": {"count": 10, "bytes": 80, "seconds": 0.5, "complete": True, "teacher": "t", "nfe": 35},
         "store_info": INFO,
         "verify_store": {"count": 10, "damaged": [], "root": "ab"},
-        "repair_store": {"count": 10, "damaged": [], "repaired": [3], "root": "ab"},
+        "repair_store": {"count": 10, "damaged": [], "repaired": [3], "identical": True, "root": "ab"},
         "import_store": INFO | {"layout": "kdm-ffhq"},
     },
     "koopstep.workflows.recipe": {"load_recipe": {"a": "recipe"}},

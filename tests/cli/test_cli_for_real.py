@@ -1,0 +1,88 @@
+"""The commands with the real workflows behind them, at the smallest size; the fakes of the other tests answer alike."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import cli_fakes
+import pytest
+
+from koopstep.cli import main
+from koopstep.workflows.train import Trained
+
+NETWORK = "{kind: mlp, width: 8, depth: 2}"
+TINY = [
+    f"student={{kind: kdm, encoder: {NETWORK}, decoder: {NETWORK}, operator: {{kind: dense}}, latent: 6}}",
+    "training={steps: 4, batch_size: 8, learning_rate: 0.01, log_every: 1}",
+]
+TEACH = [
+    "teacher.training={steps: 2, batch_size: 8, log_every: 1}",
+    f"teacher.model.network={NETWORK}",
+]
+
+
+def options(changes: list[str]) -> list[str]:
+    return [word for change in changes for word in ("-o", change)]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store and a run that was measured."""
+    place = tmp_path_factory.mktemp("real")
+    store, run = str(place / "store"), str(place / "run")
+    steps = [
+        ["collect", "checkerboard-edm", "--out", store, "--count", "40", "--steps", "2", "--hold-out", "20"],
+        ["train", "checkerboard", "--data", store, "--out", run, *options(TINY)],
+        ["evaluate", run, "--metrics", "pair_mse"],
+    ]
+    for words in steps:
+        assert main.run(words) == 0
+    return place
+
+
+# The function whose answer the command prints -> a command line.
+COMMANDS = {
+    "list_presets": "presets",
+    "show_preset": "presets checkerboard",
+    "teacher_info": "teacher info checkerboard-edm",
+    "train_teacher": "teacher train checkerboard --out taught.safetensors",
+    "collect_store": "collect checkerboard-edm --out made --count 8 --steps 1",
+    "store_info": "data info store",
+    "verify_store": "data verify store",
+    "repair_store": "data repair store --teacher checkerboard-edm",
+    "sample_run": "sample run --count 2 --out samples.npz",
+    "evaluate_run": "evaluate run --metrics pair_mse,in_cell",
+    "compare_runs": "compare run",
+}
+FAKES = {name: answer for functions in cli_fakes.ANSWERS.values() for name, answer in functions.items()}
+
+
+def kinds(answer: dict[str, Any]) -> dict[str, str]:
+    """The names in an answer, and what kind of value each has."""
+    return {
+        name: "number" if isinstance(value, int | float) else type(value).__name__ for name, value in answer.items()
+    }
+
+
+@pytest.mark.parametrize("function", COMMANDS)
+def test_the_fake_answers_as_the_workflow_does(
+    function: str, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(folder)
+    words = COMMANDS[function].split()
+    changes = options(TEACH) if function == "train_teacher" else []
+    assert main.run([*words, *changes, "--json"]) == 0
+    real = json.loads(capsys.readouterr().out)
+    fake = json.loads(json.dumps(FAKES[function]))
+    assert kinds(fake) == kinds(real)
+
+
+def test_every_fake_is_compared() -> None:
+    elsewhere = {"run_demo", "load_recipe", "train_student", "convert", "import_store", "analyze_run", "edit_run"}
+    assert set(COMMANDS) | elsewhere == set(FAKES)
+    assert [field.name for field in dataclasses.fields(cli_fakes.Trained)] == [
+        f.name for f in dataclasses.fields(Trained)
+    ]

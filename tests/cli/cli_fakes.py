@@ -118,7 +118,8 @@ ANSWERS: dict[str, dict[str, Any]] = {
         "analyze_run": Written(("s.png",), {"level": [{"radius": 0.5, "eigenvalues": [1, 2]}]})
     },
     "koopstep.workflows.edit": {
-        "edit_run": {"files": ["m.png"], "values": {"what": "mix", "ratio": 0.9, "edits": {"band": [{"ratio": 0.9}]}}}
+        "mix_run": Written(("m.png",), {"what": "mix", "ratio": 0.9, "edits": {"band": [{"ratio": 0.9}]}}),
+        "fill_run": Written(("f.png",), {"what": "superres", "results": {"ours": {"psnr": 20.0}}}),
     },
     "koopstep.workflows.compare": {
         "compare_runs": {
@@ -147,9 +148,10 @@ def install(put: Callable[[str, ModuleType], None]) -> Calls:
     pairs = ModuleType("koopstep.data.pairs")
     pairs.LayoutName = Literal["auto", "kdm-ffhq"]  # type: ignore[attr-defined]
     put("koopstep.data.pairs", pairs)
-    edits = ModuleType("koopstep.workflows.edit_images")
-    edits.EditOptions = dict  # type: ignore[attr-defined]
-    put("koopstep.workflows.edit_images", edits)
+    for module, record in (("mix", "MixOptions"), ("fill", "FillOptions")):
+        edits = ModuleType(f"koopstep.editing.{module}")
+        setattr(edits, record, dict)
+        put(f"koopstep.editing.{module}", edits)
     devices = ModuleType("koopstep.core.devices")
     devices.prepare = _prepare  # type: ignore[attr-defined]
     put("koopstep.core.devices", devices)

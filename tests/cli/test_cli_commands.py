@@ -13,12 +13,7 @@ import pytest
 from koopstep.cli import main
 from koopstep.sampling.fewstep import Stepping
 
-
-def edit_options(**given: Any) -> dict[str, Any]:
-    """Settings of an edit as the command hands them over."""
-    absent = ("count", "mask", "rectangle", "moment", "band", "order", "reference", "steps", "factor", "image")
-    plain = {"seed": 0, "ratios": (), "levels": "all", "reencode": False, "confine": True}
-    return dict.fromkeys(absent) | plain | given
+MIX = {"count": 32, "seed": 0, "moment": 0.5, "order": "real", "levels": "all", "reencode": False, "confine": True}
 
 
 # Command line -> the function called, and what it must have been given.
@@ -105,17 +100,35 @@ COMMANDS: list[tuple[str, str, dict[str, Any]]] = [
     ("analyze r steps --reference digits", "analyze_run", {"1": "steps", "reference": "digits"}),
     (
         "edit r mix --out f --count 4 --rectangle 0,0,0.5,1 --ratio 0.1 --ratio 0.5 --no-confine --reference x.png",
-        "edit_run",
+        "mix_run",
         {
             "0": Path("r"),
-            "1": "mix",
             "out": Path("f"),
-            "options": edit_options(
-                count=4, rectangle=(0.0, 0.0, 0.5, 1.0), ratios=(0.1, 0.5), confine=False, reference=Path("x.png")
-            ),
+            "1": MIX
+            | {
+                "count": 4,
+                "rectangle": (0.0, 0.0, 0.5, 1.0),
+                "ratios": (0.1, 0.5),
+                "confine": False,
+                "reference": Path("x.png"),
+            },
         },
     ),
-    ("edit r superres --factor 4 --steps 3", "edit_run", {"1": "superres", "options": edit_options(factor=4, steps=3)}),
+    ("edit r mix", "mix_run", {"1": MIX, "out": None}),
+    (
+        "edit r superres --factor 4 --steps 3",
+        "fill_run",
+        {"0": Path("r"), "1": "superres", "2": {"count": 32, "factor": 4, "steps": 3, "seed": 0}},
+    ),
+    (
+        "edit r inpaint --mask m.png --moment 0.2 --image x",
+        "fill_run",
+        {
+            "1": "inpaint",
+            "2": {"count": 32, "steps": 10, "seed": 0, "mask": Path("m.png"), "moment": 0.2, "image": Path("x")},
+        },
+    ),
+    ("edit r colorize", "fill_run", {"1": "colorize", "2": {"count": 32, "steps": 10, "seed": 0}}),
     ("compare a b", "compare_runs", {"0": [Path("a"), Path("b")]}),
 ]
 
@@ -204,6 +217,14 @@ def test_under_torchrun_only_the_first_process_speaks(
         ("evaluate r --metrics a,,b", "--metrics takes names"),
         ("edit r mix --rectangle 0,0,1", "--rectangle takes four numbers"),
         ("edit r mix --ratio much", "--ratio"),
+        ("edit r mix --steps 3", "No such option: --steps, which is for inpaint, colorize, superres"),
+        (
+            "edit r inpaint --no-confine",
+            "No such option: --no-confine, which is for mix; see `koopstep edit RUN inpaint",
+        ),
+        ("edit r mix --band high", "'high' is not one of 'smallest', 'middle', 'largest'"),
+        ("edit r blur", "No such command 'blur'"),
+        ("edit r", "Missing command: mix, inpaint, colorize, superres"),
         ("data import x --out s --layout odd", "--layout takes auto, kdm-ffhq"),
         ("collect t --out s --count ten", "--count"),
         ("collect t --out s --count 0", "--count"),

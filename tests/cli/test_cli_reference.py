@@ -24,7 +24,10 @@ COMMANDS = [
     "sample",
     "evaluate",
     "analyze",
-    "edit",
+    "edit RUN mix",
+    "edit RUN inpaint",
+    "edit RUN colorize",
+    "edit RUN superres",
     "compare",
 ]
 

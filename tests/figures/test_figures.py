@@ -20,6 +20,7 @@ from koopstep.analysis.findings import (
     Clouds,
     Curves,
     Eigenvalues,
+    ImageRow,
     Images,
     LevelRates,
     Movie,
@@ -28,6 +29,7 @@ from koopstep.analysis.findings import (
     Pairs,
     PointPairs,
     View,
+    image_rows,
 )
 from koopstep.core.errors import UsageError
 from koopstep.core.noise import gaussian
@@ -37,7 +39,7 @@ from koopstep.figures.images import pixels
 from koopstep.figures.lines import loss_curves
 from koopstep.figures.points import scatter
 from koopstep.figures.style import CATEGORIES, FAINT, LINES, colours_of
-from koopstep.figures.tables import Row, differences, hatched, heat, table
+from koopstep.figures.tables import differences, hatched, heat
 from koopstep.operators.factorised import FactorisedConfig
 from koopstep.operators.rates import Rates
 from koopstep.operators.spectrum import Spectrum
@@ -122,12 +124,22 @@ def test_bars(drawn: Drawn) -> None:
 
 
 def test_images_in_rows(drawn: Drawn) -> None:
-    rows = {"a": IMAGES[:3], "less": -IMAGES[:3]}
-    (panel,) = drawn(Images("a.png", rows, columns=["1", "2", "3"], signed=["less"], title="title"))
+    changes = torch.arange(3.0).view(3, 1, 1, 1).expand(3, 1, 4, 4)
+    mask = torch.zeros(4, 4, dtype=torch.bool)
+    mask[:2, :2] = True
+    rows = [
+        ImageRow("a", IMAGES[:3]),
+        ImageRow("less", -IMAGES[:3], "differences"),
+        ImageRow("moved", changes[1:], "changes", skip=1, gap=0.5),
+    ]
+    (panel,) = drawn(Images("a.png", rows, columns=["1", "2", "3"], title="title", mask=mask))
     shown = [np.asarray(image.get_array()) for image in panel.get_images()]
     assert np.array_equal(shown[0], pixels(IMAGES)[0]) and np.array_equal(shown[3], differences(-IMAGES[:1])[0])
-    assert [image.get_extent()[0] // 1 for image in panel.get_images()] == [0, 1, 2, 0, 1, 2]  # type: ignore[operator]
-    assert [text.get_text() for text in panel.texts] == ["a", "less", "1", "2", "3"]
+    assert np.array_equal(shown[7], heat(changes[2:], 2.0)[0])
+    assert [image.get_extent()[0] // 1 for image in panel.get_images()] == [0, 1, 2, 0, 1, 2, 1, 2]  # type: ignore[operator]
+    assert min(panel.get_images()[-1].get_extent()[2:]) > 2.5
+    assert len(panel.get_lines()) == 2 * 4  # the mask's edge, on the changes
+    assert [text.get_text() for text in panel.texts] == ["a", "less", "moved", "1", "2", "3"]
     assert titles([panel]) == ["title"]
 
 
@@ -141,16 +153,8 @@ def test_pairs_of_images_stand_above_each_other(drawn: Drawn) -> None:
 
 
 def test_images_of_another_range(drawn: Drawn) -> None:
-    view = Images("a.png", {"a": (IMAGES + 1) / 2}, data_range=(0.0, 1.0))
+    view = Images("a.png", image_rows({"a": (IMAGES + 1) / 2}), data_range=(0.0, 1.0))
     assert np.array_equal(np.asarray(drawn(view)[0].get_images()[0].get_array()), pixels(IMAGES)[0])
-
-
-def test_the_edge_of_a_mask(saved: list[Figure], tmp_path: Path) -> None:
-    mask = torch.zeros(4, 4, dtype=torch.bool)
-    mask[:2, :2] = True
-    table(tmp_path / "a.png", [Row("", list(pixels(IMAGES[:2])), outlined=True), Row("", [None, None])], mask=mask)
-    (panel,) = saved[-1].axes
-    assert len(panel.get_lines()) == 2 * 4 and len(panel.get_images()) == 2
 
 
 def test_what_is_missing_and_what_changed() -> None:
@@ -159,7 +163,7 @@ def test_what_is_missing_and_what_changed() -> None:
     shown = pixels(torch.ones(1, 1, 4, 4) * -1)
     over = hatched(shown, hole)
     assert (over[:, 0] > 200).all() and (over[:, 1:] == 0).all() and len(np.unique(over[0, 0], axis=0)) == 2
-    none, most = heat([torch.zeros(2, 2), torch.ones(2, 2)])
+    none, most = heat(torch.arange(2.0).view(2, 1, 1, 1), 1.0)
     assert (none == 1).all() and to_hex(most[0, 0]).upper() == LINES[1]
     less, more = differences(torch.tensor([-1.0, 1.0]).view(2, 1, 1, 1)).reshape(2, 3)
     assert less[2] > less[0] and more[0] > more[2]
@@ -285,7 +289,7 @@ def test_a_file_is_written_whole_and_alike(tmp_path: Path) -> None:
         (PointPairs("a.png", POINTS, POINTS[:5]), "give pairs"),
         (PointPairs("a.png", gaussian(0, range(3), (3,)), POINTS), r"\(N, 2\)"),
         (Pairs("a.png", IMAGES, IMAGES[:5]), "give pairs"),
-        (Images("a.png", {"a": IMAGES.expand(-1, 2, -1, -1)}), "1 or 3"),
+        (Images("a.png", image_rows({"a": IMAGES.expand(-1, 2, -1, -1)})), "1 or 3"),
     ],
 )
 def test_wrong_shapes(view: View, words: str, tmp_path: Path) -> None:

@@ -15,6 +15,8 @@ from tiny_way import HERE
 from koopstep.core.errors import UsageError
 from koopstep.core.levels import karras_sigmas
 from koopstep.data.collect import CollectSettings, collect
+from koopstep.editing.fill import FillOptions
+from koopstep.editing.mix import MixOptions
 from koopstep.nets.mlp import MLPConfig
 from koopstep.nets.unet import UNetConfig
 from koopstep.operators.block import BlockConfig
@@ -26,8 +28,8 @@ from koopstep.students.student import DataFacts
 from koopstep.students.table import StudentConfig, build_student
 from koopstep.teachers.files import load_teacher
 from koopstep.workflows.console import Quiet
-from koopstep.workflows.edit import edit_run
-from koopstep.workflows.edit_images import EditOptions
+from koopstep.workflows.edit import fill_run, mix_run
+from koopstep.workflows.findings import Written
 from koopstep.workflows.recipe import load_recipe
 from koopstep.workflows.train import train_student
 
@@ -86,20 +88,22 @@ def photos(tmp_path: Path) -> Path:
     return folder
 
 
-def edit(run: Path, what: str, out: Path | None = None, **options: Any) -> dict[str, Any]:
-    chosen = EditOptions(**{"count": 3, **options})
-    return edit_run(run, what, options=chosen, out=out, place=HERE, console=Quiet())
+def edit(run: Path, what: Any, out: Path | None = None, **options: Any) -> Written:
+    chosen = {"count": 3, **options}
+    if what == "mix":
+        return mix_run(run, MixOptions(**chosen), out=out, place=HERE, console=Quiet())
+    return fill_run(run, what, FillOptions(**chosen), out=out, place=HERE, console=Quiet())
 
 
 @pytest.mark.parametrize("what", ["mix", "inpaint", "superres"])
 def test_a_run_edits_by_itself(what: str, digits: Path, tmp_path: Path) -> None:
     result = edit(digits, what, tmp_path / what)
-    assert all(Path(file).exists() for file in result["files"])
-    assert json.loads((tmp_path / what / "values.json").read_text()) == json.loads(json.dumps(result["values"]))
+    assert all(file.exists() for file in result.files)
+    assert json.loads((tmp_path / what / "values.json").read_text()) == json.loads(json.dumps(result.values))
     assert len(list((tmp_path / what / "edited").glob("*.png"))) == 3
     with Image.open(tmp_path / what / "edited" / "0000.png") as picture:
         assert (picture.size, picture.mode) == ((8, 8), "L")
-    assert edit(digits, what, tmp_path / "again")["values"] == result["values"]
+    assert edit(digits, what, tmp_path / "again").values == result.values
 
 
 def test_figures_go_to_the_report(digits: Path) -> None:
@@ -108,22 +112,22 @@ def test_figures_go_to_the_report(digits: Path) -> None:
 
 
 def test_filling_in_is_compared(digits: Path, tmp_path: Path) -> None:
-    values = edit(digits, "inpaint", tmp_path, steps=2, rectangle=(0.0, 0.5, 1.0, 1.0))["values"]
+    values = edit(digits, "inpaint", tmp_path, steps=2, rectangle=(0.0, 0.5, 1.0, 1.0)).values
     assert set(values["results"]) == {"ours", "teacher", "teacher_denoiser", "mean_fill"}
     assert (values["network_calls"], values["missing"]) == (2, 0.5)
     assert all(result["known_error"] == 0 for result in values["results"].values())
     assert all(result["psnr"] > 0 for result in values["results"].values())
-    assert "bicubic" in edit(digits, "superres", tmp_path, factor=4)["values"]["results"]
+    assert "bicubic" in edit(digits, "superres", tmp_path, factor=4).values["results"]
 
 
 def test_mixing_tells_what_it_did(digits: Path, tmp_path: Path) -> None:
-    values = edit(digits, "mix", tmp_path, ratios=(0.9, 0.2), levels="finest", confine=False)["values"]
+    values = edit(digits, "mix", tmp_path, ratios=(0.9, 0.2), levels="finest", confine=False).values
     assert [entry["ratio"] for entry in values["edits"]["band"]] == [0.2, 0.9]
     assert values["moment_matters"] is False and values["confined"] is False
     assert values["band"] == max(values["band_frequency"], key=values["band_frequency"].get)
     assert values["outside_over_inside"] == values["edits"]["finest"][-1]["outside_over_inside"]
     assert values["modes"]["finest"] < values["modes"]["band"] < values["modes"]["all"]
-    later = edit(digits, "mix", tmp_path, ratios=(0.9, 0.2), levels="finest", confine=False, moment=0.9)["values"]
+    later = edit(digits, "mix", tmp_path, ratios=(0.9, 0.2), levels="finest", confine=False, moment=0.9).values
     assert later["outside_over_inside"] == pytest.approx(values["outside_over_inside"], rel=1e-3)
 
 
@@ -139,12 +143,12 @@ def test_outside_the_mask_a_confined_edit_is_the_unedited_picture(digits: Path, 
 
 
 def test_a_student_of_colours_without_its_run(colour: Path, photos: Path, tmp_path: Path) -> None:
-    values = edit(colour, "colorize", tmp_path / "c", image=photos)["values"]
+    values = edit(colour, "colorize", tmp_path / "c", image=photos).values
     assert values["count"] == 3 and values["missing"] == pytest.approx(2 / 3)
     assert set(values["results"]) == {"ours"} and "teacher" in values["teacher_left_out"]
-    one = edit(colour, "inpaint", tmp_path / "i", image=photos / "0.png")["values"]
+    one = edit(colour, "inpaint", tmp_path / "i", image=photos / "0.png").values
     assert one["count"] == 1
-    mixed = edit(colour, "mix", tmp_path / "m", reference=photos / "1.png", reencode=True, moment=0.3)["values"]
+    mixed = edit(colour, "mix", tmp_path / "m", reference=photos / "1.png", reencode=True, moment=0.3).values
     assert mixed["moment_matters"] is True and mixed["reencoded"] is True
     with Image.open(tmp_path / "c" / "edited" / "0000.png") as picture:
         assert picture.mode == "RGB"
@@ -153,20 +157,19 @@ def test_a_student_of_colours_without_its_run(colour: Path, photos: Path, tmp_pa
 def test_real_pictures_are_mixed_into(colour: Path, photos: Path, tmp_path: Path) -> None:
     """They are lifted at the end of the path, evolved back to the moment and forth again; outside the mask they stay."""
     options = {"image": photos, "count": 2, "rectangle": (0.0, 0.0, 1.0, 0.5), "ratios": (0.5,)}
-    values = edit(colour, "mix", tmp_path / "a", **options)["values"]
+    values = edit(colour, "mix", tmp_path / "a", **options).values
     assert values["images"] == str(photos) and values["count"] == 2 and values["inversion"]["mse"] > 0
     for index in range(2):
         given = np.asarray(Image.open(photos / f"{index}.png")).astype(int)
         made = np.asarray(Image.open(tmp_path / "a" / "edited" / f"{index:04d}.png")).astype(int)
         assert np.abs(made[4:] - given[4:]).max() <= 1 < np.abs(made[:4] - given[:4]).max()
-    other = edit(colour, "mix", tmp_path / "b", reference=photos / "2.png", **options)["values"]
+    other = edit(colour, "mix", tmp_path / "b", reference=photos / "2.png", **options).values
     assert other["inversion"] == values["inversion"] and other["edits"] != values["edits"]
 
 
 @pytest.mark.parametrize(
     ("what", "options", "words"),
     [
-        ("blur", {}, "known: mix, inpaint, colorize, superres"),
         ("colorize", {}, "3 planes"),
         ("mix", {"ratios": (1.5,)}, "--ratio is from 0"),
         ("mix", {"band": "high"}, "--band is one of"),
@@ -178,14 +181,14 @@ def test_real_pictures_are_mixed_into(colour: Path, photos: Path, tmp_path: Path
         ("mix", {"mask": Path("m.png"), "rectangle": (0.0, 0.0, 1.0, 1.0)}, "not both"),
         ("mix", {"rectangle": (0.0, 0.0, 2.0, 1.0)}, "rectangle is X0"),
         ("mix", {"reference": Path("none.png")}, "no such picture"),
-        ("mix", {"steps": 3}, "--steps is for inpaint"),
         ("mix", {"image": Path("any.png")}, "never saw; train one with --method hkd"),
-        ("inpaint", {"ratios": (0.5,)}, "--ratio is for mix"),
-        ("inpaint", {"confine": False}, "--no-confine is for mix"),
         ("inpaint", {"rectangle": (0.0, 0.0, 1.0, 1.0)}, "leaves nothing"),
         ("inpaint", {"steps": 0}, "at least 1 step"),
         ("inpaint", {"moment": 1.0}, "below 1"),
         ("inpaint", {"image": Path("nowhere")}, "no such"),
+        ("superres", {"mask": Path("m.png")}, "for mix and inpaint, not for superres"),
+        ("superres", {"factor": 1}, "at least 2"),
+        ("mix", {"ratios": ()}, "at least one --ratio"),
         ("superres", {"factor": 3}, "divide 8 and 8"),
         ("superres", {"count": 0}, "--count"),
     ],

@@ -17,7 +17,7 @@ from koopstep.analysis.bands import (
     stands_out,
     tied,
 )
-from koopstep.analysis.findings import Bars, Clouds, Curves, Findings, Images, Line, View
+from koopstep.analysis.findings import Bars, Clouds, Curves, Findings, ImageRow, Images, Line, View, image_rows
 from koopstep.analysis.frequencies import radial_profile, radii
 from koopstep.analysis.modes import BANDS, ORDER_WORDS, ORDERS, Order, rates_of
 from koopstep.analysis.spectrum import gauge_of
@@ -70,10 +70,10 @@ def _order_view(order: Order, whole: Tensor, found: list[Band], gauge: str) -> V
         sets |= {f"without {band.band}": (whole - band.effect).flatten(1)[:, :2] for band in ours}
         return Clouds(file, sets, title=title)
     reach = max(max(float(band.effect[:_SHOWN].abs().quantile(0.995)) for band in ours), 1e-6)
-    rows = {"all modes": whole[:_SHOWN]} | {f"only {band.band}": band.alone[:_SHOWN] for band in ours}
-    effects = {f"{band.band} adds": band.effect[:_SHOWN] / reach for band in ours}
+    rows = image_rows({"all modes": whole[:_SHOWN]} | {f"only {band.band}": band.alone[:_SHOWN] for band in ours})
+    rows += [ImageRow(f"{band.band} adds", band.effect[:_SHOWN] / reach, "differences") for band in ours]
     scale = f"adds: all modes less all without this third, from blue (−{reach:.2g}) over white to red (+{reach:.2g})"
-    return Images(file, rows | effects, signed=list(effects), title=f"{title}\n{scale}")
+    return Images(file, rows, title=f"{title}\n{scale}")
 
 
 def _profiles(whole: Tensor, found: list[Band], chance: list[Band]) -> Curves:

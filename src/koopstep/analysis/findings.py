@@ -67,24 +67,51 @@ class Bars:
 
 
 @dataclass(frozen=True)
+class ImageRow:
+    """A row of images.
+
+    Attributes:
+        title: at its left; empty for none.
+        images: (N, 1 or 3, H, W): ``images`` in data units, where NaN is white; ``differences`` in [-1, 1]; or maps of
+            ``changes``, one plane, 0 or above, which share one scale.
+        kind: which of them.
+        skip: places left empty at its left.
+        gap: free space above, in places.
+        missing: (H, W), pixels of images that are not there; None for none.
+    """
+
+    title: str
+    images: Tensor
+    kind: Literal["images", "differences", "changes"] = "images"
+    skip: int = 0
+    gap: float = 0.0
+    missing: Tensor | None = None
+
+
+@dataclass(frozen=True)
 class Images:
-    """Sets of images as labelled rows, column by column the same sample.
+    """Images in labelled rows, column by column the same sample, or row by row.
 
     Attributes:
         file: name of the picture.
-        rows: label -> (N, 1 or 3, H, W) in data units; NaN stays white.
+        rows: from top to bottom.
         columns: titles over the columns.
-        signed: rows that are differences in [-1, 1].
         title: over everything.
-        data_range: of the other rows.
+        mask: bool (H, W), whose edge is drawn on the maps of changes; None for none.
+        data_range: of the images.
     """
 
     file: str
-    rows: Mapping[str, Tensor]
+    rows: Sequence[ImageRow]
     columns: Sequence[str] = ()
-    signed: Collection[str] = ()
     title: str = ""
+    mask: Tensor | None = None
     data_range: DataRange = PLAIN
+
+
+def image_rows(sets: Mapping[str, Tensor]) -> list[ImageRow]:
+    """Rows of plain images by their titles."""
+    return [ImageRow(title, images) for title, images in sets.items()]
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from koopstep.analysis.findings import Clouds, Findings, Images, Movie
+from koopstep.analysis.findings import Clouds, Findings, Images, Movie, image_rows
 from koopstep.analysis.subject import Subject
 from koopstep.core.errors import UsageError
 from koopstep.core.records import Batch
@@ -129,7 +129,9 @@ def beside_the_teacher(subject: Subject) -> Findings:
         rows: dict[str, Tensor] = {}
         for row in range(min(3, len(found.student[0]))):
             rows |= {f"teacher {row + 1}": found.teacher[:, row], f"student {row + 1}": found.student[:, row]}
-        return Findings(found.summary(), [Images("trajectory.png", rows, columns=columns, title=title), movie])
+        return Findings(
+            found.summary(), [Images("trajectory.png", image_rows(rows), columns=columns, title=title), movie]
+        )
     sets = {f"teacher, {head}": points for head, points in zip(columns, found.teacher, strict=True)}
     sets |= {f"student, {head}": points for head, points in zip(columns, found.student, strict=True)}
     strip = Clouds("trajectory.png", sets, colours=found.student[-1], columns=len(columns), title=title)

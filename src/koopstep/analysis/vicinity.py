@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from koopstep.analysis.findings import Clouds, Curves, Findings, Images, View
+from koopstep.analysis.findings import Clouds, Curves, Findings, Images, View, image_rows
 from koopstep.analysis.subject import Subject
 from koopstep.core.noise import gaussian
 from koopstep.features.extract import Eyes
@@ -121,7 +121,7 @@ def _samples_view(found: Vicinity) -> list[View]:
     shape = next(iter(found.samples.values())).shape[2:]
     if len(shape) == 3 and shape[0] in (1, 3):
         rows = {f"{name} {row + 1}": samples[:, row] for row in range(3) for name, samples in found.samples.items()}
-        return [Images("vicinity_samples.png", rows, columns=columns)]
+        return [Images("vicinity_samples.png", image_rows(rows), columns=columns)]
     if shape != (2,):
         return []
     sets = {

@@ -1,9 +1,9 @@
-"""``koopstep edit``."""
+"""``koopstep edit RUN``: one command an edit, each with its own options."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -11,152 +11,214 @@ from koopstep.cli.options import Device, Json, Run, Seed
 from koopstep.core.errors import UsageError
 
 if TYPE_CHECKING:
-    from koopstep.cli.output import Page
+    from koopstep.cli.output import Output
+    from koopstep.workflows.findings import Written
 
 
 JSON_KEYS = "JSON: files, values."
-_MIX, _FILL = "mix", "filling in"
 
+commands = typer.Typer(help="Edit pictures through a student's path.", no_args_is_help=False)
 
-What = Annotated[str, typer.Argument(metavar="WHAT", help="mix, inpaint, colorize or superres.")]
 Out = Annotated[
     Path | None,
-    typer.Option("--out", metavar="DIR", help="Where pictures and numbers go; else report/WHAT of the run."),
+    typer.Option("--out", metavar="DIR", help="Where pictures and numbers go; else in the run's report folder."),
 ]
-Count = Annotated[int | None, typer.Option("--count", metavar="N", min=1, help="Pictures; else 32.")]
-Mask = Annotated[
+Count = Annotated[int, typer.Option("--count", metavar="N", min=1, help="Pictures.")]
+Image = Annotated[
     Path | None,
-    typer.Option(
-        "--mask",
-        metavar="FILE",
-        help="A picture, white where to mix (else the lower left half) or what is missing (else the left half).",
-    ),
+    typer.Option("--image", metavar="PATH", help="A picture to edit, or a folder of them; else the run's data."),
+]
+Steps = Annotated[int, typer.Option("--steps", metavar="K", min=1, help="Network calls a picture.")]
+Start = Annotated[
+    float | None,
+    typer.Option("--moment", metavar="U", help="Where to start, from 0; else where noise is four times the data."),
+]
+
+
+MixedMask = Annotated[
+    Path | None,
+    typer.Option("--mask", metavar="FILE", help="A picture, white where to mix; else the lower left half."),
+]
+Hole = Annotated[
+    Path | None,
+    typer.Option("--mask", metavar="FILE", help="A picture, white where something is missing; else the left half."),
 ]
 Corners = Annotated[
     str | None,
     typer.Option("--rectangle", metavar="X0,Y0,X1,Y1", help="The same as corners, from 0 to 1; 0,0 is top left."),
 ]
-Moment = Annotated[
-    float | None,
-    typer.Option(
-        "--moment",
-        metavar="U",
-        help=f"{_MIX}: when, from 0 (noise) to 1 (data); else 0.5. {_FILL}: where it starts; else where noise is "
-        "four times the data.",
-    ),
-]
+Moment = Annotated[float, typer.Option("--moment", metavar="U", help="When: from 0 (noise) to 1 (data).")]
 Ratios = Annotated[
     list[float] | None,
-    typer.Option(
-        "--ratio", metavar="R", help=f"{_MIX}: share of the reference; repeatable; else 0.1, 0.2, 0.5, 0.8, 0.9."
-    ),
+    typer.Option("--ratio", metavar="R", help="Share of the reference; repeatable; else 0.1, 0.2, 0.5, 0.8 and 0.9."),
 ]
 Band = Annotated[
-    str | None,
-    typer.Option(
-        "--band",
-        metavar="B",
-        help=f"{_MIX}: smallest, middle or largest third of modes; else the one that writes the finest detail.",
-    ),
+    Literal["smallest", "middle", "largest"] | None,
+    typer.Option("--band", help="Which third of the modes; else the one that writes the finest detail."),
 ]
 Order = Annotated[
-    str | None,
-    typer.Option(
-        "--order",
-        metavar="O",
-        help=f"{_MIX}: thirds of what: real (growth; default), modulus or frequency of the rates.",
-    ),
+    Literal["real", "modulus", "frequency"],
+    typer.Option("--order", help="Thirds of what: growth (real), modulus or frequency of the rates."),
 ]
 Levels = Annotated[
-    str,
-    typer.Option(
-        "--levels", metavar="L", help=f"{_MIX}: all, or finest: only those with most places, which leak least."
-    ),
+    Literal["all", "finest"],
+    typer.Option("--levels", help="finest: only those with most places, which leak least."),
 ]
 Reference = Annotated[
     Path | None,
-    typer.Option("--reference", metavar="FILE", help=f"{_MIX}: a picture to take modes from; else other samples."),
+    typer.Option("--reference", metavar="FILE", help="A picture to take modes from; else other samples."),
 ]
-Reencode = Annotated[
-    bool, typer.Option("--reencode", help=f"{_MIX}: decode at the moment and encode again before going on.")
-]
+Reencode = Annotated[bool, typer.Option("--reencode", help="Decode at the moment and encode again before going on.")]
 Confine = Annotated[
-    bool,
-    typer.Option("--confine/--no-confine", help=f"{_MIX}: paste the unedited picture outside the mask at the end."),
+    bool, typer.Option("--confine/--no-confine", help="Paste the unedited picture outside the mask at the end.")
 ]
-Steps = Annotated[
-    int | None, typer.Option("--steps", metavar="K", min=1, help=f"{_FILL}: network calls a picture; else 10.")
+Given = Annotated[
+    Path | None, typer.Option("--image", metavar="PATH", help="A picture to edit, or a folder of them; else samples.")
 ]
-Factor = Annotated[
-    int | None, typer.Option("--factor", metavar="S", min=2, help="superres: how many times larger; else 2.")
-]
-Image = Annotated[
-    Path | None,
-    typer.Option(
-        "--image", metavar="PATH", help="A picture to edit, or a folder of them; else the run's data (mix: samples)."
-    ),
-]
+Factor = Annotated[int, typer.Option("--factor", metavar="S", min=2, help="How many times larger.")]
 
 
-def edit(
-    run: Run,
-    what: What,
+@commands.callback()
+def edit(context: typer.Context, run: Run) -> None:
+    """Edit pictures with a student that knows its path: mix modes, or fill in what is missing."""
+    context.obj = run
+
+
+@commands.command("mix", epilog=JSON_KEYS)
+def mix(
+    context: typer.Context,
     out: Out = None,
-    count: Count = None,
-    mask: Mask = None,
+    count: Count = 32,
+    mask: MixedMask = None,
     rectangle: Corners = None,
-    moment: Moment = None,
+    moment: Moment = 0.5,
     ratio: Ratios = None,
     band: Band = None,
-    order: Order = None,
+    order: Order = "real",
     levels: Levels = "all",
     reference: Reference = None,
     reencode: Reencode = False,
     confine: Confine = True,
-    steps: Steps = None,
-    factor: Factor = None,
+    image: Given = None,
+    seed: Seed = 0,
+    device: Device = None,
+    as_json: Json = False,
+) -> None:
+    """Mix modes of a reference into a part of pictures."""
+    given = _given(
+        mask=mask,
+        rectangle=split_corners(rectangle),
+        ratios=tuple(ratio) if ratio else None,
+        band=band,
+        reference=reference,
+        image=image,
+    )
+    from koopstep.cli.output import Output, place_of
+    from koopstep.editing.mix import MixOptions
+    from koopstep.workflows.edit import mix_run
+
+    output = Output(as_json)
+    options = MixOptions(
+        count=count,
+        seed=seed,
+        moment=moment,
+        order=order,
+        levels=levels,
+        reencode=reencode,
+        confine=confine,
+        **given,
+    )
+    with place_of(device) as place:
+        _finish(output, mix_run(context.obj, options, out=out, place=place, console=output.console))
+
+
+@commands.command("inpaint", epilog=JSON_KEYS)
+def inpaint(
+    context: typer.Context,
+    out: Out = None,
+    count: Count = 32,
+    mask: Hole = None,
+    rectangle: Corners = None,
+    moment: Start = None,
+    steps: Steps = 10,
     image: Image = None,
     seed: Seed = 0,
     device: Device = None,
     as_json: Json = False,
 ) -> None:
-    """Edit pictures with an HKD student: mix modes of one into another, or fill in what is missing."""
-    corners = split_corners(rectangle)
+    """Fill in a part of real pictures that is missing."""
+    given = _given(mask=mask, rectangle=split_corners(rectangle), moment=moment, image=image)
+    _fill(context, "inpaint", out, device, as_json, count=count, steps=steps, seed=seed, **given)
+
+
+@commands.command("colorize", epilog=JSON_KEYS)
+def colorize(
+    context: typer.Context,
+    out: Out = None,
+    count: Count = 32,
+    moment: Start = None,
+    steps: Steps = 10,
+    image: Image = None,
+    seed: Seed = 0,
+    device: Device = None,
+    as_json: Json = False,
+) -> None:
+    """Give real pictures colours, from their grey values."""
+    given = _given(moment=moment, image=image)
+    _fill(context, "colorize", out, device, as_json, count=count, steps=steps, seed=seed, **given)
+
+
+@commands.command("superres", epilog=JSON_KEYS)
+def superres(
+    context: typer.Context,
+    out: Out = None,
+    count: Count = 32,
+    factor: Factor = 2,
+    moment: Start = None,
+    steps: Steps = 10,
+    image: Image = None,
+    seed: Seed = 0,
+    device: Device = None,
+    as_json: Json = False,
+) -> None:
+    """Make real pictures larger, from their means over squares of pixels."""
+    given = _given(moment=moment, image=image)
+    _fill(context, "superres", out, device, as_json, count=count, factor=factor, steps=steps, seed=seed, **given)
+
+
+def _fill(
+    context: typer.Context,
+    task: Literal["inpaint", "colorize", "superres"],
+    out: Path | None,
+    device: str | None,
+    as_json: bool,
+    **options: Any,
+) -> None:
     from koopstep.cli.output import Output, place_of
-    from koopstep.workflows.edit import edit_run
-    from koopstep.workflows.edit_images import EditOptions
+    from koopstep.editing.fill import FillOptions
+    from koopstep.workflows.edit import fill_run
 
-    output = Output(as_json)
-    options = EditOptions(
-        count=count,
-        seed=seed,
-        mask=mask,
-        rectangle=corners,
-        moment=moment,
-        ratios=tuple(ratio or ()),
-        band=band,
-        order=order,  # type: ignore[arg-type]  # unknown names are refused there
-        levels=levels,
-        reference=reference,
-        reencode=reencode,
-        confine=confine,
-        steps=steps,
-        factor=factor,
-        image=image,
-    )
+    output, chosen = Output(as_json), FillOptions(**options)
     with place_of(device) as place:
-        result = edit_run(run, what, options=options, out=out, place=place, console=output.console)
-
-    output.finish(result, lambda page: _show(page, result))
+        _finish(output, fill_run(context.obj, task, chosen, out=out, place=place, console=output.console))
 
 
-def _show(page: Page, result: dict[str, Any]) -> None:
-    from koopstep.cli.output import flat
+def _given(**options: Any) -> dict[str, Any]:
+    """Those that were given."""
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def _finish(output: Output, result: Written) -> None:
+    from koopstep.cli.output import Page, flat
 
     lists = ("edits", "at_this_ratio")
-    page.facts(flat({key: value for key, value in result["values"].items() if key not in lists}))
-    for file in result["files"]:
-        page.line(f"written to {file}")
+
+    def show(page: Page) -> None:
+        page.facts(flat({key: value for key, value in result.values.items() if key not in lists}))
+        for file in result.files:
+            page.line(f"written to {file}")
+
+    output.finish({"files": result.files, "values": result.values}, show)
 
 
 def split_corners(text: str | None) -> tuple[float, float, float, float] | None:

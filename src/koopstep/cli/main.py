@@ -69,7 +69,7 @@ def build() -> Any:
     app.command("sample", epilog=sample.JSON_KEYS)(sample.sample)
     app.command("evaluate", epilog=evaluate.JSON_KEYS)(evaluate.evaluate)
     app.command("analyze", help=analyze.HELP, epilog=analyze.JSON_KEYS)(analyze.analyze)
-    app.command("edit", epilog=edit.JSON_KEYS)(edit.edit)
+    app.add_typer(edit.commands, name="edit")
     app.command("compare", epilog=compare.JSON_KEYS)(compare.compare)
     return typer.main.get_command(app)
 
@@ -97,8 +97,24 @@ def _usage_line(error: Any) -> str:
     message = one_line(error.format_message())
     if error.ctx is not None and message == "Missing command.":
         message = f"Missing command: {', '.join(error.ctx.command.commands)}"
-    place = error.ctx.command_path if error.ctx is not None else _PROGRAM
+    place = error.ctx.command_path.replace("{RUN}", "RUN") if error.ctx is not None else _PROGRAM
+    takers = _takers(error)
+    if takers:
+        message = f"No such option: {error.option_name}, which is for {', '.join(takers)}"
     return f"{message.rstrip('.')}{'' if message.endswith('?') else ';'} see `{place} --help`"
+
+
+def _takers(error: Any) -> list[str]:
+    """Of an option that a command in a group does not know, the commands beside it that do."""
+    option, context = getattr(error, "option_name", None), error.ctx
+    if option is None or context is None or context.parent is None or context.parent.parent is None:
+        return []  # the commands of koopstep itself have little in common
+    commands = context.parent.command.commands.items()
+    known = {
+        name: {flag for one in command.params for flag in (*one.opts, *one.secondary_opts)}
+        for name, command in commands
+    }
+    return [name for name, flags in known.items() if option in flags]
 
 
 def _fail(failure: Failure) -> int:

@@ -36,6 +36,7 @@ def _leaves(path: str, command: Any) -> Iterator[tuple[str, Any]]:
     if inner is None:
         yield path, command
         return
+    path = " ".join([path, *(p.metavar for p in command.params if p.param_type_name == "argument")])
     for name, sub in inner.items():
         yield from _leaves(f"{path} {name}", sub)
 

@@ -80,12 +80,17 @@ def table(
 
 
 def rows_of_images(view: Images, path: Path) -> Path:
-    """Draw sets of images as labelled rows; differences of one plane from blue over white to red."""
-    rows = [
-        Row(label, list(differences(images) if label in view.signed else pixels(images, view.data_range)))
-        for label, images in view.rows.items()
-    ]
-    return table(path, rows, columns=view.columns, title=view.title)
+    """Draw images in labelled rows: differences from blue over white to red, changes from white to blue."""
+    most = max((float(row.images.max()) for row in view.rows if row.kind == "changes"), default=0.0)
+    rows = []
+    for row in view.rows:
+        if row.kind == "images":
+            shown = pixels(row.images, view.data_range)
+            shown = shown if row.missing is None else hatched(shown, row.missing)
+        else:
+            shown = differences(row.images) if row.kind == "differences" else heat(row.images, most)
+        rows.append(Row(row.title, [None] * row.skip + list(shown), row.kind == "changes", row.gap))
+    return table(path, rows, columns=view.columns, mask=view.mask, title=view.title)
 
 
 def image_pairs(view: Pairs, path: Path) -> Path:
@@ -118,11 +123,10 @@ def differences(images: Tensor) -> np.ndarray:
     return np.asarray(1 - np.abs(plane) * (1 - end))
 
 
-def heat(changes: Sequence[Tensor]) -> np.ndarray:
-    """Maps (H, W) of change, 0 or above, as (N, H, W, 3) from white (nothing) to blue (the largest of all of them)."""
-    values = np.stack([array(change).astype(np.float64) for change in changes])
-    share = (values / max(float(values.max()), 1e-12))[..., None] ** 0.5  # small changes are to be seen, too
-    return np.asarray(1 - share * (1 - rgb(LINES[1])))
+def heat(changes: Tensor, most: float) -> np.ndarray:
+    """Maps of change (N, 1, H, W), 0 or above, as (N, H, W, 3) from white (nothing) to blue (``most``)."""
+    share = array(changes).astype(np.float64)[:, 0, :, :, None] / max(most, 1e-12)
+    return np.asarray(1 - share**0.5 * (1 - rgb(LINES[1])))  # the root: small changes are to be seen, too
 
 
 def hatched(pictures: np.ndarray, missing: Tensor) -> np.ndarray:

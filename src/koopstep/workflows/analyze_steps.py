@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from koopstep.analysis.findings import Clouds, Curves, Findings, Images, Line, View
+from koopstep.analysis.findings import Clouds, Curves, Findings, Images, Line, View, image_rows
 from koopstep.sampling.fewstep import Between, Stepping, generate_in_steps
 from koopstep.sampling.onestep import generate_in_batches
 from koopstep.workflows.evaluate import scorer
@@ -64,4 +64,4 @@ def _samples(subject: RunSubject, ways: list[Between], counts: list[int]) -> lis
             if count > 1 or way == "noise":
                 made = generate_in_steps(student, noise, few.class_labels, stepping=Stepping(count, way))
                 sets["1 step" if count == 1 else f"{count} {_WAYS[way]}"] = made.cpu()
-    return [Images("steps_samples.png", sets) if image else Clouds("steps_samples.png", sets)]
+    return [Images("steps_samples.png", image_rows(sets)) if image else Clouds("steps_samples.png", sets)]

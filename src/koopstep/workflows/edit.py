@@ -3,52 +3,78 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from koopstep.core.devices import Place
 from koopstep.core.errors import UsageError
-from koopstep.core.files import make_folder, write_json
+from koopstep.editing.fill import FillOptions, Task, basis_of, fill_pictures
+from koopstep.editing.mix import Edit, MixOptions, mix_modes
+from koopstep.figures.images import write_images
 from koopstep.workflows.console import Console
-from koopstep.workflows.edit_fill import fill_pictures
-from koopstep.workflows.edit_images import EditOptions, check_options
-from koopstep.workflows.edit_mix import mix_modes
-from koopstep.workflows.run import open_run
-
-EDITS: dict[str, str] = {
-    "mix": "modes of a reference, mixed into a part of a generated picture",
-    "inpaint": "a missing part of a real picture, filled in",
-    "colorize": "the colours of a real picture, from its grey values",
-    "superres": "a real picture, from its means over squares of pixels",
-}
+from koopstep.workflows.edit_images import (
+    check_training,
+    mean_picture,
+    pictures_to_mix,
+    real_pictures,
+    teacher_network,
+)
+from koopstep.workflows.findings import Written, write_findings
+from koopstep.workflows.run import OpenRun, open_run
 
 
-def edit_run(
-    run: Path, what: str, *, options: EditOptions, out: Path | None, place: Place, console: Console
-) -> dict[str, Any]:
-    """Make one kind of edit with a run's student; figures, pictures and ``values.json`` go to ``out``.
+def mix_run(run: Path, options: MixOptions, *, out: Path | None, place: Place, console: Console) -> Written:
+    """Mix modes of a reference into a part of pictures; figures, pictures and ``values.json`` go to ``out``.
 
     Args:
         run: run or student folder.
-        what: one of :data:`EDITS`.
         options: settings.
-        out: folder; ``report/WHAT`` of the run when absent.
+        out: folder; ``report/mix`` of the run when absent.
         place: the device.
         console: where words go.
 
     Raises:
-        UsageError: on an unknown edit, settings or pictures that do not fit, or a student that cannot do it.
+        UsageError: on settings or pictures that do not fit, or a student that cannot do it.
     """
-    if what not in EDITS:
-        raise UsageError(f"unknown edit {what!r}; known: {', '.join(EDITS)}")
-    check_options(what, options)
+    opened = _of_images(run, place)
+    given = None
+    if options.image is not None:
+        given = pictures_to_mix(opened, options.image, options.count, options.seed)
+    console.say(f"mixing modes into {options.count if given is None else len(given.data)} pictures")
+    return _write(mix_modes(opened.student, options, given), out or run / "report" / "mix")
+
+
+def fill_run(
+    run: Path, task: Task, options: FillOptions, *, out: Path | None, place: Place, console: Console
+) -> Written:
+    """Fill in what is missing of real pictures; figures, pictures and ``values.json`` go to ``out``.
+
+    Args:
+        run: run or student folder.
+        task: what is missing.
+        options: settings.
+        out: folder; ``report/TASK`` of the run when absent.
+        place: the device.
+        console: where words go.
+
+    Raises:
+        UsageError: on settings or pictures that do not fit, or a student that cannot do it.
+    """
+    opened = _of_images(run, place)
+    check_training(opened)
+    basis_of(task, options, opened.student.facts.shape)  # says what does not fit before any data is read
+    pictures = real_pictures(opened, options.image, options.count, options.seed)
+    console.say(f"filling in {len(pictures.data)} pictures in {options.steps} network calls each")
+    mean, teacher = mean_picture(opened), teacher_network(opened, place.device)
+    edit = fill_pictures(opened.student, task, options, pictures, mean=mean, teacher=teacher)
+    return _write(edit, out or run / "report" / task)
+
+
+def _of_images(run: Path, place: Place) -> OpenRun:
     opened = open_run(run, place.device)
     if len(opened.student.facts.shape) != 3:
         raise UsageError(f"editing is for images; this student makes vectors of shape {opened.student.facts.shape}")
-    folder = out or run / "report" / what
-    make_folder(folder)
-    if what == "mix":
-        files, values = mix_modes(opened, options, folder, place.device, console)
-    else:
-        files, values = fill_pictures(opened, what, options, folder, place.device, console)
-    write_json(folder / "values.json", values)
-    return {"files": [str(file) for file in [*files, folder / "values.json"]], "values": values}
+    return opened
+
+
+def _write(edit: Edit, folder: Path) -> Written:
+    write_images(folder / "edited", edit.pictures)
+    return write_findings(edit.findings, folder, [folder / "edited"])

@@ -1,34 +1,31 @@
-"""Filling in: ``koopstep edit RUN inpaint``, ``colorize`` and ``superres``."""
+"""Pictures of which something is missing, filled in by a student, and by what it is to be compared with."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
+from koopstep.analysis.findings import Findings, ImageRow, Images
 from koopstep.core.errors import UsageError
 from koopstep.core.noise import stream_seed
+from koopstep.core.records import Found
 from koopstep.core.schedule import Schedule
 from koopstep.editing import masks, zeroshot
-from koopstep.editing.zeroshot import Basis
-from koopstep.figures.images import pixels, write_images
-from koopstep.figures.tables import Row, hatched, table
-from koopstep.workflows.console import Console
-from koopstep.workflows.edit_images import (
-    EditOptions,
-    Perceptual,
-    chosen_mask,
-    mean_picture,
-    real_pictures,
-    teacher_network,
-)
-from koopstep.workflows.run import OpenRun
+from koopstep.editing.mix import Edit
+from koopstep.editing.perceptual import Perceptual
+from koopstep.editing.pictures import Pictures, chosen_mask
+from koopstep.editing.zeroshot import Basis, Field
+from koopstep.students.student import KoopmanStudent
 
-_STEPS, _COUNT, _DRAWN, _AT_ONCE = 10, 32, 8, 64
+Task = Literal["inpaint", "colorize", "superres"]
+
+_DRAWN, _AT_ONCE = 8, 64
 _TITLES = {
     "truth": "truth",
     "given": "given",
@@ -40,81 +37,111 @@ _TITLES = {
 }
 
 
+@dataclass(frozen=True)
+class FillOptions:
+    """Settings of ``koopstep edit RUN inpaint``, ``colorize`` and ``superres``.
+
+    Attributes:
+        count: pictures.
+        seed: of all noise, and of which real pictures are taken.
+        mask: of ``inpaint``: a picture file, white where something is missing.
+        rectangle: of ``inpaint``: the same as corners; without either the left half.
+        factor: of ``superres``: how many times larger.
+        moment: where filling in starts, u in [0, 1); without, where noise is four times the data.
+        steps: network calls a picture.
+        image: real pictures to edit, a file or a folder; without, the run's data.
+
+    Raises:
+        UsageError: if a value is out of range.
+    """
+
+    count: int = 32
+    seed: int = 0
+    mask: Path | None = None
+    rectangle: masks.Rectangle | None = None
+    factor: int = 2
+    moment: float | None = None
+    steps: int = 10
+    image: Path | None = None
+
+    def __post_init__(self) -> None:
+        if self.count < 1:
+            raise UsageError(f"--count must be at least 1, got {self.count}")
+        if self.factor < 2:
+            raise UsageError(f"--factor must be at least 2, got {self.factor}")
+
+
 def fill_pictures(
-    opened: OpenRun, what: str, options: EditOptions, folder: Path, device: torch.device, console: Console
-) -> tuple[list[Path], dict[str, Any]]:
+    student: KoopmanStudent,
+    task: Task,
+    options: FillOptions,
+    pictures: Pictures,
+    *,
+    mean: Found[Tensor],
+    teacher: Found[Field],
+) -> Edit:
     """Fill in real pictures by the student, and by what it is to be compared with.
 
-    Returns:
-        The files written, and the values.
+    Args:
+        student: of images, that knows its path.
+        task: what is missing.
+        options: settings.
+        pictures: the whole pictures; only their known part is looked at.
+        mean: the mean picture (1, C, H, W) of the data: filling starts from it, else from grey, and it is compared with.
+        teacher: the teacher's network, which is compared with.
 
     Raises:
         UsageError: if the student, the pictures or the settings do not fit.
     """
-    path = opened.student.codec.schedule()
-    _check_training(opened)
-    basis, hole = _basis(what, options, opened.student.facts.shape)
-    steps = _STEPS if options.steps is None else options.steps
-    progress = zeroshot.moments(path, steps, options.moment)
-    pictures = real_pictures(opened, options, options.count or _COUNT)
-    truth, mean = pictures.data, mean_picture(opened)
-    console.say(f"filling in {len(truth)} pictures in {steps} network calls each")
-    teacher = teacher_network(opened, device)
+    path, device = student.codec.schedule(), next(student.parameters()).device
+    basis, hole = basis_of(task, options, student.facts.shape)
+    progress, truth = zeroshot.moments(path, options.steps, options.moment), pictures.data
     start = torch.zeros_like(truth[:1]) if mean.value is None else mean.value
-    makers = _makers(opened, teacher.value, path, basis, start.to(device), progress)
+    makers = _makers(student, teacher.value, path, basis, start.to(device), progress)
     found = {name: _in_parts(make, truth, pictures.class_labels, options.seed, device) for name, make in makers.items()}
     if mean.value is not None:
         found["mean_fill"] = zeroshot.impose(mean.value.expand_as(truth), truth, basis)
     if isinstance(basis, zeroshot.Patches):
         found["bicubic"] = zeroshot.impose(_bicubic(truth, basis.side), truth, basis)
-    perceptual = Perceptual(opened.student.facts.shape, device)
-    values = {
-        "what": what,
+    perceptual = Perceptual(student.facts.shape, device)
+    values: dict[str, Any] = {
+        "what": task,
         "count": len(truth),
-        "images": pictures.told,
-        "network_calls": steps,
+        "images": pictures.origin,
+        "network_calls": options.steps,
         "first_moment": progress[0],
         "first_level": path.levels_at(progress)[0],
         "missing": float((~basis.known(basis.forward(truth))).expand_as(basis.forward(truth[:1])[0]).float().mean()),
         "results": _measure(found, truth, basis, perceptual),
-        **perceptual.told(),
+        **perceptual.summary(),
         **({"teacher_left_out": teacher.reason} if teacher.value is None else {}),
         **({"mean_fill_left_out": mean.reason} if mean.value is None else {}),
     }
-    figure = _draw(folder / f"{what}.png", found, truth, basis, hole)
-    write_images(folder / "edited", found["ours"])
-    return [figure, folder / "edited"], values
+    return Edit(Findings(values, [_view(task, found, truth, basis, hole)]), found["ours"])
 
 
-def _check_training(opened: OpenRun) -> None:
-    """Networks that could start anywhere are not enough: they must have learned to."""
-    if opened.config is None:
-        return
-    objective = opened.config.recipe.objective
-    if not (objective.trajectory or objective.intermediate):
-        raise UsageError(
-            "filling in starts from states within the path, and this student learned from its start only; train one "
-            "with --method hkd (objective.trajectory above 0)"
-        )
+def basis_of(task: Task, options: FillOptions, shape: tuple[int, ...]) -> tuple[Basis, Tensor | None]:
+    """What is known of pictures (C, H, W), and the hole (H, W) where pixels are missing.
 
-
-def _basis(what: str, options: EditOptions, shape: tuple[int, ...]) -> tuple[Basis, Tensor | None]:
-    """What is known, and the hole (H, W) where pixels are missing."""
+    Raises:
+        UsageError: if the task or a setting does not fit the shape.
+    """
     channels, height, width = shape
-    if what == "inpaint":
-        hole = chosen_mask(options, height, width)
-        hole = masks.rectangle(masks.LEFT_HALF, height, width) if hole is None else hole
+    if task == "inpaint":
+        left = masks.rectangle(masks.LEFT_HALF, height, width)
+        hole = chosen_mask(options.mask, options.rectangle, left, height, width)
         if bool(hole.all()):
             raise UsageError("this mask leaves nothing of the picture; `koopstep sample` makes pictures from nothing")
         return zeroshot.Pixels(hole), hole
-    if what == "colorize":
+    if options.mask is not None or options.rectangle is not None:
+        raise UsageError(f"--mask and --rectangle are for mix and inpaint, not for {task}")
+    if task == "colorize":
         if channels != 3:
             raise UsageError(f"colorize needs a student of colour images (3 planes), this one's have {channels}")
         return zeroshot.Colours(), None
-    factor = 2 if options.factor is None else options.factor
-    if factor < 2 or height % factor or width % factor:
-        raise UsageError(f"--factor must be at least 2 and divide {height} and {width}, got {factor}")
-    return zeroshot.Patches(factor), None
+    if height % options.factor or width % options.factor:
+        raise UsageError(f"--factor must be at least 2 and divide {height} and {width}, got {options.factor}")
+    return zeroshot.Patches(options.factor), None
 
 
 Maker = Callable[[Tensor, Tensor | None, int], Tensor]
@@ -122,23 +149,21 @@ Maker = Callable[[Tensor, Tensor | None, int], Tensor]
 
 
 def _makers(
-    opened: OpenRun,
-    teacher: nn.Module | None,
+    student: KoopmanStudent,
+    network: Field | None,
     path: Schedule,
     basis: Basis,
     start: Tensor,
     progress: list[float],
 ) -> dict[str, Maker]:
     """Ours, and the teacher's two ways, all from the same start by the same levels."""
-    student = opened.student
 
     def ours(truth: Tensor, labels: Tensor | None, seed: int) -> Tensor:
         guess = zeroshot.student_guess(student, labels)
         return zeroshot.fill_in(guess, path, truth, basis, start, progress=progress, seed=seed)
 
-    if teacher is None:
+    if network is None:
         return {"ours": ours}
-    network: nn.Module = teacher
 
     def by_path(truth: Tensor, labels: Tensor | None, seed: int) -> Tensor:
         return zeroshot.teacher_fill_in(
@@ -184,12 +209,16 @@ def _measure(
     return results
 
 
-def _draw(path: Path, found: Mapping[str, Tensor], truth: Tensor, basis: Basis, hole: Tensor | None) -> Path:
-    given = pixels(zeroshot.impose(torch.zeros_like(truth), truth, basis)[:_DRAWN])
-    given = given if hole is None else hatched(given, hole)
-    rows = [Row(_TITLES["truth"], list(pixels(truth[:_DRAWN]))), Row(_TITLES["given"], list(given))]
-    names = [name for name in _TITLES if name in found]
-    rows += [
-        Row(_TITLES[name], list(pixels(found[name][:_DRAWN])), gap=0.12 if name == "ours" else 0.0) for name in names
+def _view(task: Task, found: Mapping[str, Tensor], truth: Tensor, basis: Basis, hole: Tensor | None) -> Images:
+    """Truth, what is given, and each way's pictures below."""
+    given = zeroshot.impose(torch.zeros_like(truth), truth, basis)
+    rows = [
+        ImageRow(_TITLES["truth"], truth[:_DRAWN]),
+        ImageRow(_TITLES["given"], given[:_DRAWN], missing=hole),
+        *(
+            ImageRow(_TITLES[name], found[name][:_DRAWN], gap=0.12 if name == "ours" else 0.0)
+            for name in _TITLES
+            if name in found
+        ),
     ]
-    return table(path, rows)
+    return Images(f"{task}.png", rows)

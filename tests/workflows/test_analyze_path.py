@@ -69,7 +69,7 @@ def test_every_analysis_leaves_pictures_and_numbers(
         assert set(result.values) >= {"teacher", "student", "sigma", "unrelated"}
     if what == "steps":
         ways = {"noise", "path"} if name == "digits" else {"noise"}
-        assert set(result.values) == ways | {"teacher"}
+        assert set(result.values) == ways | {"teacher", "left_out"}
         for way in ways:  # three kept intervals: three steps at most
             assert list(result.values[way]) == ["1", "2", "3"]
         first, second = (result.values["noise"][count] for count in "12")

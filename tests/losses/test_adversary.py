@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from koopstep.losses.adversary import ADVERSARIES, critic_loss
+from koopstep.losses.adversary import ADVERSARIES, discriminator_loss
 from koopstep.nets.discriminators import build_discriminator
 
 REAL = torch.tensor([[0.3], [-2.0], [1.7]], dtype=torch.float64)
@@ -15,7 +15,7 @@ FAKE = torch.tensor([[-0.4], [1.5], [-1.2]], dtype=torch.float64)
 
 def sides(name: str) -> tuple[float, float]:
     game = ADVERSARIES[name]
-    return float(game.student(FAKE, REAL)), float(game.critic(REAL, FAKE))
+    return float(game.student(FAKE, REAL)), float(game.discriminator(REAL, FAKE))
 
 
 def test_the_games_are_their_formulas() -> None:
@@ -31,8 +31,8 @@ def test_the_games_are_their_formulas() -> None:
 def test_each_side_wants_its_way(name: str) -> None:
     game = ADVERSARIES[name]
     assert float(game.student(FAKE + 0.1, REAL)) < float(game.student(FAKE, REAL))
-    assert float(game.critic(REAL + 0.1, FAKE)) < float(game.critic(REAL, FAKE))
-    assert float(game.critic(REAL, FAKE - 0.1)) < float(game.critic(REAL, FAKE))
+    assert float(game.discriminator(REAL + 0.1, FAKE)) < float(game.discriminator(REAL, FAKE))
+    assert float(game.discriminator(REAL, FAKE - 0.1)) < float(game.discriminator(REAL, FAKE))
 
 
 def test_only_relativistic_pairing_looks_at_the_partner() -> None:
@@ -59,8 +59,8 @@ class Slope(nn.Module):
 def test_penalties_are_half_the_mean_squared_slope(name: str, r1: float, r2: float) -> None:
     critic = Slope()
     real, fake = torch.randn(5, 2, dtype=torch.float64), torch.randn(5, 2, dtype=torch.float64, requires_grad=True)
-    loss = critic_loss(critic, real, fake, None, adversary=ADVERSARIES[name], r1=r1, r2=r2)
-    game = ADVERSARIES[name].critic(critic(real), critic(fake.detach()))
+    loss = discriminator_loss(critic, real, fake, None, adversary=ADVERSARIES[name], r1=r1, r2=r2)
+    game = ADVERSARIES[name].discriminator(critic(real), critic(fake.detach()))
     penalty = sum(w / 2 * (3 * critic.s * x.detach()).square().sum(dim=1).mean() for w, x in ((r1, real), (r2, fake)))
     torch.testing.assert_close(loss, game + penalty)
     (mine,) = torch.autograd.grad(loss, [critic.s])
@@ -76,22 +76,22 @@ def test_penalties_go_through_the_real_critics(kind: str) -> None:
     start = x.clone().requires_grad_()
     (slope,) = torch.autograd.grad(critic(start, labels).mean(dim=1).sum(), start)
     expected = slope.square().flatten(1).sum(dim=1).mean()
-    plain = critic_loss(critic, x, x, labels)
-    torch.testing.assert_close(critic_loss(critic, x, x, labels, r1=2.0) - plain, expected)
-    torch.testing.assert_close(critic_loss(critic, x, x, labels, r1=1.0, r2=1.0) - plain, expected)
+    plain = discriminator_loss(critic, x, x, labels)
+    torch.testing.assert_close(discriminator_loss(critic, x, x, labels, r1=2.0) - plain, expected)
+    torch.testing.assert_close(discriminator_loss(critic, x, x, labels, r1=1.0, r2=1.0) - plain, expected)
     weights = [p for name, p in critic.named_parameters() if name.endswith("weight")]
-    penalty = critic_loss(critic, x, x, labels, r1=2.0) - plain
+    penalty = discriminator_loss(critic, x, x, labels, r1=2.0) - plain
     reached = torch.autograd.grad(penalty, weights, allow_unused=True)
     assert all(gradient is not None and bool(gradient.any()) for gradient in reached)
 
 
 def test_penalties_keep_full_precision_under_autocast() -> None:
     critic, x = build_discriminator((1, 8, 8)), torch.randn(4, 1, 8, 8)
-    exact = critic_loss(critic, x, x, None, r1=1.0, r2=1.0)
+    exact = discriminator_loss(critic, x, x, None, r1=1.0, r2=1.0)
     with torch.autocast("cpu", torch.bfloat16):
-        assert torch.equal(critic_loss(critic, x, x, None, r1=1.0, r2=1.0), exact)
+        assert torch.equal(discriminator_loss(critic, x, x, None, r1=1.0, r2=1.0), exact)
         assert not torch.equal(
-            critic_loss(critic, x, x, None), critic_loss(critic.double(), x.double(), x.double(), None)
+            discriminator_loss(critic, x, x, None), discriminator_loss(critic.double(), x.double(), x.double(), None)
         )
 
 
@@ -102,7 +102,7 @@ def test_micro_batches_of_the_critic_s_loss_add_up(name: str) -> None:
 
     def loss(rows: slice) -> Tensor:
         game = ADVERSARIES[name]
-        return critic_loss(critic, real[rows], fake[rows], labels[rows], adversary=game, r1=0.5, r2=0.25)
+        return discriminator_loss(critic, real[rows], fake[rows], labels[rows], adversary=game, r1=0.5, r2=0.25)
 
     halves = torch.stack([loss(slice(0, 3)), loss(slice(3, 6))]).mean()
     torch.testing.assert_close(halves, loss(slice(0, 6)))

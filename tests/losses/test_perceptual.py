@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -57,26 +58,26 @@ def by_hand(eye: Eye, prediction: Tensor, target: Tensor) -> Tensor:
 @pytest.mark.parametrize("pixel", [0.0, 0.3])
 def test_it_is_lpips_and_a_share_of_squared_error(pixel: float) -> None:
     eye, target, prediction = Eye().double(), images(4), images(4, 1).requires_grad_()
-    value = perceptual(eye, pixel)(target)(prediction)
+    value = perceptual(eye, pixel)(prediction, target, {})
     torch.testing.assert_close(value, by_hand(eye, prediction, target) + pixel * mse(prediction, target))
     value.backward()
     assert prediction.grad is not None and bool(prediction.grad.any())
     assert all(p.grad is None for p in eye.parameters())
-    assert float(perceptual(eye, pixel)(target)(target)) == 0
+    assert float(perceptual(eye, pixel)(target, target, {})) == 0
 
 
 def test_micro_batches_add_up() -> None:
     eye, target, prediction = Eye().double(), images(4), images(4, 1)
-    halves = [perceptual(eye, 0.1)(target[part])(prediction[part]) for part in (slice(0, 2), slice(2, 4))]
-    torch.testing.assert_close(torch.stack(halves).mean(), perceptual(eye, 0.1)(target)(prediction))
+    halves = [perceptual(eye, 0.1)(prediction[part], target[part], {}) for part in (slice(0, 2), slice(2, 4))]
+    torch.testing.assert_close(torch.stack(halves).mean(), perceptual(eye, 0.1)(prediction, target, {}))
 
 
 def test_features_are_compared_in_float32_under_autocast() -> None:
     eye, target, prediction = Eye(), images(4).float(), images(4, 1).float()
     with torch.autocast("cpu", torch.bfloat16):
-        value = perceptual(eye, 0.5)(target)(prediction)
+        value = perceptual(eye, 0.5)(prediction, target, {})
     assert set(eye.dtypes) == {torch.float32} and value.dtype == torch.float32
-    torch.testing.assert_close(value, perceptual(eye, 0.5)(target)(prediction), rtol=0.02, atol=0.02)
+    torch.testing.assert_close(value, perceptual(eye, 0.5)(prediction, target, {}), rtol=0.02, atol=0.02)
 
 
 def test_the_target_is_looked_at_once_for_both_terms() -> None:
@@ -85,7 +86,7 @@ def test_the_target_is_looked_at_once_for_both_terms() -> None:
     student, eye = build_kdm(config, FACTS).double(), Eye().double()
     noise, data = images(3), images(3, 1)
     batch = Batch(noise, torch.stack([80 * noise, data]), torch.tensor([0.0, 1.0]), torch.tensor([0, 1, 1]))
-    objective = build_objective(ObjectiveConfig(distance="perceptual"), None, perceptual(eye))
+    objective = build_objective(ObjectiveConfig(distance="perceptual"), network=eye)
     run = objective.run(student, batch, 0)
     terms = objective.terms(run)
     assert len(eye.looked) == 3  # the target, the reconstruction, the prediction
@@ -108,15 +109,15 @@ def test_the_objective_asks_once_a_network_and_only_for_what_it_uses() -> None:
     assert asked == ["squeeze"]
     objective_for(ObjectiveConfig.parse({**both, "perceptual_net": "alex"}, "o"), FACTS, CPU, find)
     assert asked == ["squeeze", "squeeze", "alex"]
-    assert objective.critic is not None
-    names = [name for name, _ in objective.critic.named_parameters()]
+    assert objective.discriminator is not None
+    names = [name for name, _ in objective.discriminator.named_parameters()]
     assert names and not any("first" in name or "second" in name for name in names)  # nothing of the frozen network
 
 
 def test_critics_by_name() -> None:
     for kind, parts in (("conv", "ConvDiscriminator"), ("multiscale", "MultiscaleDiscriminator")):
         settings = ObjectiveConfig.parse({"adversarial": 0.1, "critic": kind}, "objective")
-        critic = objective_for(settings, FACTS, CPU, lambda name: Eye()).critic
+        critic = objective_for(settings, FACTS, CPU, lambda name: Eye()).discriminator
         assert type(critic).__name__ == parts
 
 
@@ -161,16 +162,16 @@ def test_lpips_itself_draws_images_to_their_target(shared_folder: Path, monkeypa
     for autocast in (False, True):
         x = torch.zeros_like(target).requires_grad_()  # flat, as what a fresh decoder makes
         with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
-            towards = objective.distance(target)
-            assert float(towards(target)) == 0
-            before = towards(x)
+            towards, known = objective.distance(), dict[str, Any]()
+            assert float(towards(target, target, known)) == 0
+            before = towards(x, target, known)
         before.backward()
         assert x.grad is not None and bool(torch.isfinite(x.grad).all())
-        after = towards(x.detach() - 0.1 * x.grad / x.grad.abs().mean())
+        after = towards(x.detach() - 0.1 * x.grad / x.grad.abs().mean(), target, known)
         assert float(after) < 0.97 * float(before.detach())
-    assert objective.critic is not None
-    assert sum(p.numel() for p in objective.critic.parameters()) < 2_000_000  # heads only
-    assert objective.critic(target).shape == (4, 7 * 16)
+    assert objective.discriminator is not None
+    assert sum(p.numel() for p in objective.discriminator.parameters()) < 2_000_000  # heads only
+    assert objective.discriminator(target).shape == (4, 7 * 16)
     with pytest.raises(UsageError, match=r"LPIPS .squeeze. cannot look at images this small"):
         objective_for(settings, DataFacts(shape=(3, 8, 8)), CPU, find_lpips)
     with pytest.raises(UsageError, match=r"no backbone of LPIPS \(vgg\) in .*KOOPSTEP_WEIGHTS"):

@@ -13,9 +13,8 @@ from koopstep.core.errors import UsageError
 from koopstep.core.records import Batch
 from koopstep.data.collect import CollectSettings, collect
 from koopstep.data.store import TrajectoryStore
-from koopstep.losses.distances import DISTANCES, pointwise
 from koopstep.losses.objective import ObjectiveConfig, build_objective
-from koopstep.losses.passes import Genuine, Pass
+from koopstep.losses.passes import RealRows
 from koopstep.teachers.files import load_teacher
 from koopstep.workflows.console import Quiet
 from koopstep.workflows.recipe import load_recipe
@@ -42,22 +41,15 @@ class Copying(nn.Module):
 def test_the_critic_sees_real_rows_with_their_classes() -> None:
     states, labels = torch.randn(2, 3, 2), torch.tensor([0, 1, 2])
     batch = Batch(states[0], states, torch.tensor([0.0, 1.0]), labels)
-    genuine = Genuine(torch.full((3, 2), 7.0), torch.tensor([2, 2, 0]))
+    genuine = RealRows(torch.full((3, 2), 7.0), torch.tensor([2, 2, 0]))
     for adversary in ("nonsaturating", "relativistic"):
         critic = Listening()
         objective = build_objective(ObjectiveConfig(adversarial=1.0, adversary=adversary), critic)  # type: ignore[arg-type]
-        for given, expected in ((genuine, genuine), (None, Genuine(batch.data, labels))):
+        for given, expected in ((genuine, genuine), (None, RealRows(batch.data, labels))):
             critic.seen.clear()
-            run = Pass(
-                Copying(),  # type: ignore[arg-type]
-                batch,
-                pointwise(DISTANCES["mse"]),
-                critic=critic,
-                adversary=objective.run(Copying(), batch, 0).adversary,  # type: ignore[arg-type]
-                genuine=given,
-            )
+            run = objective.run(Copying(), batch, 0, real=given)  # type: ignore[arg-type]
             run.__dict__["predicted"] = states[1] * 0.5
-            assert objective.critic_loss(run) is not None
+            assert objective.discriminator_loss(run) is not None
             (real, real_labels), (fake, fake_labels) = critic.seen
             assert torch.equal(real, expected.data) and torch.equal(fake, states[1] * 0.5)
             assert real_labels is not None and expected.class_labels is not None and fake_labels is not None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -12,8 +11,8 @@ from torch import Tensor, nn
 
 from koopstep.core.config import Config
 from koopstep.core.records import Batch
-from koopstep.losses.adversary import ADVERSARIES, critic_loss
-from koopstep.losses.distances import mse, pointwise, pseudo_huber
+from koopstep.losses.adversary import ADVERSARIES, discriminator_loss
+from koopstep.losses.distances import Distance, mse, pseudo_huber
 from koopstep.losses.objective import ObjectiveConfig, build_objective
 from koopstep.losses.terms import TERMS, Pass
 from koopstep.nets.discriminators import build_discriminator
@@ -28,7 +27,8 @@ from koopstep.students.student import DataFacts, KoopmanStudent
 MLP = MLPConfig(width=5, depth=1, fourier=0)
 FACTS = DataFacts(shape=(2,), num_classes=3, noise_scale=4.0, data_scale=0.7)
 ROWS, LATENT = 6, 3
-MSE, HUBER = pointwise(mse), pointwise(pseudo_huber)
+CONFIG = ObjectiveConfig(latent_noise=1.0)
+"""The jitter of these tests is scaled already."""
 
 
 def tiny(operator: Config | None = None, tied: bool = False) -> KoopmanStudent:
@@ -38,6 +38,10 @@ def tiny(operator: Config | None = None, tied: bool = False) -> KoopmanStudent:
     student = build_kdm(config, FACTS).double()
     nn.init.normal_(student.controls[0].weight)  # type: ignore[arg-type]
     return student
+
+
+def drawn_to(target: str) -> ObjectiveConfig:
+    return ObjectiveConfig.parse({"spectral_target": target}, "objective")
 
 
 def batch(rows: int = ROWS) -> Batch:
@@ -66,17 +70,17 @@ class ByHand:
 
 @pytest.mark.parametrize("shaken", [False, True])
 @pytest.mark.parametrize("distance", [mse, pseudo_huber])
-def test_terms_are_their_equations(shaken: bool, distance: Callable[[Tensor, Tensor], Tensor]) -> None:
+def test_terms_are_their_equations(shaken: bool, distance: Distance) -> None:
     student, rows = tiny(), batch()
     critic = build_discriminator((2,), 3).double()
     shake = jitter() if shaken else torch.zeros(2, ROWS, LATENT).double()
-    run = Pass(student, rows, pointwise(distance), shake if shaken else None, critic)
+    run = Pass(CONFIG, student, rows, distance=distance, jitter=shake if shaken else None, discriminator=critic)
     hand = ByHand(student, rows, shake)
-    torch.testing.assert_close(TERMS["reconstruction"](run), distance(hand.reconstructed, rows.data))  # Eq. 5
-    torch.testing.assert_close(TERMS["latent"](run), (hand.z_data - hand.pushed).square().mean())  # Eq. 6
-    torch.testing.assert_close(TERMS["prediction"](run), distance(hand.predicted, rows.data))  # Eq. 7
+    torch.testing.assert_close(TERMS["reconstruction"].value(run), distance(hand.reconstructed, rows.data, {}))  # Eq. 5
+    torch.testing.assert_close(TERMS["latent"].value(run), (hand.z_data - hand.pushed).square().mean())  # Eq. 6
+    torch.testing.assert_close(TERMS["prediction"].value(run), distance(hand.predicted, rows.data, {}))  # Eq. 7
     real_enough = -torch.sigmoid(critic(hand.predicted, rows.class_labels)).log().mean()  # CE(1, D(x))
-    torch.testing.assert_close(TERMS["adversarial"](run), real_enough)
+    torch.testing.assert_close(TERMS["adversarial"].value(run), real_enough)
     if not shaken:
         torch.testing.assert_close(run.predicted, student.generate(rows.noise, rows.class_labels))
 
@@ -85,7 +89,9 @@ def test_the_critic_s_loss_is_its_cross_entropy() -> None:
     critic, labels = build_discriminator((2,), 3).double(), torch.arange(ROWS) % 3
     real, fake = batch().data, batch().noise
     on_real, on_fake = torch.sigmoid(critic(real, labels)), torch.sigmoid(critic(fake, labels))
-    torch.testing.assert_close(critic_loss(critic, real, fake, labels), -(on_real.log() + (1 - on_fake).log()).mean())
+    torch.testing.assert_close(
+        discriminator_loss(critic, real, fake, labels), -(on_real.log() + (1 - on_fake).log()).mean()
+    )
 
 
 def test_spectral_terms_are_the_penalties_of_the_eigenvalues() -> None:
@@ -102,10 +108,10 @@ def test_spectral_terms_are_the_penalties_of_the_eigenvalues() -> None:
     }
     assert float(expected["bound"]) > 0
     for target, value in expected.items():
-        run = Pass(student, batch(), MSE, seed=9, spectral_target=target)
-        torch.testing.assert_close(TERMS["spectral"](run), value)
-    other = Pass(student, batch(), MSE, seed=10, spectral_target="uniform")
-    assert float(TERMS["spectral"](other).detach()) != pytest.approx(float(expected["uniform"]))
+        run = Pass(drawn_to(target), student, batch(), seed=9)
+        torch.testing.assert_close(TERMS["spectral"].value(run), value)
+    other = Pass(drawn_to("uniform"), student, batch(), seed=10)
+    assert float(TERMS["spectral"].value(other).detach()) != pytest.approx(float(expected["uniform"]))
 
 
 @pytest.mark.parametrize("operator", [FactorisedConfig(), SpectralConfig(stable=False, initial_rate=0.2)])
@@ -120,7 +126,7 @@ def test_spectral_terms_need_no_eigendecomposition(
 
     for name in ("eig", "eigvals", "eigh", "eigvalsh", "svd", "svdvals"):
         monkeypatch.setattr(torch.linalg, name, refuse)
-    TERMS["spectral"](Pass(student, batch(), MSE, spectral_target=target)).backward()
+    TERMS["spectral"].value(Pass(drawn_to(target), student, batch())).backward()
     got = {
         name
         for name, p in student.operators.named_parameters()
@@ -139,7 +145,7 @@ def test_spectral_terms_pull_the_eigenvalues() -> None:
     optimizer = torch.optim.Adam(student.operators.parameters(), lr=0.1)
     for _ in range(150):
         optimizer.zero_grad()
-        TERMS["spectral"](Pass(student, batch(), MSE, spectral_target="circle")).backward()
+        TERMS["spectral"].value(Pass(drawn_to("circle"), student, batch())).backward()
         optimizer.step()
     real, imaginary = student.operators[0].controlled_eigenvalues()  # type: ignore[operator]
     assert bool((torch.hypot(real, imaginary) > 0.95).all())
@@ -149,7 +155,7 @@ def test_inverse_consistency_is_the_operator_s() -> None:
     student = tiny(FactorisedConfig())
     with torch.no_grad():
         student.operators[0].inverse_real.mul_(1.3)  # type: ignore[operator, union-attr]
-    value = TERMS["inverse_consistency"](Pass(student, batch(), MSE))
+    value = TERMS["inverse_consistency"].value(Pass(CONFIG, student, batch()))
     assert float(value.detach()) > 0
     torch.testing.assert_close(value, student.operators[0].inverse_consistency())  # type: ignore[operator]
 
@@ -158,10 +164,13 @@ def test_inverse_consistency_is_the_operator_s() -> None:
 @pytest.mark.parametrize("adversary", sorted(ADVERSARIES))
 def test_micro_batches_add_up(name: str, adversary: str) -> None:
     student, rows, shake, critic = tiny(), batch(), jitter(), build_discriminator((2,), 3).double()
-    game = ADVERSARIES[adversary]
-    whole = TERMS[name](Pass(student, rows, HUBER, shake, critic, adversary=game))
-    parts = [slice(0, 3), slice(3, 6)]
-    halves = [TERMS[name](Pass(student, rows[p], HUBER, shake[:, p], critic, adversary=game)) for p in parts]
+    config = CONFIG.model_copy(update={"adversary": adversary})
+
+    def value(part: slice) -> Tensor:
+        run = Pass(config, student, rows[part], distance=pseudo_huber, jitter=shake[:, part], discriminator=critic)
+        return TERMS[name].value(run)
+
+    whole, halves = value(slice(0, 6)), [value(slice(0, 3)), value(slice(3, 6))]
     torch.testing.assert_close(torch.stack(halves).mean(), whole)
 
 
@@ -173,7 +182,7 @@ def test_the_adversaries_gradients_do_not_cross(adversary: Any, penalty: float) 
     settings = ObjectiveConfig(adversarial=1.0, adversary=adversary, r1=penalty, r2=penalty)
     objective = build_objective(settings, critic)
     run = objective.run(student, rows, 0)
-    student_s, critic_s = TERMS["adversarial"](run), objective.critic_loss(run)
+    student_s, critic_s = TERMS["adversarial"].value(run), objective.discriminator_loss(run)
     assert critic_s is not None
     torch.autograd.backward(student_s, inputs=list(student.parameters()), retain_graph=True)
     assert all(p.grad is None for p in critic.parameters())
@@ -195,14 +204,14 @@ def test_fooling_the_critic_lowers_the_student_s_term() -> None:
         def forward(self, x: Tensor, class_labels: Tensor | None = None) -> Tensor:
             return x[:, :1]  # what lies to the right is real
 
-    run = Pass(student, rows, MSE, critic=Judge())
+    run = Pass(CONFIG, student, rows, discriminator=Judge())
     before = run.predicted[:, 0].mean()
-    TERMS["adversarial"](run).backward()
+    TERMS["adversarial"].value(run).backward()
     with torch.no_grad():
         for parameter in student.parameters():
             if parameter.grad is not None:
                 parameter -= 0.01 * parameter.grad
-    assert float(Pass(student, rows, MSE).predicted[:, 0].mean().detach()) > float(before.detach())
+    assert float(Pass(CONFIG, student, rows).predicted[:, 0].mean().detach()) > float(before.detach())
 
 
 @pytest.mark.parametrize("operator", [None, FactorisedConfig(), SpectralConfig()])

@@ -8,9 +8,8 @@ from torch import Tensor
 
 from koopstep.core.errors import UsageError
 from koopstep.core.records import Batch
-from koopstep.losses.distances import DISTANCES, pointwise
 from koopstep.losses.objective import ObjectiveConfig, build_objective, objective_for
-from koopstep.losses.passes import Genuine, Pass
+from koopstep.losses.passes import Pass, RealRows
 from koopstep.losses.terms import TERMS
 from koopstep.losses.trajectory import relative
 from koopstep.nets.discriminators import build_discriminator
@@ -19,7 +18,13 @@ from koopstep.students.hkd import HKDConfig
 from koopstep.students.student import DataFacts, KoopmanStudent
 from koopstep.students.table import build_student
 
-MSE = pointwise(DISTANCES["mse"])
+CONFIG = ObjectiveConfig()
+
+
+def one_in(every: int) -> ObjectiveConfig:
+    return ObjectiveConfig(trajectory_every=every)
+
+
 PROGRESS = (0.0, 0.25, 0.5, 0.75, 1.0)
 FACTS = DataFacts(shape=(2,), data_scale=0.5, progress=PROGRESS, levels=PROGRESS)
 WITHIN = ("trajectory", "intermediate", "linearity", "generator")
@@ -46,7 +51,7 @@ def draws(count: int = 5, points: int = 2) -> Tensor:
 
 def test_points_lie_within_and_earlier_ones_before() -> None:
     rows = batch(400)
-    run = Pass(student(), rows, MSE, draws=draws(400, 3))
+    run = Pass(CONFIG, student(), rows, draws=draws(400, 3))
     assert len(run.points) == 3
     for point in run.points:
         assert set(point.place.tolist()) == {1, 2, 3}
@@ -57,7 +62,7 @@ def test_points_lie_within_and_earlier_ones_before() -> None:
 
 def test_values_by_hand() -> None:
     made, rows = student(), batch()
-    run = Pass(made, rows, MSE, draws=draws())
+    run = Pass(CONFIG, made, rows, draws=draws())
     ends, straight, steps = [], [], []
     for point in run.points:
         for i in range(5):
@@ -75,9 +80,9 @@ def test_values_by_hand() -> None:
         lifted = made.encode(rows.data[[i]], 1.0)
         end.append((pushed - lifted[0]).square().sum() / lifted[0].square().sum())
     whole = (3 * torch.stack(straight).mean() + torch.stack(end).mean()) / 4
-    torch.testing.assert_close(TERMS["linearity"](run), whole)
+    torch.testing.assert_close(TERMS["linearity"].value(run), whole)
     for name, values in (("trajectory", ends), ("generator", steps)):
-        torch.testing.assert_close(TERMS[name](run), torch.stack(values).mean())
+        torch.testing.assert_close(TERMS[name].value(run), torch.stack(values).mean())
     read = []
     for i in range(5):
         target, source = int(run.points[0].place[i]), int(run.earlier.place[i])
@@ -85,28 +90,30 @@ def test_values_by_hand() -> None:
         ours = made.decode(made.evolve(made.encode(rows.states[source, [i]], s), u - s), u)
         size = float(((1 - u) ** 2 + (0.5 * u) ** 2) ** 0.5)
         read.append(((ours - rows.states[target, i]) / size).square().mean())
-    torch.testing.assert_close(TERMS["intermediate"](run), torch.stack(read).mean())
+    torch.testing.assert_close(TERMS["intermediate"].value(run), torch.stack(read).mean())
 
 
 @pytest.mark.parametrize("every", [1, 3])
 @pytest.mark.parametrize("name", WITH_A_CRITIC)
 def test_halves_add_up(name: str, every: int) -> None:
     made, rows, drawn, critic = student(), batch(6), draws(6), build_discriminator((2,))
-    whole = TERMS[name](Pass(made, rows, MSE, critic=critic, draws=drawn, every=every))
+    whole = TERMS[name].value(Pass(one_in(every), made, rows, discriminator=critic, draws=drawn))
     halves = (slice(0, 3), slice(3, 6))
-    parts = [TERMS[name](Pass(made, rows[p], MSE, critic=critic, draws=drawn[p], every=every)) for p in halves]
+    parts = [
+        TERMS[name].value(Pass(one_in(every), made, rows[p], discriminator=critic, draws=drawn[p])) for p in halves
+    ]
     torch.testing.assert_close(whole, torch.stack(parts).mean())
 
 
 @pytest.mark.parametrize("name", WITH_A_CRITIC)
 def test_one_row_in_three(name: str) -> None:
     made, rows, drawn, critic = student(), batch(6), draws(6), build_discriminator((2,))
-    some = TERMS[name](Pass(made, rows, MSE, critic=critic, draws=drawn, every=3))
+    some = TERMS[name].value(Pass(one_in(3), made, rows, discriminator=critic, draws=drawn))
     few = slice(None, None, 3)
-    assert torch.equal(some, TERMS[name](Pass(made, rows[few], MSE, critic=critic, draws=drawn[few])))
-    two = TERMS[name](Pass(made, rows, MSE, critic=critic, draws=drawn, every=4))  # rows 0 and 4
+    assert torch.equal(some, TERMS[name].value(Pass(CONFIG, made, rows[few], discriminator=critic, draws=drawn[few])))
+    two = TERMS[name].value(Pass(one_in(4), made, rows, discriminator=critic, draws=drawn))  # rows 0 and 4
     few = slice(None, None, 4)
-    assert torch.equal(two, TERMS[name](Pass(made, rows[few], MSE, critic=critic, draws=drawn[few])))
+    assert torch.equal(two, TERMS[name].value(Pass(CONFIG, made, rows[few], discriminator=critic, draws=drawn[few])))
 
 
 def test_the_critic_sees_what_the_terms_ask_for() -> None:
@@ -115,19 +122,19 @@ def test_the_critic_sees_what_the_terms_ask_for() -> None:
     seen = {}
     for name, weights in (("end", {"adversarial": 0.1}), ("within", {"adversarial_within": 0.1})):
         objective = build_objective(ObjectiveConfig(**(off | weights)), critic)  # type: ignore[arg-type]
-        seen[name] = objective.critic_loss(objective.run(made, rows, 0, draws=draws(6)))
+        seen[name] = objective.discriminator_loss(objective.run(made, rows, 0, draws=draws(6)))
     both = build_objective(ObjectiveConfig(**off, adversarial=0.1, adversarial_within=0.2), critic)  # type: ignore[arg-type]
-    loss, apart = both.critic_loss(both.run(made, rows, 0, draws=draws(6))), [seen["end"], seen["within"]]
+    loss, apart = both.discriminator_loss(both.run(made, rows, 0, draws=draws(6))), [seen["end"], seen["within"]]
     assert loss is not None and apart[0] is not None and apart[1] is not None
     torch.testing.assert_close(loss, (apart[0] + apart[1]) / 2)
     run = both.run(made, rows, 0, draws=draws(6))
     by_hand = torch.nn.functional.softplus(-critic(run.ends[0], None)).mean()
-    torch.testing.assert_close(TERMS["adversarial_within"](run), by_hand)
+    torch.testing.assert_close(TERMS["adversarial_within"].value(run), by_hand)
 
 
 def test_real_rows_are_thinned_with_the_others() -> None:
-    real = Genuine(torch.randn(6, 2), torch.arange(6))
-    run = Pass(student(), batch(6), MSE, critic=build_discriminator((2,)), draws=draws(6), every=3, genuine=real)
+    real = RealRows(torch.randn(6, 2), torch.arange(6))
+    run = Pass(one_in(3), student(), batch(6), discriminator=build_discriminator((2,)), draws=draws(6), real=real)
     samples, _, judged_beside = run.judged_within
     assert len(samples) == 2 and torch.equal(judged_beside.data, real.data[[0, 3]])
     assert judged_beside.class_labels is not None and judged_beside.class_labels.tolist() == [0, 3]
@@ -143,14 +150,16 @@ def test_a_student_that_is_linear_has_no_linearity_error() -> None:
 def test_what_is_missing_is_named(name: str) -> None:
     ends = Batch(batch().noise, batch().states[[0, -1]], torch.tensor([0.0, 1.0]), None)
     with pytest.raises(UsageError, match="collect with --keep all"):
-        TERMS[name](Pass(student(), ends, MSE, draws=draws()))
+        TERMS[name].value(Pass(CONFIG, student(), ends, draws=draws()))
     with pytest.raises(UsageError, match="trajectory_points"):
-        TERMS[name](Pass(student(), batch(), MSE))
+        TERMS[name].value(Pass(CONFIG, student(), batch()))
 
 
 def test_only_terms_within_the_path_want_draws() -> None:
-    assert not ObjectiveConfig().within
-    assert all(ObjectiveConfig.parse({name: 0.1}, "o").within for name in WITH_A_CRITIC)
+    critic = build_discriminator((2,))
+    assert not build_objective(ObjectiveConfig(adversarial=0.1), critic).within
+    assert all(build_objective(ObjectiveConfig.parse({name: 0.1}, "o"), critic).within for name in WITH_A_CRITIC)
+    assert {name for name, term in TERMS.items() if term.within} == set(WITH_A_CRITIC)
 
 
 class Eye:

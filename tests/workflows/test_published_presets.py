@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from koopstep.core.errors import UsageError
+from koopstep.losses.terms import chosen
 from koopstep.nets.discriminators import build_discriminator
 from koopstep.students.kdm import build_kdm
 from koopstep.students.student import DataFacts
@@ -73,7 +74,8 @@ def test_the_student_is_that_of_table_7(name: str) -> None:
         assert (network.attention_resolutions, network.dropout, network.augment_channels) == ((16,), 0.1, 0)
     assert (student.latent, student.latent_channels, student.data_encoder) == (latent, 1, None)
     assert (recipe.initialise, student.carry, student.decoder_label, student.tied) == ("fresh", 0.0, 0.0, False)
-    assert objective.weights() == {"reconstruction": 1.0, "latent": 1.0, "prediction": 1.0, "adversarial": 0.01}
+    weights = {name: getattr(objective, name) for name in chosen(objective)}
+    assert weights == {"reconstruction": 1.0, "latent": 1.0, "prediction": 1.0, "adversarial": 0.01}
     assert (objective.distance, objective.perceptual_net, objective.pixel) == ("perceptual", "vgg", 0.0)
     assert (objective.latent_noise, objective.critic, objective.adversary) == (0.4, "conv", "nonsaturating")
     assert (objective.r1, objective.r2) == (0.0, 0.0)

@@ -19,12 +19,12 @@ class Adversary:
 
     Attributes:
         student: (fake logits, real logits or None) -> what the student minimises, a mean over rows.
-        critic: (real logits, fake logits) -> what the discriminator minimises, a mean over rows.
+        discriminator: (real logits, fake logits) -> what the discriminator minimises, a mean over rows.
         pairs: whether the student's side needs the real logits.
     """
 
     student: Callable[[Tensor, Tensor | None], Tensor]
-    critic: Callable[[Tensor, Tensor], Tensor]
+    discriminator: Callable[[Tensor, Tensor], Tensor]
     pairs: bool = False
 
 
@@ -43,7 +43,7 @@ def hinge_student(fake: Tensor, _: Tensor | None = None) -> Tensor:
     return -fake.mean()
 
 
-def hinge_critic(real: Tensor, fake: Tensor) -> Tensor:
+def hinge_discriminator(real: Tensor, fake: Tensor) -> Tensor:
     """Its discriminator's side: nothing more is asked once real is above 1 and generated below -1."""
     return functional.relu(1 - real).mean() + functional.relu(1 + fake).mean()
 
@@ -58,20 +58,20 @@ def relativistic_student(fake: Tensor, real: Tensor | None = None) -> Tensor:
     return functional.softplus(real - fake).mean()
 
 
-def relativistic_critic(real: Tensor, fake: Tensor) -> Tensor:
+def relativistic_discriminator(real: Tensor, fake: Tensor) -> Tensor:
     """Its discriminator's side: real more real than its generated partner."""
     return functional.softplus(fake - real).mean()
 
 
 ADVERSARIES: dict[str, Adversary] = {
     "nonsaturating": Adversary(nonsaturating, cross_entropy),
-    "hinge": Adversary(hinge_student, hinge_critic),
-    "relativistic": Adversary(relativistic_student, relativistic_critic, pairs=True),
+    "hinge": Adversary(hinge_student, hinge_discriminator),
+    "relativistic": Adversary(relativistic_student, relativistic_discriminator, pairs=True),
 }
 
 
-def critic_loss(
-    critic: nn.Module,
+def discriminator_loss(
+    discriminator: nn.Module,
     real: Tensor,
     fake: Tensor,
     class_labels: Tensor | None,
@@ -84,7 +84,7 @@ def critic_loss(
     """What the discriminator minimises; neither batch gets a gradient.
 
     Args:
-        critic: (B, *shape), (B,) int64 or None -> logits (B, places).
+        discriminator: (B, *shape), (B,) int64 or None -> logits (B, places).
         real: the teacher's samples, or real ones (B, *shape).
         fake: the student's.
         class_labels: (B,) int64 or None, of ``fake``.
@@ -94,19 +94,19 @@ def critic_loss(
         real_labels: of ``real``, where they are others.
     """
     theirs = class_labels if real_labels is None else real_labels
-    real_logits, real_penalty = _judged(critic, real, theirs, r1)
-    fake_logits, fake_penalty = _judged(critic, fake, class_labels, r2)
-    return adversary.critic(real_logits, fake_logits) + real_penalty + fake_penalty
+    real_logits, real_penalty = _judged(discriminator, real, theirs, r1)
+    fake_logits, fake_penalty = _judged(discriminator, fake, class_labels, r2)
+    return adversary.discriminator(real_logits, fake_logits) + real_penalty + fake_penalty
 
 
-def _judged(critic: nn.Module, x: Tensor, class_labels: Tensor | None, weight: float) -> tuple[Tensor, Tensor]:
+def _judged(discriminator: nn.Module, x: Tensor, class_labels: Tensor | None, weight: float) -> tuple[Tensor, Tensor]:
     """Logits of ``x``, and ``weight / 2`` times the mean squared length of the gradient of a row's mean logit."""
     if not weight:
-        logits = critic(x.detach(), class_labels)
+        logits = discriminator(x.detach(), class_labels)
         return logits, logits.new_zeros(())
     # half precision loses the small gradients of which this is the square
     with torch.autocast(x.device.type, enabled=False):
-        x = x.detach().to(next(critic.parameters()).dtype).requires_grad_()
-        logits = critic(x, class_labels)
+        x = x.detach().to(next(discriminator.parameters()).dtype).requires_grad_()
+        logits = discriminator(x, class_labels)
         (slope,) = torch.autograd.grad(logits.mean(dim=1).sum(), x, create_graph=True)
         return logits, weight / 2 * slope.square().flatten(1).sum(dim=1).mean()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import KW_ONLY, dataclass, field, replace
 from functools import cached_property
 from typing import NamedTuple
 
@@ -13,27 +13,28 @@ from torch import Tensor, nn
 from koopstep.core.errors import UsageError
 from koopstep.core.records import Batch
 from koopstep.losses.adversary import ADVERSARIES, Adversary
-from koopstep.losses.distances import Distance, Towards
+from koopstep.losses.config import ObjectiveConfig
+from koopstep.losses.distances import Distance, Known, mse
 from koopstep.students.student import KoopmanStudent, Latent
 
 
-class Genuine(NamedTuple):
-    """Rows the critic takes for real: (B, *shape), and their classes (B,) or None."""
+class RealRows(NamedTuple):
+    """Rows the discriminator takes for real: (B, *shape), and their classes (B,) or None."""
 
     data: Tensor
     class_labels: Tensor | None
 
-    def rows(self, few: slice) -> Genuine:
+    def rows(self, few: slice) -> RealRows:
         """Some of them."""
-        return Genuine(self.data[few], None if self.class_labels is None else self.class_labels[few])
+        return RealRows(self.data[few], None if self.class_labels is None else self.class_labels[few])
 
 
 class Judged(NamedTuple):
-    """What the critic compares: generated rows (B, *shape), their classes, and what it takes for real beside them."""
+    """What the discriminator compares: generated rows (B, *shape), their classes, and what it takes for real beside them."""
 
     samples: Tensor
     class_labels: Tensor | None
-    real: Genuine
+    real: RealRows
 
 
 class Point(NamedTuple):
@@ -57,30 +58,34 @@ class Pass:
     """One batch on its way through the student; each part is computed when a term first asks for it.
 
     Attributes:
+        config: the objective's settings.
         student: in training.
         batch: (B, ...) rows with both ends of the path.
-        distance: ``d`` of Eqs. 5 and 7, as ``d(target)(prediction)``.
-        jitter: standard normal numbers (2, B, d) times the latent noise of the paper's Alg. 1 (line 3); None for none.
-        critic: the discriminator, when the objective has an adversarial term.
+        distance: ``d`` of Eqs. 5 and 7.
+        discriminator: when the objective has an adversarial term.
         seed: of the spectral penalty's fixed random target.
-        spectral_target: ``uniform``, ``circle`` or ``bound``.
-        adversary: the game that student and critic play.
-        genuine: what the critic takes for real; the teacher's samples when absent.
+        jitter: (2, B, d) standard normal numbers over all levels of the latent; times ``config.latent_noise`` they are the
+            latent noise of the paper's Alg. 1 (line 3). None for none.
         draws: (B, 1 + points) uniform numbers that choose states within the path; None for terms of the ends only.
-        every: of so many rows one learns from states within the path.
+        real: what the discriminator takes for real; the teacher's samples when absent.
     """
 
+    config: ObjectiveConfig
     student: KoopmanStudent
     batch: Batch
-    distance: Distance
-    jitter: Tensor | None = None
-    critic: nn.Module | None = None
+    _: KW_ONLY
+    distance: Distance = mse
+    discriminator: nn.Module | None = None
     seed: int = 0
-    spectral_target: str = "bound"
-    adversary: Adversary = ADVERSARIES["nonsaturating"]
+    jitter: Tensor | None = None
     draws: Tensor | None = None
-    genuine: Genuine | None = None
-    every: int = 1
+    real: RealRows | None = None
+    known: Known = field(default_factory=dict, init=False, repr=False)
+
+    @property
+    def adversary(self) -> Adversary:
+        """The game that student and discriminator play."""
+        return ADVERSARIES[self.config.adversary]
 
     @cached_property
     def noise_latent(self) -> Latent:
@@ -107,37 +112,38 @@ class Pass:
         """D(E_0(x_0))."""
         return self.student.decode(self._jittered(self.clean_data_latent, 1), 1.0, self.batch.class_labels)
 
-    @cached_property
-    def to_data(self) -> Towards:
-        """The distance to x_0; what it needs of x_0 is worked out once for all terms."""
-        return self.distance(self.batch.data)
+    def to_data(self, prediction: Tensor) -> Tensor:
+        """The distance of ``prediction`` (B, *shape) to x_0; what it needs of x_0 is worked out once for all terms."""
+        return self.distance(prediction, self.batch.data, self.known)
 
     def _jittered(self, latent: Latent, which: int) -> Latent:
-        if self.jitter is None:
+        if self.jitter is None or not self.config.latent_noise:
             return latent
-        shares = torch.split(self.jitter[which], [math.prod(level.shape[1:]) for level in latent], dim=1)
+        scaled = self.jitter[which] * self.config.latent_noise
+        shares = torch.split(scaled, [math.prod(level.shape[1:]) for level in latent], dim=1)
         return tuple(
             level + share.view(level.shape).to(level.dtype) for level, share in zip(latent, shares, strict=True)
         )
 
     @cached_property
     def within(self) -> Pass:
-        """The rows that learn from states within the path: one in ``every``, as a pass of their own."""
-        if self.every == 1:
+        """The rows that learn from states within the path: one in ``trajectory_every``, as a pass of their own."""
+        every = self.config.trajectory_every
+        if every == 1:
             return self
-        few = slice(None, None, self.every)
+        few = slice(None, None, every)
         return replace(
             self,
-            every=1,
+            config=self.config.model_copy(update={"trajectory_every": 1}),
             batch=self.batch[few],
             jitter=None if self.jitter is None else self.jitter[:, few],
             draws=None if self.draws is None else self.draws[few],
-            genuine=None if self.genuine is None else self.genuine.rows(few),
+            real=None if self.real is None else self.real.rows(few),
         )
 
     @property
     def judged(self) -> Judged:
-        """What the critic compares: the one-step samples."""
+        """What the discriminator compares: the one-step samples."""
         return Judged(self.predicted, self.batch.class_labels, self._taken_for_real)
 
     @property
@@ -147,9 +153,9 @@ class Pass:
         return Judged(run.ends[0], run.batch.class_labels, run._taken_for_real)
 
     @property
-    def _taken_for_real(self) -> Genuine:
+    def _taken_for_real(self) -> RealRows:
         """Real rows where they were given, else the teacher's for the same noise."""
-        return self.genuine or Genuine(self.batch.data, self.batch.class_labels)
+        return self.real or RealRows(self.batch.data, self.batch.class_labels)
 
     @cached_property
     def points(self) -> list[Point]:
@@ -186,8 +192,8 @@ class Pass:
                 "this objective learns from states within the path, and the store keeps its ends only; "
                 "collect with --keep all, or --keep 5 for five of them"
             )
-        if self.draws is None or self.draws.shape[1] < 2:
+        if self.draws is None:
             raise UsageError(
-                "this objective learns from states within the path; set objective.trajectory_points above 0"
+                "terms within the path need draws: (B, 1 + objective.trajectory_points) uniform numbers that choose the states"
             )
         return self.draws

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from koopstep.core.errors import UsageError
-from koopstep.losses.distances import Distance, Towards, mse
+from koopstep.losses.distances import Distance, Known, mse
 
 
 class PerceptualNetwork(Protocol):
@@ -33,19 +33,16 @@ def perceptual(network: PerceptualNetwork, pixel: float = 0.0) -> Distance:
         pixel: weight of the mean squared error over pixels; 0 as published.
     """
 
-    def towards(target: Tensor) -> Towards:
-        with torch.no_grad():
-            wanted = _full(network.features(target))
+    def distance(prediction: Tensor, target: Tensor, known: Known) -> Tensor:
+        if "features" not in known:
+            with torch.no_grad():
+                known["features"] = _full(network.features(target))
+        features = network.features(prediction)
+        with torch.autocast(prediction.device.type, enabled=False):
+            value = network.compare(_full(features), known["features"]).mean()
+            return value + pixel * mse(prediction.to(target.dtype), target) if pixel else value
 
-        def distance(prediction: Tensor) -> Tensor:
-            features = network.features(prediction)
-            with torch.autocast(prediction.device.type, enabled=False):
-                value = network.compare(_full(features), wanted).mean()
-                return value + pixel * mse(prediction.to(target.dtype), target) if pixel else value
-
-        return distance
-
-    return towards
+    return distance
 
 
 def check_images(network: PerceptualNetwork, shape: tuple[int, ...], device: torch.device, what: str) -> None:

@@ -1,18 +1,20 @@
 """The terms of an objective, one pure function each, over one lazily computed pass: KDM's (Eqs. 4 to 9) and the table.
 
-Those of whole paths are in ``losses.trajectory``. To add a term: a function of a :class:`Pass`, a line in :data:`TERMS`,
-a weight in ``ObjectiveConfig``.
+Those of whole paths are in ``losses.trajectory``. To add a term: a function of a :class:`Pass`, a line in :data:`TERMS`, and
+the weight of that name in ``losses.config``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from koopstep.losses import trajectory
+from koopstep.losses.config import ObjectiveConfig
 from koopstep.losses.passes import Judged
 from koopstep.losses.passes import Pass as Pass
 from koopstep.operators import penalties
@@ -48,12 +50,12 @@ def adversarial_within(run: Pass) -> Tensor:
 
 
 def _fooling(run: Pass, judged: Judged) -> Tensor:
-    if run.critic is None:
-        raise RuntimeError("the adversarial term needs a critic")
+    if run.discriminator is None:
+        raise RuntimeError("the adversarial term needs a discriminator")
     samples, labels, real = judged
     with torch.no_grad():
-        of_real = run.critic(*real) if run.adversary.pairs else None
-    return run.adversary.student(run.critic(samples, labels), of_real)
+        of_real = run.discriminator(*real) if run.adversary.pairs else None
+    return run.adversary.student(run.discriminator(samples, labels), of_real)
 
 
 def spectral(run: Pass) -> Tensor:
@@ -61,9 +63,9 @@ def spectral(run: Pass) -> Tensor:
     total = []
     for operator in run.student.operators:
         real, imaginary = operator.controlled_eigenvalues()
-        if run.spectral_target == "uniform":
+        if run.config.spectral_target == "uniform":
             total.append(penalties.uniform_target_penalty(real, imaginary, run.seed))
-        elif run.spectral_target == "circle":
+        elif run.config.spectral_target == "circle":
             total.append(penalties.unit_circle_penalty(real, imaginary))
         else:
             total.append(penalties.bound_penalty(real, imaginary))
@@ -76,16 +78,36 @@ def inverse_consistency(run: Pass) -> Tensor:
     return torch.stack(parts).mean()
 
 
-TERMS: dict[str, Callable[[Pass], Tensor]] = {
-    "reconstruction": reconstruction,
-    "latent": latent,
-    "prediction": prediction,
-    "adversarial": adversarial,
-    "adversarial_within": adversarial_within,
-    "spectral": spectral,
-    "inverse_consistency": inverse_consistency,
-    "trajectory": trajectory.trajectory,
-    "intermediate": trajectory.intermediate,
-    "linearity": trajectory.linearity,
-    "generator": trajectory.generator,
+@dataclass(frozen=True)
+class Term:
+    """A term of an objective.
+
+    Attributes:
+        value: its unweighted value on one pass, a scalar and a mean over rows.
+        within: whether it learns from states within the path.
+        judged: what it shows the discriminator; None where it needs none.
+    """
+
+    value: Callable[[Pass], Tensor]
+    within: bool = False
+    judged: Callable[[Pass], Judged] | None = None
+
+
+TERMS: dict[str, Term] = {
+    "reconstruction": Term(reconstruction),
+    "latent": Term(latent),
+    "prediction": Term(prediction),
+    "adversarial": Term(adversarial, judged=lambda run: run.judged),
+    "adversarial_within": Term(adversarial_within, within=True, judged=lambda run: run.judged_within),
+    "spectral": Term(spectral),
+    "inverse_consistency": Term(inverse_consistency),
+    "trajectory": Term(trajectory.trajectory, within=True),
+    "intermediate": Term(trajectory.intermediate, within=True),
+    "linearity": Term(trajectory.linearity, within=True),
+    "generator": Term(trajectory.generator, within=True),
 }
+
+
+def chosen(config: ObjectiveConfig) -> dict[str, Term]:
+    """The terms whose weight is above 0."""
+    return {name: term for name, term in TERMS.items() if getattr(config, name)}

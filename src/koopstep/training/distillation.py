@@ -15,7 +15,7 @@ from koopstep.data.prefetch import ReadAhead
 from koopstep.data.sources import DataSource
 from koopstep.data.store import TrajectoryStore
 from koopstep.losses.objective import Objective
-from koopstep.losses.passes import Genuine
+from koopstep.losses.passes import RealRows
 from koopstep.students.student import KoopmanStudent
 from koopstep.training.loop import Losses, Task
 
@@ -24,7 +24,7 @@ class Distillation(Task):
     """Student, objective and store. The rows of a step, and everything random about them, depend on the step only.
 
     ``steps`` is the length of the training, for objectives that change on the way. ``live`` paths take the place of the
-    store's, ``real`` rows that of the teacher's samples before the critic.
+    store's, ``real`` rows that of the teacher's samples before the discriminator.
     """
 
     def __init__(
@@ -43,11 +43,11 @@ class Distillation(Task):
         read_ahead: bool = False,
     ) -> None:
         self.model: KoopmanStudent = student
-        self.critic = objective.critic
+        self.critic = objective.discriminator
         self._objective, self._store, self._place, self._dtype = objective, store, place, dtype
         self._stream = BatchStream(store.training_rows(), batch_size, seed)
         self._batch_size, self._seed, self._steps = batch_size, seed, steps
-        if objective.config.within and not all(operator.continuous for operator in student.operators):
+        if objective.within and not all(operator.continuous for operator in student.operators):
             raise UsageError(
                 "this objective learns from states within the path, and a discrete operator only makes whole steps; "
                 "choose a continuous one, such as student.operator={kind: spectral}"
@@ -65,15 +65,15 @@ class Distillation(Task):
             self._jitter(step, rows),
             draws=self._draws(step, rows),
             done=step / self._steps,
-            genuine=self._genuine(step, rows),
+            real=self._real_rows(step, rows),
         )
         terms = self._objective.terms(run)
-        return Losses(self._objective.total(terms), terms, self._objective.critic_loss(run))
+        return Losses(self._objective.total(terms), terms, self._objective.discriminator_loss(run))
 
     def _check_share(self, count: int) -> None:
         """Parts of a batch are thinned one by one, so that they must be equally many to add up to the whole."""
         every = self._objective.config.trajectory_every
-        if self._objective.config.within and count < self._batch_size and count % every:
+        if self._objective.within and count < self._batch_size and count % every:
             raise UsageError(
                 f"objective.trajectory_every {every} must divide the {count} rows of a part of the batch "
                 "(training.micro_batch, or the share of a process)"
@@ -97,17 +97,17 @@ class Distillation(Task):
         whole = torch.randn(self._batch_size, 2, size, generator=generator)
         return whole[rows].movedim(1, 0).to(self._place.device, self._dtype)
 
-    def _genuine(self, step: int, rows: slice) -> Genuine | None:
-        """Real rows for the critic, shuffled anew in each epoch."""
+    def _real_rows(self, step: int, rows: slice) -> RealRows | None:
+        """Real rows for the discriminator, shuffled anew in each epoch."""
         if self._real is None:
             return None
         data, labels = self._real.batch(self._seed, step, self._batch_size)
         given = None if labels is None or not self.model.facts.num_classes else labels[rows].to(self._place.device)
-        return Genuine(data[rows].to(self._place.device, self._dtype), given)
+        return RealRows(data[rows].to(self._place.device, self._dtype), given)
 
     def _draws(self, step: int, rows: slice) -> Tensor | None:
         """Uniform numbers that choose states within the paths, for each row of the global batch its own."""
-        if not self._objective.config.within:
+        if not self._objective.within:
             return None
         generator = torch.Generator().manual_seed(stream_seed("path", self._seed, step))
         points = self._objective.config.trajectory_points

@@ -1,0 +1,61 @@
+"""The settings of an objective: weights of its terms, and what these need."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from koopstep.core.config import Config
+from koopstep.nets.discriminators import CriticName
+
+FeatureNetName = Literal["squeeze", "vgg", "alex"]
+Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+class ObjectiveConfig(Config):
+    """Weights of the terms (0 leaves a term out and does not compute it), the distance of Eqs. 5 and 7, the game.
+
+    Attributes:
+        reconstruction, latent, prediction, adversarial, adversarial_within, spectral, inverse_consistency: the weights.
+        trajectory, intermediate, linearity, generator: weights of the terms within the path (``losses.trajectory``).
+        trajectory_points: states within the path that each row learns from in a step (HKD: 4, besides the noise).
+        trajectory_every: of so many rows one learns from states within the path (HKD: all): the others cost less.
+        distance: ``perceptual`` is LPIPS, as published for images.
+        perceptual_net: the network LPIPS looks through; its weights are found by path.
+        pixel: weight of the mean squared error over pixels beside LPIPS; 0 as KDM was published.
+        pixel_fade: that weight falls over the training to ``10^-pixel_fade`` of itself (HKD: 3, from 1).
+        adversary: the game (``losses.adversary``); the paper's is ``nonsaturating``.
+        adversary_data: what the discriminator takes for real: the ``teacher``'s samples (the paper), or ``real`` ones.
+        critic: the discriminator (``nets.discriminators``); the paper's four convolutions are ``conv``.
+        critic_net: the network whose features the discriminator ``features`` judges.
+        r1, r2: weights of the discriminator's gradient penalties on real and generated rows.
+        spectral_target: where the eigenvalues are drawn to.
+        latent_noise: standard deviation of what is added to both latents in training (the paper's 0.4).
+    """
+
+    reconstruction: Weight = 1.0
+    latent: Weight = 1.0
+    prediction: Weight = 1.0
+    adversarial: Weight = 0.0
+    adversarial_within: Weight = 0.0
+    spectral: Weight = 0.0
+    inverse_consistency: Weight = 0.0
+    trajectory: Weight = 0.0
+    intermediate: Weight = 0.0
+    linearity: Weight = 0.0
+    generator: Weight = 0.0
+    trajectory_points: int = Field(default=4, ge=1)
+    trajectory_every: int = Field(default=1, ge=1)
+    distance: Literal["mse", "pseudo-huber", "perceptual"] = "mse"
+    perceptual_net: FeatureNetName = "vgg"
+    pixel: Weight = 0.0
+    pixel_fade: float = Field(default=0.0, ge=0, allow_inf_nan=False)
+    adversary: Literal["nonsaturating", "hinge", "relativistic"] = "nonsaturating"
+    adversary_data: Literal["teacher", "real"] = "teacher"
+    critic: CriticName = "conv"
+    critic_net: FeatureNetName = "squeeze"
+    r1: Weight = 0.0
+    r2: Weight = 0.0
+    spectral_target: Literal["uniform", "circle", "bound"] = "bound"
+    latent_noise: float = Field(default=0.0, ge=0, allow_inf_nan=False)

@@ -2,18 +2,39 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import pytest
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
-from koopstep.core.config import Added, Config, dump, override, parse_yaml
+from koopstep.core.config import Added, Config, dump, override
 from koopstep.core.errors import UsageError
+from koopstep.core.yaml_reader import parse_yaml
 
 
 class Inner(Config):
     rate: float = Field(default=1e-3, gt=0)
     size: int = 4
+
+
+class Round(Config):
+    kind: Literal["round"] = "round"
+    radius: float = 1.0
+
+
+class Square(Config):
+    kind: Literal["square"] = "square"
+    sides: tuple[float, float] = (1.0, 1.0)
+    inner: Annotated[Round | Inner, Field(union_mode="left_to_right")] | None = None
+
+    @model_validator(mode="after")
+    def _agrees(self) -> Self:
+        if self.sides[0] != self.sides[1]:
+            raise ValueError("the sides must be equal")
+        return self
+
+
+AnyForm = Annotated[Round | Square, Field(discriminator="kind")]
 
 
 class Outer(Config):
@@ -23,6 +44,9 @@ class Outer(Config):
     inner: Inner = Inner()
     other: Inner | None = None
     flag: bool = False
+    form: AnyForm = Round()
+    keep: Literal["ends", "all"] | int = "ends"
+    notes: dict[str, AnyForm] = Field(default_factory=dict)
 
 
 def test_round_trip() -> None:
@@ -51,6 +75,30 @@ BAD: list[tuple[Any, str]] = [
     ({"name": "x", "flag": 1}, "field 'flag' got 1"),
     ({"name": "x", "other": {"zzz": 1}}, "unknown field 'other.zzz'"),
     ({"name": "x" * 500, "kind": "y" * 500}, "field 'kind'"),
+    (
+        {"name": "x", "form": {"kind": "roundd"}},
+        r"'form.kind' got 'roundd'; did you mean 'round'\? allowed: round, square",
+    ),
+    ({"name": "x", "form": {"kind": 3}}, "field 'form.kind' got '3'; allowed: round, square"),
+    ({"name": "x", "form": {"radius": 3}}, "field 'form.kind' is missing; allowed: round, square"),
+    (
+        {"name": "x", "form": {"kind": "square", "side": 3}},
+        r"unknown field 'form.side'; did you mean 'sides'\? allowed: inner, kind, sides",
+    ),
+    ({"name": "x", "form": {"kind": "square", "sides": [1]}}, r"field 'form.sides' got \[1\]: needs 2 values or more"),
+    ({"name": "x", "form": {"kind": "square", "sides": [1, "a"]}}, "field 'form.sides.1' got 'a'"),
+    ({"name": "x", "form": {"kind": "square", "sides": [1, 2]}}, "field 'form': the sides must be equal$"),
+    ({"name": "x", "form": {"kind": "round", "radius": float("nan")}}, "field 'form.radius' got nan: .*finite"),
+    ({"name": "x", "form": 3}, "field 'form' got 3: "),
+    (
+        {"name": "x", "keep": "al"},
+        "field 'keep' got 'al': input should be 'ends' or 'all' or input should be a valid int",
+    ),
+    ({"name": "x", "keep": {"a": 1}}, "field 'keep' got fields a: "),
+    (
+        {"name": "x", "notes": {"first": {"kind": "round", "radus": 1}}},
+        r"field 'notes.first.radus'; did you mean 'radius'",
+    ),
     ([1], "expected fields"),
     (None, "expected fields"),
     ({"name": object()}, "no plain data"),
@@ -65,6 +113,19 @@ def test_errors_name_the_field(mapping: Any, pattern: str) -> None:
     assert message.startswith("file.yaml: ")
     assert "\n" not in message
     assert len(message) < 300
+
+
+def test_what_depends_on_several_fields_is_said_without_the_fields() -> None:
+    with pytest.raises(UsageError) as caught:
+        Square.parse({"kind": "square", "sides": [1, 2]}, "here")
+    assert str(caught.value) == "here: the sides must be equal"
+
+
+def test_a_config_made_in_python_is_refused_in_the_same_words() -> None:
+    with pytest.raises(UsageError, match=r"^Inner: field 'rate' got -1.0: .*greater than 0$"):
+        Inner(rate=-1.0)
+    with pytest.raises(UsageError, match=r"^Inner: unknown field 'rte'; did you mean 'rate'\?"):
+        Inner(rte=1.0)  # type: ignore[call-arg]
 
 
 def test_override() -> None:

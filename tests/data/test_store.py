@@ -122,8 +122,8 @@ def test_defaults() -> None:
 
 @pytest.mark.parametrize("keep", [1, 0, -2, 8])
 def test_keep_out_of_range(keep: int) -> None:
-    with pytest.raises(UsageError, match="keep must be"):
-        kept_states(6, keep)
+    with pytest.raises(UsageError, match="keep"):
+        CollectSettings(count=1, steps=6, keep=keep)
     assert kept_states(6, 7) == tuple(range(7))
 
 

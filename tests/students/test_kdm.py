@@ -165,8 +165,12 @@ def test_the_data_encoder_is_not_needed_for_sampling() -> None:
 
 
 def test_impossible_students_are_named() -> None:
-    with pytest.raises(UsageError, match="at least one dimension, got 0"):
-        build_kdm(LINEAR.model_copy(update={"latent": 0}), FACTS)
+    with pytest.raises(UsageError, match="field 'latent' got 0"):
+        KDMConfig.parse(LINEAR.model_dump() | {"latent": 0}, "student")
+    short = LINEAR.model_copy(update={"latent": 1, "carry": 1.0})
+    with pytest.raises(UsageError, match=r"student.latent 1 cannot hold the 3 numbers .* set student.latent=3 or more"):
+        build_kdm(short, FACTS)
+    assert build_kdm(short.model_copy(update={"carry": 0.0}), FACTS).facts == FACTS
     for scales in ({"data_scale": 0.0}, {"noise_scale": -1.0}, {"data_scale": float("nan")}):
         with pytest.raises(UsageError, match="standard deviation above 0"):
             build_kdm(LINEAR, FACTS.model_copy(update=scales))

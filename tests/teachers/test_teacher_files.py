@@ -138,7 +138,7 @@ def test_weights_of_another_network(tmp_path: Path) -> None:
     [
         ({"format": 2}, ("'format'", "2")),
         ({"surprise": 1}, ("'surprise'",)),
-        ({"config": {"kind": "magic"}}, ("'config'", "magic")),
+        ({"config": {"kind": "magic"}}, ("'config.kind'", "magic", "mixture")),
         ({"config": {"kind": "edm", "shape": [2]}}, ("network", "missing")),
         ({"config": {"kind": "edm", "shape": [], "network": {"kind": "mlp"}}}, ("shape",)),
         ({"config": {"kind": "edm", "shape": [2], "network": {"kind": "mlp", "width": 0}}}, ("width",)),

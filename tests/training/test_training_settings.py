@@ -120,14 +120,29 @@ def test_muon_without_hidden_matrices_is_adam_alone() -> None:
         ({"ema_halflife_images": -1.0}, "ema_halflife_images"),
         ({"ema_ramp": -1.0}, "ema_ramp"),
         ({"betas": [0.9, 1.0]}, "betas"),
-        ({"batch_size": 15}, "batch_size"),
+        ({"critic_betas": [-0.1, 0.9]}, "critic_betas"),
+        ({"critic_learning_rate": 0.0}, "critic_learning_rate"),
+        ({"learning_rate": float("nan")}, "learning_rate"),
+        ({"learning_rate": float("inf")}, "learning_rate"),
+        ({"seed": -1}, "seed"),
+        ({"seed": 2**70}, "seed"),
         ({"micro_batch": 3}, "micro_batch"),
         ({"micro_batch": 0}, "micro_batch"),
     ],
 )
-def test_settings_that_do_not_fit_are_named(changes: dict[str, object], named: str) -> None:
+def test_wrong_values_are_named_when_they_are_read(changes: dict[str, object], named: str) -> None:
+    with pytest.raises(UsageError, match=rf"settings: .*\b{named}\b"):
+        settings(**changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"), [({"batch_size": 15}, "batch_size"), ({"batch_size": 16, "micro_batch": 16}, "micro_batch")]
+)
+def test_what_two_processes_cannot_share_is_named(changes: dict[str, object], named: str) -> None:
+    config = settings(**changes)
+    config.check(world=1)
     with pytest.raises(UsageError, match=f"training.{named}"):
-        settings(**changes).check(world=2)
+        config.check(world=2)
 
 
 def test_settings_that_fit() -> None:

@@ -50,7 +50,7 @@ def test_a_file_is_a_preset(tmp_path: Path) -> None:
     [
         ("about: [1", "not readable as YAML"),
         ("- a\n- b", "must hold settings by name"),
-        ("about: 2026-01-01", "is no preset"),
+        ("about: !!set {a, b}", "is no preset"),
         ("methods: [kdm]", "'methods' must hold settings under each name"),
         ("budgets: {quick: 3}", "'budgets' must hold settings under each name"),
         ("budgets: {quick: {methods: {kdm: 3}}}", "'methods' must hold settings under each name"),

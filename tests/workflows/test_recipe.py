@@ -111,7 +111,42 @@ def test_changes_reach_everything() -> None:
         (("checkerboard", "kdm", ["training.steps=many"]), "field 'training.steps' got 'many'"),
         (("checkerboard", "kdm", ["training.steps=1.5"]), "field 'training.steps' got 1.5"),
         (("checkerboard", "kdm", ["training.optimizer=sgd"]), "field 'training.optimizer' got 'sgd'"),
-        (("checkerboard", "kdm", ["student.operator={kind: magic}"]), "student.operator"),
+        (
+            ("checkerboard", "kdm", ["student.operator={kind: magic}"]),
+            "field 'student.operator.kind' got 'magic'; allowed: ",
+        ),
+        (
+            ("checkerboard", "kdm", ["student.operator.kind=densse"]),
+            "'student.operator.kind' got 'densse'; did you mean 'dense'",
+        ),
+        (
+            ("checkerboard", "kdm", ["student.operator={kind: dense, afine: true}"]),
+            "'student.operator.afine'; did you mean 'affine'",
+        ),
+        (
+            ("digits", "kdm", ["student.encoder={kind: mlp, wdth: 3}"]),
+            "field 'student.encoder.wdth'; did you mean 'width'?",
+        ),
+        (("checkerboard", "kdm", ["student={kind: kdn}"]), "field 'student.kind' got 'kdn'; did you mean 'kdm'?"),
+        (("checkerboard", "kdm", ["training.learning_rate=-1"]), "field 'training.learning_rate' got -1"),
+        (("checkerboard", "kdm", ["training.learning_rate=.nan"]), "field 'training.learning_rate' got nan"),
+        (("checkerboard", "kdm", ["training.steps=0"]), "field 'training.steps' got 0"),
+        (("checkerboard", "kdm", ["training.batch_size=0"]), "field 'training.batch_size' got 0"),
+        (("checkerboard", "kdm", [f"training.seed={2**70}"]), "field 'training.seed' got 1180591620717411303424"),
+        (
+            ("checkerboard", "kdm", ["training.micro_batch=5"]),
+            "field 'training': micro_batch 5 must divide batch_size 1024",
+        ),
+        (("checkerboard", "kdm", ["student.latent=0"]), "field 'student.latent' got 0"),
+        (("checkerboard", "kdm", ["collect.keep=14"]), "field 'collect': keep must be ends, all or a number from 2 to"),
+        (("checkerboard", "kdm", ["collect.hold_out=220000"]), "field 'collect': hold_out = 220000 leaves no row"),
+        (("checkerboard", "kdm", ["teacher.model.sigma_min=26"]), "sigma_min 26.0 must be below sigma_max 25.0"),
+        (("checkerboard", "kdm", ["evaluation.seed=-1"]), "field 'evaluation.seed' got -1"),
+        (
+            ("checkerboard", "kdm", ["evaluation.metrics=[pair_mes]"]),
+            "unknown metric 'pair_mes'; did you mean 'pair_mse'?",
+        ),
+        (("checkerboard", "kdm", ["evaluation.metrics=[]"]), "field 'evaluation.metrics' got []"),
         (("checkerboard", "kdm", ["tracking=wandb"]), "field 'tracking' got 'wandb'"),
     ],
 )

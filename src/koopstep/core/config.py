@@ -1,7 +1,7 @@
 """Strict, frozen configs, and errors that fit on one line.
 
 A config class sits beside what it builds. Values are never guessed: an unknown field, text where a number
-belongs, or a float where an integer belongs is a `UsageError` that names the field.
+belongs, a float where an integer belongs or a number that is not finite is a `UsageError` that names the field.
 """
 
 from __future__ import annotations
@@ -9,15 +9,28 @@ from __future__ import annotations
 import copy
 import difflib
 import json
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import TYPE_CHECKING, Annotated, Any, Self
 
-import yaml
-from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, ValidationError, model_serializer
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PositiveInt,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+)
 
 from koopstep.core.errors import UsageError
+from koopstep.core.explain import explain, short
+from koopstep.core.yaml_reader import parse_yaml
+
+if TYPE_CHECKING:
+    from pydantic._internal._model_construction import ModelMetaclass
+else:
+    ModelMetaclass = type(BaseModel)
 
 
 @dataclass(frozen=True)
@@ -28,10 +41,25 @@ class Added:
     """
 
 
-class Config(BaseModel):
+Shape = Annotated[tuple[PositiveInt, ...], Field(min_length=1)]
+"""Of one sample, without the batch: (D,) or (C, H, W)."""
+
+
+class _Checked(ModelMetaclass):
+    """What is wrong with the values of ``SomeConfig(...)`` is a `UsageError`, as it is in `Config.parse`."""
+
+    def __call__(cls, *args: Any, **values: Any) -> Any:
+        try:
+            return super().__call__(*args, **values)
+        except ValidationError as error:
+            model: Any = cls
+            raise UsageError(f"{cls.__name__}: {explain(error, model)}") from error
+
+
+class Config(BaseModel, metaclass=_Checked):
     """Base of every config: frozen, strict, no field but the declared ones."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, validate_default=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, validate_default=True, allow_inf_nan=False)
 
     @model_serializer(mode="wrap")
     def _without_added_defaults(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
@@ -55,7 +83,7 @@ class Config(BaseModel):
             UsageError: one line that names the field, what was got and what is allowed.
         """
         if not isinstance(mapping, Mapping):
-            raise UsageError(f"{where}: expected fields with values, got {_short(mapping)}")
+            raise UsageError(f"{where}: expected fields with values, got {short(mapping)}")
         try:
             text = json.dumps(mapping)
         except (TypeError, ValueError) as error:
@@ -63,91 +91,13 @@ class Config(BaseModel):
         try:
             return cls.model_validate_json(text)
         except ValidationError as error:
-            raise UsageError(f"{where}: {_explain(error, mapping)}") from error
-
-
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 80 else text[:77] + "..."
-
-
-def _explain(error: ValidationError, mapping: Mapping[str, Any]) -> str:
-    first = error.errors(include_url=False)[0]
-    place = ".".join(_without_kinds(first["loc"], mapping)) or "the whole"
-    if first["type"] == "extra_forbidden":
-        return f"unknown field '{place}'; {_allowed(error.title, first['loc'], mapping)}"
-    if first["type"] == "missing":
-        return f"field '{place}' is missing"
-    message = " ".join(first["msg"].split())
-    message = message[0].lower() + message[1:]
-    more = error.error_count() - 1
-    return f"field '{place}' got {_short(first['input'])}: {message}" + (f" (and {more} more)" if more else "")
-
-
-def _without_kinds(location: tuple[int | str, ...], mapping: Mapping[str, Any]) -> list[str]:
-    """The way to a setting as it is written: pydantic also names the kind it chose on the way."""
-    here: Any = mapping
-    parts = []
-    for part in location:
-        if isinstance(here, Mapping) and part not in here and here.get("kind") == part:
-            continue
-        parts.append(str(part))
-        if isinstance(here, Mapping):
-            here = here.get(part)
-        elif isinstance(here, list) and isinstance(part, int) and part < len(here):
-            here = here[part]
-    return parts
-
-
-def _allowed(title: str, location: tuple[int | str, ...], mapping: Mapping[str, Any]) -> str:
-    model = _find_model(title)
-    for part in location[:-1]:
-        annotation = model.model_fields[str(part)].annotation if model and str(part) in model.model_fields else None
-        model = annotation if isinstance(annotation, type) and issubclass(annotation, BaseModel) else None
-    if model is None:
-        return f"remove it (got {_short(mapping.get(str(location[0])))})"
-    names = sorted(model.model_fields)
-    close = difflib.get_close_matches(str(location[-1]), names, n=1)
-    return (f"did you mean '{close[0]}'? " if close else "") + f"allowed: {', '.join(names)}"
-
-
-def _find_model(title: str) -> type[BaseModel] | None:
-    waiting: list[type[BaseModel]] = [Config]
-    while waiting:
-        model = waiting.pop()
-        if model.__name__ == title:
-            return model
-        waiting.extend(model.__subclasses__())
-    return None
+            raise UsageError(f"{where}: {explain(error, cls)}") from error
 
 
 def dump(config: Config) -> dict[str, Any]:
     """The config as plain data (dicts, lists, numbers, texts) that `parse` reads back to an equal config."""
     result: dict[str, Any] = json.loads(json.dumps(config.model_dump(mode="python"), default=str))
     return result
-
-
-class _Loader(yaml.SafeLoader):
-    """YAML 1.2 numbers: `1e-3` is a float (YAML 1.1 reads it as text)."""
-
-
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"),
-    list("-+.0123456789"),
-)
-
-
-def parse_yaml(text: str, where: str) -> Any:
-    """Plain data from YAML text.
-
-    Raises:
-        UsageError: it is no YAML; one line naming `where` and the place.
-    """
-    try:
-        return yaml.load(text, Loader=_Loader)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise UsageError(f"{where}: not readable as YAML: {' '.join(str(error).split())}") from error
 
 
 def override(mapping: Mapping[str, Any], assignments: Iterable[str]) -> dict[str, Any]:

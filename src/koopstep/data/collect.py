@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal, Self
 
 import numpy as np
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor
 
 from koopstep.core.config import Config
@@ -40,13 +40,23 @@ class CollectSettings(Config):
 
     count: int = Field(ge=1)
     steps: int = Field(ge=1)
-    keep: Literal["ends", "all"] | int = "ends"
+    keep: Literal["ends", "all"] | Annotated[int, Field(ge=2)] = "ends"
     seed: int = Field(default=0, ge=0, lt=1 << 63)
     hold_out: int | None = Field(default=None, ge=0)
     dtype: Literal["float32", "float16"] = "float32"
     unit_size: int | None = Field(default=None, ge=1)
     micro_batch: int | None = Field(default=None, ge=1)
     autocast: Autocast = "none"
+
+    @model_validator(mode="after")
+    def _agrees(self) -> Self:
+        if not isinstance(self.keep, str) and self.keep > self.steps + 1:
+            raise ValueError(
+                f"keep must be ends, all or a number from 2 to steps + 1 = {self.steps + 1}, got {self.keep}"
+            )
+        if self.hold_out is not None and self.hold_out >= self.count:
+            raise ValueError(f"hold_out = {self.hold_out} leaves no row of {self.count} for training; lower it")
+        return self
 
 
 @dataclass(frozen=True)
@@ -63,30 +73,18 @@ class CollectReport:
 
 
 def kept_states(steps: int, keep: Literal["ends", "all"] | int) -> tuple[int, ...]:
-    """The grid indices that `keep` means on a grid of `steps` steps.
-
-    Raises:
-        UsageError: a number of states below 2 or above `steps` + 1.
-    """
+    """The grid indices that `keep` means on a grid of `steps` steps; a number is from 2 to `steps` + 1."""
     number = {"ends": 2, "all": steps + 1}[keep] if isinstance(keep, str) else keep
-    if not 2 <= number <= steps + 1:
-        raise UsageError(f"keep must be ends, all or a number from 2 to steps + 1 = {steps + 1}, got {keep}")
     return tuple(int(i) for i in np.round(np.linspace(0, steps, number)))
 
 
 def plan(teacher: Teacher, settings: CollectSettings) -> Manifest:
-    """The manifest of the store that `collect` would make.
-
-    Raises:
-        UsageError: the settings contradict each other or the teacher.
-    """
+    """The manifest of the store that `collect` would make."""
     kept = kept_states(settings.steps, settings.keep)
     item = {"float32": 4, "float16": 2}[settings.dtype]
     row_bytes = (len(kept) - 1) * int(np.prod(teacher.shape)) * item
     unit_size = settings.unit_size or min(default_unit_size(row_bytes), settings.count)
     hold_out = min(settings.count // 10, _MOST_HELD_OUT) if settings.hold_out is None else settings.hold_out
-    if hold_out >= settings.count:
-        raise UsageError(f"hold_out = {hold_out} leaves no row of {settings.count} for training; lower it")
     levels = teacher.levels(settings.steps)
     return Manifest(
         teacher=teacher.identity(settings.steps),

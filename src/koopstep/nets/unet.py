@@ -42,7 +42,7 @@ class UNetConfig(Config):
     channel_mult_emb: int = Field(default=4, ge=1)
     channel_mult_noise: int = Field(default=1, ge=1)
     num_blocks: int = Field(default=4, ge=1)
-    attention_resolutions: tuple[int, ...] = (16,)
+    attention_resolutions: tuple[PositiveInt, ...] = (16,)
     dropout: float = Field(default=0.0, ge=0, lt=1)
     augment_channels: int = Field(default=0, ge=0)
     embedding: Literal["positional", "fourier"] = "positional"

@@ -44,7 +44,7 @@ class KDMConfig(Config):
     data_encoder: NetworkConfig | None = None
     decoder: NetworkConfig
     operator: OperatorConfig
-    latent: int
+    latent: int = Field(ge=1)
     latent_channels: int = Field(default=1, ge=1)
     tied: bool = False
     carry: float = 0.0
@@ -104,8 +104,12 @@ class FlatCodec(Codec):
 
     def __init__(self, config: KDMConfig, facts: DataFacts) -> None:
         super().__init__()
-        if config.latent < 1:
-            raise UsageError(f"the latent needs at least one dimension, got {config.latent}")
+        size = math.prod(facts.shape)
+        if config.carry and config.latent < size:
+            raise UsageError(
+                f"student.latent {config.latent} cannot hold the {size} numbers of a state of shape {facts.shape}, which "
+                f"student.carry {config.carry} adds to it; set student.latent={size} or more, or student.carry=0"
+            )
         if not (facts.noise_scale > 0 and facts.data_scale > 0):
             raise UsageError(
                 f"noise and data must have a standard deviation above 0, got {facts.noise_scale} and {facts.data_scale}"

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from koopstep.core.config import Config
@@ -19,10 +19,16 @@ class GaussianConfig(Config):
 
     kind: Literal["gaussian"] = "gaussian"
     dimension: int = Field(ge=1)
-    sigma_min: float = 0.002
-    sigma_max: float = 80.0
-    rho: float = 7.0
+    sigma_min: float = Field(default=0.002, gt=0)
+    sigma_max: float = Field(default=80.0, gt=0)
+    rho: float = Field(default=7.0, gt=0)
     solver: Literal["heun", "euler"] = "heun"
+
+    @model_validator(mode="after")
+    def _rises(self) -> Self:
+        if self.sigma_min >= self.sigma_max:
+            raise ValueError(f"sigma_min {self.sigma_min} must be below sigma_max {self.sigma_max}")
+        return self
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -42,10 +48,16 @@ class MixtureConfig(Config):
     dimension: int = Field(ge=1)
     components: int = Field(ge=1)
     spread: float = Field(default=0.1, gt=0)
-    sigma_min: float = 0.002
-    sigma_max: float = 80.0
-    rho: float = 7.0
+    sigma_min: float = Field(default=0.002, gt=0)
+    sigma_max: float = Field(default=80.0, gt=0)
+    rho: float = Field(default=7.0, gt=0)
     solver: Literal["heun", "euler"] = "heun"
+
+    @model_validator(mode="after")
+    def _rises(self) -> Self:
+        if self.sigma_min >= self.sigma_max:
+            raise ValueError(f"sigma_min {self.sigma_min} must be below sigma_max {self.sigma_max}")
+        return self
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Literal
+from typing import Literal, Self
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor
 
-from koopstep.core.config import Config
+from koopstep.core.config import Config, Shape
 from koopstep.core.levels import iddpm_sigmas, karras_sigmas, nearest_levels, vp_sigma
 from koopstep.nets.preconditioning import PRECONDITIONINGS, EDMDenoiser, PreconditioningName
 from koopstep.nets.table import NetworkConfig, build_network
@@ -33,15 +33,21 @@ class EDMConfig(Config):
     """
 
     kind: Literal["edm"] = "edm"
-    shape: tuple[int, ...]
+    shape: Shape
     num_classes: int = Field(default=0, ge=0)
     network: NetworkConfig
     preconditioning: PreconditioningName = "edm"
     sigma_data: float = Field(default=0.5, gt=0)
-    sigma_min: float = 0.002
-    sigma_max: float = 80.0
-    rho: float = 7.0
+    sigma_min: float = Field(default=0.002, gt=0)
+    sigma_max: float = Field(default=80.0, gt=0)
+    rho: float = Field(default=7.0, gt=0)
     solver: Literal["heun", "euler"] = "heun"
+
+    @model_validator(mode="after")
+    def _rises(self) -> Self:
+        if self.sigma_min >= self.sigma_max:
+            raise ValueError(f"sigma_min {self.sigma_min} must be below sigma_max {self.sigma_max}")
+        return self
 
 
 def build_edm(config: EDMConfig) -> EDMDenoiser:

@@ -8,7 +8,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from koopstep.core.config import Config
+from koopstep.core.config import Config, Shape
 from koopstep.nets.preconditioning import VelocityModel
 from koopstep.nets.table import NetworkConfig, build_network
 from koopstep.teachers.functions import VelocityTeacher
@@ -27,7 +27,7 @@ class FlowConfig(Config):
     """
 
     kind: Literal["flow"] = "flow"
-    shape: tuple[int, ...]
+    shape: Shape
     num_classes: int = Field(default=0, ge=0)
     network: NetworkConfig
     data_scale: float = Field(default=0.5, gt=0)

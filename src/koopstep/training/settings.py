@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Literal
+from typing import Annotated, Literal, Self
 
 import torch
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from koopstep.core.config import Config
 from koopstep.core.errors import UsageError
+
+Beta = Annotated[float, Field(ge=0, lt=1)]
 
 
 class TrainingConfig(Config):
@@ -44,52 +47,47 @@ class TrainingConfig(Config):
         seed: of initial weights, order of the data and every random number in training.
     """
 
-    steps: int
-    batch_size: int
-    micro_batch: int | None = None
+    steps: int = Field(ge=1)
+    batch_size: int = Field(ge=1)
+    micro_batch: int | None = Field(default=None, ge=1)
     optimizer: Literal["adam", "adamw", "muon"] = "adam"
-    learning_rate: float = 3e-4
-    weight_decay: float = 0.0
-    betas: tuple[float, float] = (0.9, 0.999)
+    learning_rate: float = Field(default=3e-4, gt=0)
+    weight_decay: float = Field(default=0.0, ge=0)
+    betas: tuple[Beta, Beta] = (0.9, 0.999)
     schedule: Literal["constant", "cosine", "linear"] = "constant"
-    warmup_steps: int = 0
-    gradient_clip: float | None = None
-    ema_halflife_images: float = 500_000.0
-    ema_ramp: float | None = 0.05
+    warmup_steps: int = Field(default=0, ge=0)
+    gradient_clip: float | None = Field(default=None, gt=0)
+    ema_halflife_images: float = Field(default=500_000.0, ge=0)
+    ema_ramp: float | None = Field(default=0.05, ge=0)
     autocast: Literal["none", "bfloat16", "float16"] = "none"
     channels_last: bool = False
     compile: bool = False
     fused: bool = False
     read_ahead: bool | None = None
-    critic_learning_rate: float | None = None
-    critic_betas: tuple[float, float] | None = None
-    checkpoint_every: int = 1000
-    keep_checkpoints: int = 2
-    log_every: int = 20
-    seed: int = 0
+    critic_learning_rate: float | None = Field(default=None, gt=0)
+    critic_betas: tuple[Beta, Beta] | None = None
+    checkpoint_every: int = Field(default=1000, ge=1)
+    keep_checkpoints: int = Field(default=2, ge=1)
+    log_every: int = Field(default=20, ge=1)
+    seed: int = Field(default=0, ge=0, lt=1 << 63)
+
+    @model_validator(mode="after")
+    def _agrees(self) -> Self:
+        if self.micro_batch is not None and self.batch_size % self.micro_batch:
+            raise ValueError(f"micro_batch {self.micro_batch} must divide batch_size {self.batch_size}")
+        return self
 
     def check(self, world: int) -> None:
-        """Raise UsageError where numbers do not fit together (``world``: number of processes)."""
-        for name in ("steps", "batch_size", "checkpoint_every", "keep_checkpoints", "log_every"):
-            if getattr(self, name) < 1:
-                raise UsageError(f"training.{name} must be at least 1, got {getattr(self, name)}")
-        for name in ("learning_rate", "gradient_clip", "critic_learning_rate"):
-            value = getattr(self, name)
-            if value is not None and not value > 0:
-                raise UsageError(f"training.{name} must be above 0, got {value}")
-        for name in ("weight_decay", "warmup_steps", "ema_halflife_images", "ema_ramp"):
-            value = getattr(self, name)
-            if value is not None and not value >= 0:
-                raise UsageError(f"training.{name} must not be negative, got {value}")
-        for name, betas in (("betas", self.betas), ("critic_betas", self.critic_betas or self.betas)):
-            if not all(0 <= beta < 1 for beta in betas):
-                raise UsageError(f"training.{name} must be from 0 to below 1, got {list(betas)}")
+        """Raise UsageError where the batch cannot be shared by ``world`` processes."""
         if self.batch_size % world:
             raise UsageError(
                 f"training.batch_size {self.batch_size} cannot be shared by {world} processes; use a multiple"
             )
-        if self.micro_batch is not None and (self.micro_batch < 1 or (self.batch_size // world) % self.micro_batch):
-            raise UsageError(f"training.micro_batch {self.micro_batch} must divide the rows a process gets a step")
+        if self.micro_batch is not None and (self.batch_size // world) % self.micro_batch:
+            raise UsageError(
+                f"training.micro_batch {self.micro_batch} must divide the {self.batch_size // world} rows that each of "
+                f"{world} processes gets a step"
+            )
 
     def rate_at(self, step: int) -> float:
         """The learning rate of step ``step`` (from 0)."""

@@ -9,9 +9,10 @@ from typing import Any
 
 import torch
 
-from koopstep.core.config import Config, dump, override, parse_yaml
+from koopstep.core.config import Config, dump, override
 from koopstep.core.errors import DamagedError, UsageError
 from koopstep.core.files import make_folder, publish_folder, read_bytes, read_json, remove_stale, temporary_beside
+from koopstep.core.yaml_reader import parse_yaml
 from koopstep.students.files import load_student, save_student
 from koopstep.students.foreign import ForeignStudent, is_checkerboard_module, read_checkerboard_module
 from koopstep.students.table import build_student

@@ -7,14 +7,17 @@ import json
 from collections.abc import Iterable
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from koopstep.core.config import Config, dump, override, parse_yaml
+from koopstep.core.config import Config, dump, override
 from koopstep.core.errors import UsageError
+from koopstep.core.explain import nearest
 from koopstep.core.files import read_bytes
+from koopstep.core.yaml_reader import parse_yaml
 from koopstep.data.collect import CollectSettings
+from koopstep.evaluation.metrics import METRICS
 from koopstep.losses.objective import ObjectiveConfig
 from koopstep.students.table import StudentConfig
 from koopstep.teachers.table import TeacherConfig
@@ -45,8 +48,15 @@ class TeacherRecipe(Config):
 class EvaluationRecipe(Config):
     """What is measured: metric names, and the seed of everything random in them."""
 
-    metrics: tuple[str, ...]
-    seed: int = 0
+    metrics: tuple[str, ...] = Field(min_length=1)
+    seed: int = Field(default=0, ge=0, lt=1 << 63)
+
+    @model_validator(mode="after")
+    def _known(self) -> Self:
+        for name in self.metrics:
+            if name not in METRICS:
+                raise ValueError(f"unknown metric {name!r}; {nearest(name, METRICS)}")
+        return self
 
 
 class Recipe(Config):

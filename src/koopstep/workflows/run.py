@@ -10,9 +10,10 @@ from typing import Annotated, Any
 import torch
 import yaml
 
-from koopstep.core.config import Added, Config, dump, parse_yaml
+from koopstep.core.config import Added, Config, dump
 from koopstep.core.errors import DamagedError, UsageError
 from koopstep.core.files import read_json, write_atomic
+from koopstep.core.yaml_reader import parse_yaml
 from koopstep.students.files import StudentFile, load_student
 from koopstep.students.student import KoopmanStudent
 from koopstep.teachers.base import TrainingData

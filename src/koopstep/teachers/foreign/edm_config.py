@@ -32,7 +32,7 @@ class EDMPrecond(_Preconditioning):
     """EDM's own."""
 
     sigma_min: float = Field(default=0.0, ge=0)
-    sigma_max: float = Field(default=float("inf"), gt=0)
+    sigma_max: float = Field(default=float("inf"), gt=0, allow_inf_nan=True)
     sigma_data: float = Field(default=0.5, gt=0)
     model_type: Literal["SongUNet", "DhariwalUNet"] = "DhariwalUNet"
 

@@ -166,6 +166,34 @@ def test_weights_whose_config_is_missing_or_wrong(tmp_path: Path) -> None:
     assert not out.exists()
 
 
+def test_inputs_are_never_written_over(tmp_path: Path) -> None:
+    config, weights = vector_teacher()
+    source, given = tmp_path / "w.safetensors", tmp_path / "w.yaml"
+    save_tensors(source, weights)
+    given.write_text(yaml.safe_dump(dump(config)))
+    (tmp_path / "link.safetensors").hardlink_to(source)
+    kept = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    for out in (*kept, tmp_path / "w.json"):
+        for options in ({}, {"overwrite": True}, {"config": given}):
+            with pytest.raises(UsageError, match="is what this command reads"):
+                run(source, out, **options)
+    out = tmp_path / "t.safetensors"
+    out.write_text("mine")
+    with pytest.raises(UsageError, match="exists already; name another, or add --overwrite"):
+        run(source, out)
+    assert {path: path.read_bytes() for path in kept} == kept and out.read_text() == "mine"
+    assert run(source, out, overwrite=True)["sha256"] == sha256_file(out)
+
+
+def test_no_file_of_a_folder_is_written_over(tmp_path: Path) -> None:
+    folder = tmp_path / "pipeline"
+    (folder / "unet").mkdir(parents=True)
+    (folder / "model_index.json").write_text("{}")
+    (folder / "unet" / "weights.bin").write_text("theirs")
+    with pytest.raises(UsageError, match="is what this command reads"):
+        run(folder, folder / "unet" / "weights.bin", overwrite=True)
+
+
 def test_what_describes_itself_needs_no_config(builder: Callable[[str, str], ModuleType], tmp_path: Path) -> None:
     edm_pickle(builder, tmp_path / "net.pkl")
     (tmp_path / "c.yaml").write_text(yaml.safe_dump(dump(vector_teacher()[0])))

@@ -112,22 +112,22 @@ def test_figures_go_to_the_report(digits: Path) -> None:
 
 
 def test_filling_in_is_compared(digits: Path, tmp_path: Path) -> None:
-    values = edit(digits, "inpaint", tmp_path, steps=2, rectangle=(0.0, 0.5, 1.0, 1.0)).values
+    values = edit(digits, "inpaint", tmp_path / "a", steps=2, rectangle=(0.0, 0.5, 1.0, 1.0)).values
     assert set(values["results"]) == {"ours", "teacher", "teacher_denoiser", "mean_fill"}
     assert (values["network_calls"], values["missing"]) == (2, 0.5)
     assert all(result["known_error"] == 0 for result in values["results"].values())
     assert all(result["psnr"] > 0 for result in values["results"].values())
-    assert "bicubic" in edit(digits, "superres", tmp_path, factor=4).values["results"]
+    assert "bicubic" in edit(digits, "superres", tmp_path / "b", factor=4).values["results"]
 
 
 def test_mixing_tells_what_it_did(digits: Path, tmp_path: Path) -> None:
-    values = edit(digits, "mix", tmp_path, ratios=(0.9, 0.2), levels="finest", confine=False).values
+    values = edit(digits, "mix", tmp_path / "a", ratios=(0.9, 0.2), levels="finest", confine=False).values
     assert [entry["ratio"] for entry in values["edits"]["band"]] == [0.2, 0.9]
     assert values["moment_matters"] is False and values["confined"] is False
     assert values["band"] == max(values["band_frequency"], key=values["band_frequency"].get)
     assert values["outside_over_inside"] == values["edits"]["finest"][-1]["outside_over_inside"]
     assert values["modes"]["finest"] < values["modes"]["band"] < values["modes"]["all"]
-    later = edit(digits, "mix", tmp_path, ratios=(0.9, 0.2), levels="finest", confine=False, moment=0.9).values
+    later = edit(digits, "mix", tmp_path / "b", ratios=(0.9, 0.2), levels="finest", confine=False, moment=0.9).values
     assert later["outside_over_inside"] == pytest.approx(values["outside_over_inside"], rel=1e-3)
 
 
@@ -200,15 +200,26 @@ def test_what_is_refused(what: str, options: dict[str, Any], words: str, digits:
 
 def test_pictures_that_do_not_fit(digits: Path, colour: Path, photos: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="convert it to grey"):
-        edit(digits, "inpaint", tmp_path, image=photos)
+        edit(digits, "inpaint", tmp_path / "out", image=photos)
     Image.fromarray(np.zeros((9, 8), np.uint8)).save(tmp_path / "tall.png")
     with pytest.raises(UsageError, match="is 8 x 9 pixels, the student makes 8 x 8"):
-        edit(digits, "inpaint", tmp_path, image=tmp_path / "tall.png")
+        edit(digits, "inpaint", tmp_path / "out", image=tmp_path / "tall.png")
     (tmp_path / "text.png").write_text("no picture")
     with pytest.raises(UsageError, match="cannot be read"):
-        edit(colour, "mix", tmp_path, reference=tmp_path / "text.png")
+        edit(colour, "mix", tmp_path / "out", reference=tmp_path / "text.png")
     with pytest.raises(UsageError, match="--image"):
-        edit(colour, "inpaint", tmp_path)
+        edit(colour, "inpaint", tmp_path / "out")
+
+
+def test_a_folder_that_is_not_empty_is_not_written_into(digits: Path, tmp_path: Path) -> None:
+    (tmp_path / "mine.txt").write_text("kept")
+    for what in ("mix", "inpaint"):
+        with pytest.raises(UsageError, match="is not empty; name another, or add --overwrite"):
+            edit(digits, what, tmp_path)
+        for place in (digits, tmp_path):
+            with pytest.raises(UsageError, match="is what this command reads"):
+                edit(digits, what, place, image=tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
 
 
 def test_students_that_cannot_be_edited(tmp_path: Path) -> None:

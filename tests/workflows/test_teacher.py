@@ -145,3 +145,11 @@ def test_what_is_no_teacher(tmp_path: Path) -> None:
 def test_weights_that_are_not_finite(tmp_path: Path) -> None:
     with pytest.raises(DamagedError, match="NaN or infinity"):
         teacher_info(str(tiny_teacher(tmp_path / "t.safetensors", torch.full((3, 2), float("nan")))))
+
+
+def test_a_file_that_is_there_is_kept(tmp_path: Path) -> None:
+    out = tmp_path / "teacher.safetensors"
+    out.write_text("mine")
+    with pytest.raises(UsageError, match="exists already; name another, or add --overwrite"):
+        _train("checkerboard", out)
+    assert out.read_text() == "mine" and [path.name for path in tmp_path.iterdir()] == [out.name]

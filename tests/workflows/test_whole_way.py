@@ -282,6 +282,26 @@ def test_samples_as_numbers(way: Way, tmp_path: Path) -> None:
     np.testing.assert_allclose(first[:8], generated(way.run, way.store).numpy(), atol=1e-5)  # the store's seed is 0
 
 
+def test_samples_are_not_written_over_what_is_there(way: Way, tmp_path: Path) -> None:
+    for place in (tmp_path / "a.npz", tmp_path / "folder.png"):
+        place.write_text("mine") if place.suffix == ".npz" else place.mkdir()
+        with pytest.raises(UsageError, match=r"exists already; name another, or add --overwrite|is a folder"):
+            _sample(way.run, place)
+    assert (tmp_path / "a.npz").read_text() == "mine"
+    sample_run(
+        way.run, count=1, seed=0, class_labels=None, out=tmp_path / "a.npz", place=HERE, console=Quiet(), overwrite=True
+    )
+    with np.load(tmp_path / "a.npz") as file:
+        assert len(file["samples"]) == 1
+
+
+def test_an_import_is_not_written_into_its_source(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path)
+    for out in (tmp_path, tmp_path / "link"):
+        with pytest.raises(UsageError, match="is what this command reads"):
+            import_store(tmp_path, out, hold_out=None, layout="auto")
+
+
 def test_samples_as_a_scatter_plot(way: Way, tmp_path: Path) -> None:
     _sample(way.run, tmp_path / "points.png")
     with Image.open(tmp_path / "points.png") as picture:
@@ -333,6 +353,17 @@ def test_analyses(way: Way, tmp_path: Path, what: str) -> None:
     assert all(file.is_file() and file.parent == tmp_path / "out" for file in files)
     assert {file.suffix for file in files} == {".png", ".json"}
     assert json.loads((tmp_path / "out" / "values.json").read_text()) == json.loads(json.dumps(result.values))
+
+
+def test_an_analysis_is_not_written_among_other_files(way: Way, tmp_path: Path) -> None:
+    (tmp_path / "values.json").write_text("mine")
+    with pytest.raises(UsageError, match="is not empty"):
+        analyze_run(way.run, "spectrum", out=tmp_path, data=None, place=HERE, console=Quiet())
+    with pytest.raises(UsageError, match="is what this command reads"):
+        analyze_run(way.run, "spectrum", out=way.run, data=None, place=HERE, console=Quiet(), overwrite=True)
+    assert (tmp_path / "values.json").read_text() == "mine"
+    analyze_run(way.run, "spectrum", out=tmp_path, data=None, place=HERE, console=Quiet(), overwrite=True)
+    assert (tmp_path / "values.json").read_text() != "mine"
 
 
 def test_the_spectrum_says_that_its_gauge_is_free(way: Way) -> None:

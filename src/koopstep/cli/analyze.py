@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from koopstep.cli.options import Device, Json, Reference, Run
+from koopstep.cli.options import Device, Json, Overwrite, Reference, Run
 from koopstep.workflows.analyses import ANALYSES, find_entry
 
 if TYPE_CHECKING:
@@ -44,6 +44,7 @@ def analyze(
         typer.Option("--data", metavar="DIR", help="Look at this store's held-out rows; else at the run's own."),
     ] = None,
     reference: Reference = None,
+    overwrite: Overwrite = False,
     device: Device = None,
     as_json: Json = False,
 ) -> None:
@@ -54,7 +55,16 @@ def analyze(
 
     output = Output(as_json)
     with place_of(device) as place:
-        result = analyze_run(run, what, out=out, data=data, place=place, console=output.console, reference=reference)
+        result = analyze_run(
+            run,
+            what,
+            out=out,
+            data=data,
+            place=place,
+            console=output.console,
+            reference=reference,
+            overwrite=overwrite,
+        )
 
     def show(page: Page) -> None:
         values = flat(brief(result.values))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from koopstep.cli.options import Device, Json, Run, Seed
+from koopstep.cli.options import Device, Json, Overwrite, Run, Seed
 from koopstep.core.errors import UsageError
 
 if TYPE_CHECKING:
@@ -101,6 +101,7 @@ def mix(
     confine: Confine = True,
     image: Given = None,
     seed: Seed = 0,
+    overwrite: Overwrite = False,
     device: Device = None,
     as_json: Json = False,
 ) -> None:
@@ -129,7 +130,9 @@ def mix(
         **given,
     )
     with place_of(device) as place:
-        _finish(output, mix_run(context.obj, options, out=out, place=place, console=output.console))
+        _finish(
+            output, mix_run(context.obj, options, out=out, place=place, console=output.console, overwrite=overwrite)
+        )
 
 
 @commands.command("inpaint", epilog=JSON_KEYS)
@@ -143,12 +146,13 @@ def inpaint(
     steps: Steps = 10,
     image: Image = None,
     seed: Seed = 0,
+    overwrite: Overwrite = False,
     device: Device = None,
     as_json: Json = False,
 ) -> None:
     """Fill in a part of real pictures that is missing."""
     given = _given(mask=mask, rectangle=split_corners(rectangle), moment=moment, image=image)
-    _fill(context, "inpaint", out, device, as_json, count=count, steps=steps, seed=seed, **given)
+    _fill(context, "inpaint", out, overwrite, device, as_json, count=count, steps=steps, seed=seed, **given)
 
 
 @commands.command("colorize", epilog=JSON_KEYS)
@@ -160,12 +164,13 @@ def colorize(
     steps: Steps = 10,
     image: Image = None,
     seed: Seed = 0,
+    overwrite: Overwrite = False,
     device: Device = None,
     as_json: Json = False,
 ) -> None:
     """Give real pictures colours, from their grey values."""
     given = _given(moment=moment, image=image)
-    _fill(context, "colorize", out, device, as_json, count=count, steps=steps, seed=seed, **given)
+    _fill(context, "colorize", out, overwrite, device, as_json, count=count, steps=steps, seed=seed, **given)
 
 
 @commands.command("superres", epilog=JSON_KEYS)
@@ -178,18 +183,32 @@ def superres(
     steps: Steps = 10,
     image: Image = None,
     seed: Seed = 0,
+    overwrite: Overwrite = False,
     device: Device = None,
     as_json: Json = False,
 ) -> None:
     """Make real pictures larger, from their means over squares of pixels."""
     given = _given(moment=moment, image=image)
-    _fill(context, "superres", out, device, as_json, count=count, factor=factor, steps=steps, seed=seed, **given)
+    _fill(
+        context,
+        "superres",
+        out,
+        overwrite,
+        device,
+        as_json,
+        count=count,
+        factor=factor,
+        steps=steps,
+        seed=seed,
+        **given,
+    )
 
 
 def _fill(
     context: typer.Context,
     task: Literal["inpaint", "colorize", "superres"],
     out: Path | None,
+    overwrite: bool,
     device: str | None,
     as_json: bool,
     **options: Any,
@@ -200,7 +219,10 @@ def _fill(
 
     output, chosen = Output(as_json), FillOptions(**options)
     with place_of(device) as place:
-        _finish(output, fill_run(context.obj, task, chosen, out=out, place=place, console=output.console))
+        _finish(
+            output,
+            fill_run(context.obj, task, chosen, out=out, place=place, console=output.console, overwrite=overwrite),
+        )
 
 
 def _given(**options: Any) -> dict[str, Any]:

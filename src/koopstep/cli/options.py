@@ -64,6 +64,9 @@ Between = Annotated[
         help="From step to step: make the sample noisy again, or read the path's next state (hkd+).",
     ),
 ]
+Overwrite = Annotated[
+    bool, typer.Option("--overwrite", help="Write over what is at --out; else it must be new (a folder: or empty).")
+]
 HoldOut = Annotated[
     int | None,
     typer.Option("--hold-out", metavar="N", min=0, help="Rows kept from training; else a tenth, at most 10,000."),

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from koopstep.cli.options import Between, Device, Json, Run, Seed, Steps, split_integers
+from koopstep.cli.options import Between, Device, Json, Overwrite, Run, Seed, Steps, split_integers
 
 JSON_KEYS = "JSON: seconds, images_per_second, count, files."
 
@@ -26,6 +26,7 @@ def sample(
     ] = None,
     steps: Steps = 1,
     between: Between = "noise",
+    overwrite: Overwrite = False,
     device: Device = None,
     as_json: Json = False,
 ) -> None:
@@ -47,6 +48,7 @@ def sample(
             place=place,
             console=output.console,
             stepping=stepping,
+            overwrite=overwrite,
         )
     shown = {key: value for key, value in result.items() if key != "files"} | {"written to": out}
     output.finish(result, lambda page: page.facts(shown))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from koopstep.cli.options import Device, Json, Preset, Resume
+from koopstep.cli.options import Device, Json, Overwrite, Preset, Resume
 
 if TYPE_CHECKING:
     from koopstep.cli.output import Page
@@ -31,6 +31,7 @@ def train(
         ),
     ] = None,
     resume: Resume = False,
+    overwrite: Overwrite = False,
     device: Device = None,
     as_json: Json = False,
 ) -> None:
@@ -48,6 +49,7 @@ def train(
                 out,
                 changes=changes or [],
                 resume=resume,
+                overwrite=overwrite,
                 place=place,
                 console=output.console,
                 stop=stop,
@@ -84,6 +86,7 @@ def convert(
     dtype: Annotated[
         str, typer.Option("--dtype", metavar="NAME", help="How weights are stored: float32, float16 or float64.")
     ] = "float32",
+    overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
     """Convert a foreign checkpoint; nothing in it is executed."""
@@ -92,7 +95,14 @@ def convert(
 
     output = Output(as_json)
     result = run_convert(
-        source, out, config=config, sha256=sha256, weights_dtype=dtype, console=output.console, changes=changes or []
+        source,
+        out,
+        config=config,
+        sha256=sha256,
+        weights_dtype=dtype,
+        console=output.console,
+        changes=changes or [],
+        overwrite=overwrite,
     )
     output.finish(result, lambda page: _show(page, result))
 

@@ -11,7 +11,7 @@ from koopstep.analysis.outliers import require_plane
 from koopstep.core.devices import Place
 from koopstep.workflows.analyses import Entry, Need, find_entry
 from koopstep.workflows.console import Console
-from koopstep.workflows.findings import Written, write_findings
+from koopstep.workflows.findings import Written, free_folder, write_findings
 from koopstep.workflows.subject import RunSubject
 
 
@@ -24,6 +24,7 @@ def analyze_run(
     place: Place,
     console: Console,
     reference: str | None = None,
+    overwrite: bool = False,
 ) -> Written:
     """Make one analysis of a run; figures and ``values.json`` go to ``out`` (``report/WHAT`` of the run when absent).
 
@@ -35,14 +36,16 @@ def analyze_run(
         place: the device.
         console: where words go.
         reference: real data to look at beside (name, folder or ``.npz``); what the teacher learned from when absent.
+        overwrite: whether an ``out`` that is named and not empty may be written into.
 
     Raises:
-        UsageError: on an unknown analysis, or one that does not fit the student or the data.
+        UsageError: on a folder that is not free, an unknown analysis, or one that does not fit the student or the data.
     """
     entry = find_entry(what)
+    folder = free_folder(run, what, out, [data], overwrite)
     subject = RunSubject(run, place=place, console=console, data=data, reference=reference)
     require(entry, subject)
-    return write_findings(entry.find(subject), out or run / "report" / what)
+    return write_findings(entry.find(subject), folder)
 
 
 def require(entry: Entry, subject: RunSubject) -> None:

@@ -12,6 +12,7 @@ import torch
 from koopstep.core.config import Config, dump, override
 from koopstep.core.errors import DamagedError, UsageError
 from koopstep.core.files import make_folder, publish_folder, read_bytes, read_json, remove_stale, temporary_beside
+from koopstep.core.outputs import check_not_input, check_output
 from koopstep.core.yaml_reader import parse_yaml
 from koopstep.students.files import load_student, save_student
 from koopstep.students.foreign import ForeignStudent, is_checkerboard_module, read_checkerboard_module
@@ -43,6 +44,7 @@ def convert(
     weights_dtype: str,
     console: Console,
     changes: Sequence[str] = (),
+    overwrite: bool = False,
 ) -> dict[str, Any]:
     """Read a foreign checkpoint without running anything in it, and write it as a teacher file or a student folder.
 
@@ -54,9 +56,11 @@ def convert(
         weights_dtype: how floats are stored.
         console: where words go.
         changes: ``key=value`` texts for the teacher's config, such as ``solver=ddim``; not for what the weights decide.
+        overwrite: whether a teacher's file that is there may be replaced; what is read never is.
 
     Raises:
-        UsageError: an unknown format or content, another digest, a missing config, or a change that cannot be.
+        UsageError: an ``out`` that is there or is an input, an unknown format or content, another digest, a missing
+            config, or a change that cannot be.
         DamagedError: the source is broken or holds what it should not.
         StorageError: the result cannot be written.
     """
@@ -64,6 +68,7 @@ def convert(
         raise UsageError(f"weights are stored as {', '.join(WEIGHTS_DTYPES)}, got {weights_dtype!r}")
     if not source.exists():
         raise UsageError(f"{source} does not exist")
+    _check_place(source, config, out, overwrite)
     digest = source_sha256(source)
     console.say(f"SHA-256 of {source}: {digest}")
     if sha256 is not None and sha256.lower() != digest:
@@ -82,6 +87,16 @@ def convert(
     return _write_teacher(teacher, name, source, digest, out, weights_dtype)
 
 
+def _check_place(source: Path, config: Path | None, out: Path, overwrite: bool) -> None:
+    """Neither the source, a file of its folder, nor a config that is or could be read beside it is written over."""
+    inside = source.rglob("*") if source.is_dir() else _beside(source)
+    check_not_input(out, [source, *inside, *([] if config is None else [config])])
+    if not out.is_dir():  # a student's folder must be new; a teacher is no folder
+        check_output(out, overwrite=overwrite)
+    elif not is_checkerboard_module(source):
+        raise UsageError(f"{out} is a folder; name the teacher's file")
+
+
 def _changed(teacher: ForeignTeacher, changes: Sequence[str], source: Path) -> ForeignTeacher:
     plain = override(dump(teacher.config), changes)
     for change in changes:
@@ -94,8 +109,6 @@ def _changed(teacher: ForeignTeacher, changes: Sequence[str], source: Path) -> F
 def _write_teacher(
     teacher: ForeignTeacher, name: str, source: Path, digest: str, out: Path, weights_dtype: str
 ) -> dict[str, Any]:
-    if out.is_dir():
-        raise UsageError(f"{out} is a folder; name the teacher's file")
     model = TEACHERS[teacher.config.kind].build(teacher.config)
     try:
         model.load_state_dict(dict(teacher.tensors))
@@ -145,8 +158,7 @@ def _write_student(foreign: ForeignStudent, source: Path, digest: str, out: Path
 
 def _read_config(source: Path, config: Path | None) -> TeacherConfig | None:
     """The teacher's config that was named, or the one that lies beside the source; None without either."""
-    beside = [source.with_suffix(suffix) for suffix in (".yaml", ".yml", ".json")]
-    found = [config] if config is not None else [path for path in beside if path != source and path.is_file()]
+    found = [config] if config is not None else [path for path in _beside(source) if path.is_file()]
     if not found:
         return None
     path = found[0]
@@ -158,6 +170,11 @@ def _read_config(source: Path, config: Path | None) -> TeacherConfig | None:
         except UnicodeDecodeError as error:
             raise UsageError(f"{path} is no text") from error
     return _Described.parse({"config": plain}, str(path)).config
+
+
+def _beside(source: Path) -> list[Path]:
+    """Where a config would lie that is not named."""
+    return [path for suffix in (".yaml", ".yml", ".json") if (path := source.with_suffix(suffix)) != source]
 
 
 def _card(foreign: ForeignStudent, source: Path, digest: str) -> str:

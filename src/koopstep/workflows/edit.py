@@ -17,11 +17,13 @@ from koopstep.workflows.edit_images import (
     real_pictures,
     teacher_network,
 )
-from koopstep.workflows.findings import Written, write_findings
+from koopstep.workflows.findings import Written, free_folder, write_findings
 from koopstep.workflows.run import OpenRun, open_run
 
 
-def mix_run(run: Path, options: MixOptions, *, out: Path | None, place: Place, console: Console) -> Written:
+def mix_run(
+    run: Path, options: MixOptions, *, out: Path | None, place: Place, console: Console, overwrite: bool = False
+) -> Written:
     """Mix modes of a reference into a part of pictures; figures, pictures and ``values.json`` go to ``out``.
 
     Args:
@@ -30,20 +32,29 @@ def mix_run(run: Path, options: MixOptions, *, out: Path | None, place: Place, c
         out: folder; ``report/mix`` of the run when absent.
         place: the device.
         console: where words go.
+        overwrite: whether an ``out`` that is not empty may be written into.
 
     Raises:
-        UsageError: on settings or pictures that do not fit, or a student that cannot do it.
+        UsageError: on a folder that is not free, settings or pictures that do not fit, or a student that cannot do it.
     """
+    folder = free_folder(run, "mix", out, [options.image, options.mask, options.reference], overwrite)
     opened = _of_images(run, place)
     given = None
     if options.image is not None:
         given = pictures_to_mix(opened, options.image, options.count, options.seed)
     console.say(f"mixing modes into {options.count if given is None else len(given.data)} pictures")
-    return _write(mix_modes(opened.student, options, given), out or run / "report" / "mix")
+    return _write(mix_modes(opened.student, options, given), folder)
 
 
 def fill_run(
-    run: Path, task: Task, options: FillOptions, *, out: Path | None, place: Place, console: Console
+    run: Path,
+    task: Task,
+    options: FillOptions,
+    *,
+    out: Path | None,
+    place: Place,
+    console: Console,
+    overwrite: bool = False,
 ) -> Written:
     """Fill in what is missing of real pictures; figures, pictures and ``values.json`` go to ``out``.
 
@@ -54,10 +65,12 @@ def fill_run(
         out: folder; ``report/TASK`` of the run when absent.
         place: the device.
         console: where words go.
+        overwrite: whether an ``out`` that is not empty may be written into.
 
     Raises:
-        UsageError: on settings or pictures that do not fit, or a student that cannot do it.
+        UsageError: on a folder that is not free, settings or pictures that do not fit, or a student that cannot do it.
     """
+    folder = free_folder(run, task, out, [options.image, options.mask], overwrite)
     opened = _of_images(run, place)
     check_training(opened)
     basis_of(task, options, opened.student.facts.shape)  # says what does not fit before any data is read
@@ -65,7 +78,7 @@ def fill_run(
     console.say(f"filling in {len(pictures.data)} pictures in {options.steps} network calls each")
     mean, teacher = mean_picture(opened), teacher_network(opened, place.device)
     edit = fill_pictures(opened.student, task, options, pictures, mean=mean, teacher=teacher)
-    return _write(edit, out or run / "report" / task)
+    return _write(edit, folder)
 
 
 def _of_images(run: Path, place: Place) -> OpenRun:

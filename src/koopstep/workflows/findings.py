@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from koopstep.analysis.findings import Findings
 from koopstep.core.files import make_folder, write_json
+from koopstep.core.outputs import check_output
 from koopstep.figures.draw import draw_all
 
 
@@ -23,6 +24,19 @@ class Written:
 
     files: tuple[Path, ...]
     values: dict[str, Any]
+
+
+def free_folder(run: Path, what: str, out: Path | None, reads: Iterable[Path | None], overwrite: bool) -> Path:
+    """Where findings go: ``out``, which must be new or empty unless ``overwrite``; else the run's own ``report/WHAT``.
+
+    Raises:
+        UsageError: ``out`` is not free, or is the run or one of ``reads``.
+    """
+    if out is None:
+        return run / "report" / what
+    inputs = [run, *(path for path in reads if path is not None)]
+    check_output(out, inputs=inputs, overwrite=overwrite, folder=True)
+    return out
 
 
 def write_findings(findings: Findings, folder: Path, more: Sequence[Path] = ()) -> Written:

@@ -13,6 +13,7 @@ from torch import Tensor
 from koopstep.core.devices import Place
 from koopstep.core.errors import UsageError
 from koopstep.core.files import write_atomic
+from koopstep.core.outputs import check_output
 from koopstep.figures.images import write_grid, write_images
 from koopstep.figures.points import scatter
 from koopstep.sampling.fewstep import ONE_STEP, Stepping
@@ -31,15 +32,18 @@ def sample_run(
     place: Place,
     console: Console,
     stepping: Stepping = ONE_STEP,
+    overwrite: bool = False,
 ) -> dict[str, Any]:
     """Generate ``count`` samples and write them to ``out``.
 
     ``*.npz`` holds ``samples`` (N, *shape) float32 (and ``class_labels``); ``*.png`` a grid of images, or a scatter plot of
-    2-D samples; any other name is a folder of one PNG a sample.
+    2-D samples; any other name is a folder of one PNG a sample. What is there already is kept, unless ``overwrite``.
 
     Raises:
-        UsageError: if the kind of output does not fit the samples, or the student cannot take such steps.
+        UsageError: if ``out`` is there, or is the run; if the kind of output does not fit the samples, or the student
+            cannot take such steps.
     """
+    check_output(out, inputs=[run], overwrite=overwrite, folder=out.suffix not in (".npz", ".png"))
     opened = open_run(run, place.device)
     image = len(opened.student.facts.shape) == 3
     if not image and out.suffix not in (".npz", ".png"):

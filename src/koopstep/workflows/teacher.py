@@ -11,6 +11,7 @@ import torch
 from koopstep.core.config import dump
 from koopstep.core.devices import Place, barrier, seeded
 from koopstep.core.errors import UsageError
+from koopstep.core.outputs import check_output
 from koopstep.data.augment import LABELS
 from koopstep.data.sources import DataSource, load_source
 from koopstep.teachers.files import TeacherHeader, load_teacher, save_teacher
@@ -23,14 +24,24 @@ from koopstep.workflows.train import Stop, begin_training, flat, run_training
 
 
 def train_teacher(
-    preset: str, out: Path, *, changes: list[str], resume: bool, place: Place, console: Console, stop: Stop
+    preset: str,
+    out: Path,
+    *,
+    changes: list[str],
+    resume: bool,
+    place: Place,
+    console: Console,
+    stop: Stop,
+    overwrite: bool = False,
 ) -> dict[str, Any]:
     """Train the teacher of ``preset`` and write it to the file ``out``; checkpoints live in ``out`` + ``.run`` meanwhile.
 
     Raises:
-        UsageError: on unknown names, data that does not fit, or an unfinished training there without ``resume``.
+        UsageError: on unknown names, data that does not fit, an unfinished training there without ``resume``, or another
+            file there without ``overwrite``.
         Interrupted: after ``stop`` said so and a checkpoint was written.
     """
+    work = _work_folder(preset, out, resume, overwrite)
     recipe = load_recipe(preset, changes=changes)
     config, training = recipe.teacher.model, recipe.teacher.training
     kind = TEACHERS[config.kind]
@@ -53,9 +64,6 @@ def train_teacher(
         augment=recipe.teacher.augment,
         xflip=recipe.teacher.xflip,
     )
-    work = out.with_name(out.name + ".run")
-    if checkpoints(work / "checkpoints") and not resume:
-        raise UsageError(f"{work} holds a training of this file; add --resume to go on with it, or remove the folder")
     depends_on = flat({"teacher": dump(recipe)["teacher"]}) | {"data": f"{recipe.data} {source.sha256()}"}
     state = begin_training(task, training, work, depends_on, place=place, console=console)
     done = run_training(task, state, training, work, depends_on, place=place, console=console, stop=stop)
@@ -98,6 +106,17 @@ def teacher_info(name_or_path: str) -> dict[str, Any]:
         "training_data": None if learned_from is None else dump(learned_from),
         "config": config,
     }
+
+
+def _work_folder(preset: str, out: Path, resume: bool, overwrite: bool) -> Path:
+    """Where the checkpoints of ``out`` live. A training that is resumed may write again what it wrote itself."""
+    work = out.with_name(out.name + ".run")
+    begun = bool(checkpoints(work / "checkpoints"))
+    if not (begun and resume):
+        check_output(out, inputs=[Path(preset)] if Path(preset).is_file() else [], overwrite=overwrite)
+    if begun and not resume:
+        raise UsageError(f"{work} holds a training of this file; add --resume to go on with it, or remove the folder")
+    return work
 
 
 def _check_data(recipe: Recipe, source: DataSource) -> None:

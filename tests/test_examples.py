@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
-import subprocess
-from collections.abc import Callable
+import runpy
 from pathlib import Path
 
 import pytest
+import torch
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "docs" / "examples"
 MAX_LINES = 60
 
 
 def test_there_are_examples() -> None:
-    if not EXAMPLES.is_dir():
-        pytest.skip("docs/examples is not written yet")
     assert list(EXAMPLES.glob("*.py")), f"{EXAMPLES} holds no example"
 
 
 @pytest.mark.parametrize("example", sorted(EXAMPLES.glob("*.py")), ids=lambda path: path.stem)
 def test_the_example_runs(
-    example: Path, tmp_path: Path, run_python: Callable[..., subprocess.CompletedProcess[str]]
+    example: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     lines = len(example.read_text(encoding="utf-8").splitlines())
     assert lines < MAX_LINES, f"{example.name} has {lines} lines, an example fewer than {MAX_LINES}"
-    done = run_python(example, cwd=tmp_path, timeout=300)
-    assert done.returncode == 0, done.stderr[-3000:]
+    monkeypatch.chdir(tmp_path)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # networks this small are far slower on two
+    try:
+        runpy.run_path(str(example), run_name="__main__")  # in this process: importing torch takes longer than most of them
+    finally:
+        torch.set_num_threads(threads)
+    said = capsys.readouterr().out
+    assert said.strip() and "nan" not in said

@@ -26,7 +26,9 @@ def test_the_example_runs(
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # networks this small are far slower on two
     try:
-        runpy.run_path(str(example), run_name="__main__")  # in this process: importing torch takes longer than most of them
+        runpy.run_path(
+            str(example), run_name="__main__"
+        )  # in this process: importing torch takes longer than most of them
     finally:
         torch.set_num_threads(threads)
     said = capsys.readouterr().out

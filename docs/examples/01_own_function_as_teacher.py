@@ -22,8 +22,8 @@ def ring(count: int) -> Tensor:
 torch.manual_seed(0)
 network = nn.Sequential(nn.Linear(3, 128), nn.SiLU(), nn.Linear(128, 128), nn.SiLU(), nn.Linear(128, 2))
 optimizer = torch.optim.Adam(network.parameters(), lr=3e-3)
-for _ in range(1500):
-    data, noise, t = ring(512), torch.randn(512, 2), torch.rand(512, 1)
+for _ in range(800):
+    data, noise, t = ring(256), torch.randn(256, 2), torch.rand(256, 1)
     predicted = network(torch.cat([(1 - t) * noise + t * data, t], dim=1))
     loss = (predicted - (data - noise)).square().mean()
     optimizer.zero_grad()

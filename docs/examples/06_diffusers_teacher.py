@@ -26,7 +26,7 @@ blocks = {"down_block_types": ["DownBlock2D"] * 2, "up_block_types": ["UpBlock2D
 unet = UNet2DModel(sample_size=8, in_channels=1, out_channels=1, layers_per_block=1, norm_num_groups=8, **blocks)
 scheduler = DDPMScheduler(beta_schedule="squaredcos_cap_v2", prediction_type="v_prediction")
 optimizer = torch.optim.Adam(unet.parameters(), lr=2e-3)
-for _ in range(250):
+for _ in range(150):
     data, timestep = bars(32), torch.randint(1000, (32,))
     noise = torch.randn_like(data)
     told = unet(scheduler.add_noise(data, noise, timestep), timestep).sample

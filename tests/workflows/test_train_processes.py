@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +17,11 @@ import pytest
 import torch
 from tiny_way import generated, steps_of, tiny_store
 
+from koopstep.cli import main
 from koopstep.core.tensors import load_tensors
 from koopstep.workflows.run import read_config, read_metrics
 
-TRAIN = ["koopstep.cli.main", "train", "checkerboard"]
+COMMAND = [sys.executable, "-m", "koopstep"]
 TINY = [
     "student={kind: kdm, encoder: {kind: mlp, width: 8, depth: 2}, decoder: {kind: mlp, width: 8, depth: 2}, "
     "operator: {kind: dense}, latent: 6}",
@@ -32,12 +35,11 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tiny_store(tmp_path_factory.mktemp("paths") / "store")
 
 
-def _command(store: Path, out: Path, *more: str, launcher: tuple[str, ...] = ()) -> list[str]:
+def _words(store: Path, out: Path, *more: str) -> list[str]:
     changes = [word for change in TINY for word in ("-o", change)]
-    module = [*launcher, "-m", *TRAIN] if launcher else ["-m", *TRAIN]
     return [
-        sys.executable,
-        *module,
+        "train",
+        "checkerboard",
         "--data",
         str(store),
         "--out",
@@ -55,17 +57,18 @@ def _environment() -> dict[str, str]:
     return known | {"OMP_NUM_THREADS": "1"}
 
 
-def _run(command: list[str]) -> tuple[int, dict[str, Any], str]:
-    done = subprocess.run(command, env=_environment(), capture_output=True, text=True, timeout=120, check=False)
-    said = json.loads(done.stdout.splitlines()[-1]) if done.returncode == 0 else {}
-    return done.returncode, said, done.stderr
+def _here(store: Path, out: Path, *more: str) -> dict[str, Any]:
+    """Train in this process, which spares the start of another."""
+    with redirect_stdout(io.StringIO()) as said:
+        assert main.run(_words(store, out, *more)) == 0
+    found: dict[str, Any] = json.loads(said.getvalue().splitlines()[-1])
+    return found
 
 
 @pytest.fixture(scope="module")
 def straight(store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("straight") / "run"
-    code, said, errors = _run(_command(store, out))
-    assert code == 0, errors
+    said = _here(store, out)
     assert said["step"] == 300 and said["seconds"] > 0 and said["images_per_second"] > 0
     assert said["loss"] == read_metrics(out)[-1]["total"]
     return out
@@ -79,7 +82,8 @@ def _lines(run: Path) -> int:
 def test_sigterm_saves_and_going_on_gives_the_same_bits(store: Path, straight: Path, tmp_path: Path) -> None:
     for attempt in range(5):  # on a busy machine the training may be over before the signal is sent
         run = tmp_path / f"run-{attempt}"
-        with subprocess.Popen(_command(store, run), env=_environment(), stderr=subprocess.PIPE, text=True) as process:
+        command = [*COMMAND, *_words(store, run)]
+        with subprocess.Popen(command, env=_environment(), stderr=subprocess.PIPE, text=True) as process:
             while _lines(run) < 3 and process.poll() is None:
                 time.sleep(0.002)
             asked = time.monotonic()
@@ -93,8 +97,7 @@ def test_sigterm_saves_and_going_on_gives_the_same_bits(store: Path, straight: P
     assert 3 <= stopped < 300 and steps_of(run) == [stopped]
     assert f"stopped at step {stopped} of 300, saved" in errors
     assert not (run / "student").exists()
-    code, said, errors = _run(_command(store, run, "--resume"))
-    assert code == 0 and said["step"] == 300, errors
+    assert _here(store, run, "--resume")["step"] == 300
     for name in ("student/model.safetensors", "checkpoints/step-00000300/optimizer.safetensors", "config.yaml"):
         assert (run / name).read_bytes() == (straight / name).read_bytes()
     assert [row["total"] for row in read_metrics(run)] == [row["total"] for row in read_metrics(straight)]
@@ -102,10 +105,11 @@ def test_sigterm_saves_and_going_on_gives_the_same_bits(store: Path, straight: P
 
 def test_two_processes_make_one_run(store: Path, straight: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
-    launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
-    code, said, errors = _run(_command(store, run, launcher=launcher))
-    assert code == 0, errors
-    assert said["step"] == 300
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    command = [*launcher, *COMMAND[1:], *_words(store, run)]
+    done = subprocess.run(command, env=_environment(), capture_output=True, text=True, timeout=240, check=False)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout.splitlines()[-1])["step"] == 300
     assert [row["step"] for row in read_metrics(run)] == list(range(1, 301))
     assert steps_of(run) == [300]
     assert read_config(run) == read_config(straight)

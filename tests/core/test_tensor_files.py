@@ -97,11 +97,12 @@ def test_damage_is_seen(tmp_path: Path) -> None:
 def test_mutations_raise_only_documented_errors(tmp_path: Path) -> None:
     good = tensors_to_bytes({"x": torch.randn(4), "y": torch.zeros(2, 2, dtype=torch.bfloat16)}, {"k": "v"})
     generator = torch.Generator().manual_seed(0)
-    path = tmp_path / "a"
+    path, refused = tmp_path / "a", 0
     for _ in range(1000):
         place, value = (int(torch.randint(high, (1,), generator=generator)) for high in (len(good), 256))
         path.write_bytes(good[:place] + bytes([value]) + good[place + 1 :])
         try:
             load_tensors(path)
         except DamagedError:
-            continue
+            refused += 1
+    assert refused > 500  # the rest hit a number's bytes or a name, which no format can see

@@ -162,7 +162,7 @@ def test_a_critic_that_is_not_asked_for_is_left_alone() -> None:
             raise AssertionError("the critic was called")
 
     objective = build_objective(ObjectiveConfig(), Refuses())
-    objective.terms(objective.run(tiny(), batch(), 0))
+    assert "adversarial" not in objective.terms(objective.run(tiny(), batch(), 0))
 
 
 def test_without_a_critic_there_is_no_critic_s_loss() -> None:

@@ -61,9 +61,9 @@ def repository() -> Path:
 
 @pytest.fixture(scope="session")
 def run_python() -> Callable[..., subprocess.CompletedProcess[str]]:
-    """`run_python(*arguments, timeout=120, **options)`: this interpreter in a new process."""
+    """`run_python(*arguments, timeout=600, **options)`: this interpreter in a new process."""
 
-    def run(*arguments: str | Path, timeout: float = 120, **options: object) -> subprocess.CompletedProcess[str]:
+    def run(*arguments: str | Path, timeout: float = 600, **options: object) -> subprocess.CompletedProcess[str]:
         return subprocess.run(  # type: ignore[call-overload]
             [sys.executable, *map(str, arguments)],
             capture_output=True,

@@ -11,12 +11,11 @@ import os
 import random
 import shutil
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
 
-import pytest
+import forks
 
 KILLS = 100
 
@@ -103,19 +102,9 @@ def zygote(base: Path) -> None:
     print(json.dumps({"kills": kills, "finished": finished, "partial": partial, "seconds": whole}))
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@forks.needs_fork
 def test_a_hundred_kills(tmp_path: Path) -> None:
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    environment["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).parent), environment.get("PYTHONPATH", "")])
-    run = subprocess.run(
-        [sys.executable, __file__, str(tmp_path)],
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    assert run.returncode == 0, run.stderr
-    report = json.loads(run.stdout.splitlines()[-1])
+    report = json.loads(forks.start(__file__, tmp_path, timeout=600).splitlines()[-1])
     assert report["kills"] >= KILLS
     assert report["finished"] >= 5
     assert report["partial"] >= 8  # on a busy machine fewer kills hit a shard in the making

@@ -118,7 +118,7 @@ def zygote(base: Path) -> None:
 
 @forks.needs_fork
 def test_two_processes_are_one(tmp_path: Path) -> None:
-    report = json.loads(forks.start(__file__, tmp_path, timeout=240).splitlines()[-1])
+    report = json.loads(forks.start(__file__, tmp_path, timeout=600).splitlines()[-1])
     print(report)
     assert len(report) == 2 * len(CASES)
     assert max(report.values()) < 1e-10

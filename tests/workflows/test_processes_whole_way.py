@@ -62,7 +62,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def said(folder: Path) -> list[dict[str, Any]]:
     """What the five commands said."""
-    lines = forks.start(__file__, folder, timeout=300).splitlines()
+    lines = forks.start(__file__, folder, timeout=600).splitlines()
     return [json.loads(line) for line in lines]
 
 

@@ -88,7 +88,7 @@ def test_sigterm_saves_and_going_on_gives_the_same_bits(store: Path, straight: P
                 time.sleep(0.002)
             asked = time.monotonic()
             process.send_signal(signal.SIGTERM)
-            errors = process.communicate(timeout=60)[1]
+            errors = process.communicate(timeout=600)[1]
         if process.returncode != 0:
             break
     assert process.returncode == 75, errors
@@ -107,7 +107,7 @@ def test_two_processes_make_one_run(store: Path, straight: Path, tmp_path: Path)
     run = tmp_path / "run"
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     command = [*launcher, *COMMAND[1:], *_words(store, run)]
-    done = subprocess.run(command, env=_environment(), capture_output=True, text=True, timeout=240, check=False)
+    done = subprocess.run(command, env=_environment(), capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout.splitlines()[-1])["step"] == 300
     assert [row["step"] for row in read_metrics(run)] == list(range(1, 301))

@@ -114,8 +114,37 @@ def test_weights_that_are_no_numbers(tmp_path: Path, bad: float) -> None:
     written(path)
     tensors, metadata = load_tensors(path)
     tensors["model.last.weight"][0, 0] = bad
-    save_tensors(path, tensors, metadata)
+    save_tensors(path, tensors, undigested(metadata))
     refused(path, DamagedError, "NaN or infinity")
+
+
+def undigested(metadata: dict[str, str]) -> dict[str, str]:
+    """The header without the digest of the tensors, as version 0.1 wrote it."""
+    header = json.loads(metadata["koopstep_teacher"])
+    del header["tensors_sha256"]
+    return {"koopstep_teacher": json.dumps(header)}
+
+
+@pytest.mark.parametrize("dtype", [torch.int8, torch.uint8, torch.int64, torch.uint16])
+def test_whole_numbers_are_no_weights(tmp_path: Path, dtype: torch.dtype) -> None:
+    path = tmp_path / "t.safetensors"
+    written(path)
+    tensors, metadata = load_tensors(path)
+    tensors["model.last.weight"] = torch.ones(tensors["model.last.weight"].shape).to(dtype)
+    save_tensors(path, tensors, undigested(metadata))
+    refused(path, DamagedError, "model.last.weight", str(dtype))
+
+
+def test_every_flipped_bit_of_the_weights_is_noticed(tmp_path: Path) -> None:
+    path = tmp_path / "t.safetensors"
+    written(path)
+    whole = path.read_bytes()
+    start = 8 + int.from_bytes(whole[:8], "little")
+    for place in range(start, len(whole), 97):
+        spoilt = bytearray(whole)
+        spoilt[place] ^= 1 << (place % 8)
+        path.write_bytes(bytes(spoilt))
+        refused(path, DamagedError, "")
 
 
 def test_weights_of_another_network(tmp_path: Path) -> None:
@@ -126,10 +155,10 @@ def test_weights_of_another_network(tmp_path: Path) -> None:
         {"model.last.weight": torch.zeros(2, 9)},
         {"model.unknown": torch.zeros(1)},
     ):
-        save_tensors(path, tensors | change, metadata)
+        save_tensors(path, tensors | change, undigested(metadata))
         refused(path, DamagedError, "do not fit", next(iter(change)))
     tensors.pop("model.last.bias")
-    save_tensors(path, tensors, metadata)
+    save_tensors(path, tensors, undigested(metadata))
     refused(path, DamagedError, "do not fit", "model.last.bias")
 
 

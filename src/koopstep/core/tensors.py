@@ -9,7 +9,7 @@ from pathlib import Path
 import safetensors
 import safetensors.torch
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from koopstep.core.errors import DamagedError
 from koopstep.core.files import read_bytes, sha256_bytes, write_atomic
@@ -95,3 +95,31 @@ def tensors_from_bytes(data: bytes, where: str) -> tuple[dict[str, Tensor], dict
     except (safetensors.SafetensorError, ValueError, KeyError, TypeError, RuntimeError) as error:
         raise DamagedError(f"{where} is damaged or is no safetensors file") from error
     return {name: torch.as_tensor(tensors[name]) for name in sorted(tensors)}, dict(metadata)
+
+
+def tensors_sha256(tensors: Mapping[str, Tensor]) -> str:
+    """SHA-256 over the names, types, shapes and values of tensors, whatever file they are in."""
+    return sha256_bytes(tensors_to_bytes(tensors))
+
+
+def fill_weights(model: nn.Module, tensors: Mapping[str, Tensor], where: str) -> None:
+    """Put tensors from a file into a model, each in the model's own type.
+
+    Raises:
+        DamagedError: names or shapes are not the model's, whole numbers stand where weights belong (or the other way
+            round), or there is NaN or infinity.
+    """
+    own = model.state_dict()
+    for name, tensor in tensors.items():
+        if name in own and tensor.is_floating_point() != own[name].is_floating_point():
+            raise DamagedError(f"{where}: {name!r} holds {tensor.dtype}, which is no type of its values")
+        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+            raise DamagedError(f"{where}: the weights hold NaN or infinity in {name!r}")
+    try:
+        model.load_state_dict({name: t.to(own[name].dtype if name in own else t.dtype) for name, t in tensors.items()})
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())[:300]
+        raise DamagedError(f"{where}: the weights do not fit its network: {reason}") from error
+    broken = [name for name, value in model.state_dict().items() if not bool(torch.isfinite(value).all())]
+    if broken:  # finite in float64, but not in the model's type
+        raise DamagedError(f"{where}: the weights hold NaN or infinity in {broken[0]!r}")

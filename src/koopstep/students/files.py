@@ -10,7 +10,7 @@ import torch
 from koopstep.core.config import Config, dump
 from koopstep.core.errors import DamagedError, UsageError
 from koopstep.core.files import read_json, write_atomic, write_json
-from koopstep.core.tensors import load_tensors, save_tensors
+from koopstep.core.tensors import fill_weights, load_tensors, save_tensors
 from koopstep.students.student import DataFacts, KoopmanStudent
 from koopstep.students.table import StudentConfig, build_student
 
@@ -66,9 +66,5 @@ def load_student(folder: Path | str, device: torch.device | None = None) -> tupl
     described = read_student_file(folder)
     tensors, _ = load_tensors(folder / "model.safetensors", described.sha256)
     student = build_student(described.student, described.facts)
-    try:
-        student.load_state_dict(tensors)
-    except RuntimeError as error:
-        reason = " ".join(str(error).split())[:300]
-        raise DamagedError(f"{folder}: the weights do not fit config.json: {reason}") from error
+    fill_weights(student, tensors, str(folder))
     return student.eval().requires_grad_(False).to(device or torch.device("cpu")), described

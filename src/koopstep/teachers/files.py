@@ -16,7 +16,7 @@ from torch import nn
 from koopstep.core.config import Added, Config, dump
 from koopstep.core.errors import DamagedError, UsageError
 from koopstep.core.files import sha256_file
-from koopstep.core.tensors import load_tensors, save_tensors
+from koopstep.core.tensors import fill_weights, load_tensors, save_tensors, tensors_sha256
 from koopstep.teachers.base import Teacher, TrainingData
 from koopstep.teachers.table import TEACHERS, TeacherConfig
 
@@ -28,7 +28,7 @@ class TeacherHeader(Config):
     """What the file says of itself.
 
     ``training_data`` is what the teacher learned from, where that is known; ``source`` of a converted one names the foreign
-    file, its format and SHA-256.
+    file, its format and SHA-256; ``tensors_sha256`` is the digest of the file's tensors (empty in files of version 0.1).
     """
 
     format: Literal[1] = 1
@@ -38,6 +38,7 @@ class TeacherHeader(Config):
     weights_dtype: str = "float32"
     source: dict[str, str] = Field(default_factory=dict)
     training_data: Annotated[TrainingData | None, Added()] = None
+    tensors_sha256: Annotated[str, Added()] = ""
 
     def learned_from(self) -> TrainingData | None:
         """``training_data``; of files of version 0.1, what ``made_by`` says of it."""
@@ -64,9 +65,10 @@ class TeacherFile:
 
 
 def save_teacher(path: Path, header: TeacherHeader, model: nn.Module) -> str:
-    """Write ``model`` to ``path`` in the header's ``weights_dtype``; returns the file's SHA-256."""
+    """Write ``model`` to ``path`` in the header's ``weights_dtype``, with the tensors' digest; returns the file's SHA-256."""
     dtype = {"float32": torch.float32, "float16": torch.float16, "float64": torch.float64}[header.weights_dtype]
     tensors = {k: v.to(dtype) if v.is_floating_point() else v for k, v in model.state_dict().items()}
+    header = header.model_copy(update={"tensors_sha256": tensors_sha256(tensors)})
     text = json.dumps(dump(header), sort_keys=True)
     return save_tensors(path, tensors, {"koopstep_teacher": text})
 
@@ -112,16 +114,11 @@ def load_teacher(name_or_path: str | Path, device: torch.device | None = None) -
     except (ValueError, RecursionError) as error:
         raise DamagedError(f"{path}: the teacher's header is not JSON ({error})") from error
     header = TeacherHeader.parse(raw, f"header of {path}")
+    if header.tensors_sha256 and header.tensors_sha256 != tensors_sha256(tensors):
+        raise DamagedError(f"{path} is damaged: its tensors are not those that were written")
     kind = TEACHERS[header.config.kind]
     model = kind.build(header.config)
-    dtypes = {name: tensor.dtype for name, tensor in model.state_dict().items()}
-    try:
-        model.load_state_dict({k: v.to(dtypes.get(k, v.dtype)) for k, v in tensors.items()})
-    except RuntimeError as error:
-        reason = " ".join(str(error).split())
-        raise DamagedError(f"{path}: the weights do not fit the header's network: {reason[:300]}") from error
-    if not all(bool(torch.isfinite(tensor).all()) for tensor in model.state_dict().values()):
-        raise DamagedError(f"{path}: the weights hold NaN or infinity")
+    fill_weights(model, tensors, str(path))
     model.eval().requires_grad_(False).to(device or torch.device("cpu"))
     digest = sha256_file(path)
     teacher = kind.teacher(header.config, model, header.name, digest)

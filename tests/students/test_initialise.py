@@ -8,12 +8,16 @@ import pytest
 import torch
 
 from koopstep.core.errors import UsageError
+from koopstep.core.noise import gaussian
+from koopstep.core.records import Batch
 from koopstep.nets.mlp import MLPConfig
 from koopstep.nets.unet import UNetConfig
 from koopstep.operators.dense import DenseConfig
-from koopstep.students.initialise import config_from_teacher, start_from_teacher
+from koopstep.students.hkd import HKDConfig
+from koopstep.students.initialise import config_from_teacher, note_on_start, start_from_teacher
 from koopstep.students.kdm import KDMConfig, build_kdm
 from koopstep.students.student import DataFacts
+from koopstep.students.table import build_student
 from koopstep.teachers.edm import EDMConfig, build_edm
 from koopstep.teachers.files import TeacherFile, TeacherHeader, load_teacher, save_teacher
 
@@ -106,3 +110,27 @@ def test_closed_forms_have_no_network_to_start_from(tmp_path: Path) -> None:
     save_teacher(tmp_path / "g", TeacherHeader(config=config, name="g"), build_gaussian(config))
     with pytest.raises(UsageError, match="initialise=fresh"):
         config_from_teacher(student_config(), load_teacher(tmp_path / "g"))
+
+
+@pytest.mark.parametrize("observables", ["free", "linear", "normalised"])
+@pytest.mark.parametrize("noise_scale", [1.0, 20.0, 158.0])
+def test_a_fresh_path_student_starts_at_the_datas_size_whatever_the_noise(observables: str, noise_scale: float) -> None:
+    facts = DataFacts(shape=(64,), noise_scale=noise_scale, data_scale=0.28, levels=(noise_scale, 0.0))
+    network = {"kind": "mlp", "width": 16, "depth": 2, "fourier": 0}
+    config = HKDConfig.parse({"network": network, "observables": observables, "latent": 64}, "student")
+    student = build_student(config, facts)
+    noise = gaussian(0, range(64), (64,))
+    with torch.no_grad():
+        assert float(student.generate(noise).square().mean()) < 30 * 0.28**2
+    batch = Batch(noise, torch.stack([noise * noise_scale, 0.28 * noise]), torch.tensor([0.0, 1.0]))
+    assert note_on_start(student, batch) == ""
+
+
+def test_a_start_that_is_as_large_as_the_noise_is_said_aloud() -> None:
+    facts = DataFacts(shape=(4,), noise_scale=158.0, data_scale=0.28, levels=(158.0, 0.0))
+    config = HKDConfig.parse(
+        {"network": {"kind": "linear"}, "observables": "linear", "latent": 4, "operator": {"kind": "dense"}}, "student"
+    )
+    student, noise = build_student(config, facts), gaussian(0, range(64), (4,))
+    batch = Batch(noise, torch.stack([noise * 158, 0.28 * noise]), torch.tensor([0.0, 1.0]))
+    assert "noise of size 158" in note_on_start(student, batch)

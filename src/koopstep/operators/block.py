@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal, cast
+from typing import Annotated, Literal, Self, cast
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Generator, Tensor, nn
 
-from koopstep.core.config import Config
+from koopstep.core.config import Added, Config
 from koopstep.core.errors import NumericsError, UsageError
 from koopstep.operators.base import Operator, Rates, Spectrum, check_matrix
 from koopstep.operators.rates import Turn, advance, drive, flow, turn_lean
@@ -24,17 +24,26 @@ class BlockConfig(Config):
         rank: of ``low_rank``.
         modulation: how the rates depend on the state they start from: not at all (the paper), through its mean over
             pixels (``pooled``), or pixel by pixel (``local``). What the state adds lies between -1 and 1.
+        initial_rate: growth that every mode starts with; 0 is the identity. For ``place`` and ``channel``.
     """
 
     kind: Literal["block"] = "block"
     sharing: Literal["place", "channel", "low_rank", "none"] = "place"
     rank: int = Field(default=1, ge=1)
     modulation: Literal["none", "pooled", "local"] = "none"
+    initial_rate: Annotated[float, Added()] = 0.0
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.initial_rate and self.sharing not in ("place", "channel"):
+            raise ValueError(f"initial_rate is for sharing place or channel, got {self.sharing}")
+        return self
 
 
 class BlockOperator(Operator):
-    """One level's linear flow in u. All rates start at zero: the fresh operator is the identity (HKD Alg. 1).
+    """One level's linear flow in u.
 
+    Rates start at zero unless the config says otherwise: the fresh operator is the identity (HKD Alg. 1).
     Levels are (C, H, W), or (C,) for flat latents. Channels k and k + C/2 are a pair, and C must be even. With ``channel``
     sharing any height and width is taken. With ``modulation`` the rates are read off the state that :meth:`evolve` is
     given, and hold for that whole step.
@@ -56,7 +65,7 @@ class BlockOperator(Operator):
         pairs = channels // 2
         places = {"place": (height, width), "channel": (1, 1)}.get(config.sharing)
         if places is not None:
-            self.alpha = nn.Parameter(torch.zeros(pairs, *places))
+            self.alpha = nn.Parameter(torch.full((pairs, *places), config.initial_rate))
             self.beta = nn.Parameter(torch.zeros(pairs, *places))
         if config.sharing == "none":
             self.register_buffer("nothing", torch.zeros(pairs, 1, 1), persistent=False)

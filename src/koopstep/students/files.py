@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 
 from koopstep.core.config import Config, dump
-from koopstep.core.errors import DamagedError, UsageError
+from koopstep.core.errors import UsageError
 from koopstep.core.files import read_json, write_atomic, write_json
 from koopstep.core.tensors import fill_weights, load_tensors, save_tensors
 from koopstep.students.student import DataFacts, KoopmanStudent

@@ -220,14 +220,17 @@ class VectorCodec(PathCodec):
 def build_hkd(config: HKDConfig, facts: DataFacts, seed: int = 0) -> KoopmanStudent:
     """A fresh HKD student for data of ``facts``; ``seed`` is of the operators' start (networks use the global generator).
 
-    Block operators start as the identity under any seed.
+    Block operators start as the identity under any seed; on linear observables, which hold the state at its own size, they
+    start at the path's contraction, as otherwise the first samples are as large as the noise.
     """
     codec: PathCodec = SkipCodec(config, facts) if len(facts.shape) == 3 else VectorCodec(config, facts)
     shapes, generator = codec.level_shapes(), torch.Generator().manual_seed(seed)
     still: OperatorConfig = BlockConfig(sharing="none")
-    last = len(shapes) - 1
+    last, moving = len(shapes) - 1, config.operator
+    if config.observables == "linear" and moving.kind == "block" and moving.sharing in ("place", "channel"):
+        moving = moving.model_copy(update={"initial_rate": math.log(facts.data_scale / facts.noise_scale)})
     operators = [
-        build_operator(config.operator if config.levels == "all" or index == last else still, shape, generator)
+        build_operator(moving if config.levels == "all" or index == last else still, shape, generator)
         for index, shape in enumerate(shapes)
     ]
     return KoopmanStudent(facts, codec, operators, level_names=_names(shapes), controlled=False)

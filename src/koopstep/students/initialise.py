@@ -12,13 +12,19 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
+
 from koopstep.core.config import Config, dump
 from koopstep.core.errors import UsageError
+from koopstep.core.records import Batch
 from koopstep.students.hkd import HKDConfig
 from koopstep.students.student import KoopmanStudent
 from koopstep.students.table import StudentConfig
 from koopstep.teachers.files import TeacherFile
 from koopstep.teachers.table import TEACHERS
+
+_WILD = 100.0
+"""Samples of so many times the data's mean square are worth a word."""
 
 _MAY_DIFFER = ("dropout", "augment_channels")
 """Of training only: the layer for augmentation labels has no bias, and without labels adds nothing."""
@@ -71,6 +77,27 @@ def start_from_teacher(student: KoopmanStudent, teacher: TeacherFile) -> None:
     except RuntimeError as error:
         reason = " ".join(str(error).split())[:200]
         raise UsageError(f"the teacher's network does not fit the student's decoder: {reason}") from error
+
+
+@torch.no_grad()
+def note_on_start(student: KoopmanStudent, batch: Batch) -> str:
+    """What to say of a fresh student whose first samples are far larger than the data; empty where they are not.
+
+    Args:
+        student: before its first step.
+        batch: some rows of its store.
+    """
+    device = next(student.parameters()).device
+    labels = None if batch.class_labels is None else batch.class_labels.to(device)
+    made = student.generate(batch.noise.to(device), labels).square().mean()
+    data = batch.data.square().mean()
+    if float(made) <= _WILD * float(data):
+        return ""
+    return (
+        f"the fresh student's samples have a mean square of {float(made):.3g}, the data {float(data):.3g}: much of the "
+        f"training will go into shrinking noise of size {student.facts.noise_scale:g}; other student.observables, a slower "
+        "student.operator.initial_rate or a teacher of less noise start nearer"
+    )
 
 
 def _lasting(network: Config) -> dict[str, Any]:

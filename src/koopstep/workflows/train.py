@@ -22,7 +22,7 @@ from koopstep.data.store import TrajectoryStore
 from koopstep.losses.objective import FeatureNetName, objective_for
 from koopstep.losses.perceptual import PerceptualNetwork
 from koopstep.students.files import save_student
-from koopstep.students.initialise import config_from_teacher, start_from_teacher
+from koopstep.students.initialise import config_from_teacher, note_on_start, start_from_teacher
 from koopstep.students.student import DataFacts, KoopmanStudent
 from koopstep.students.table import build_student
 from koopstep.teachers.base import TeacherIdentity
@@ -39,6 +39,7 @@ from koopstep.workflows.run import RunConfig, read_metrics, write_config
 from koopstep.workflows.tracking import Tracking, open_logs
 
 Stop = Callable[[], bool]
+_LOOKED_AT = 64  # rows, before the first step
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,10 @@ def train_student(
     depends_on = flat({name: settings[name] for name in ("initialise", "paths", "student", "objective", "training")})
     depends_on["data"] = store.root
     state = begin_training(task, recipe.training, out, depends_on, place=place, console=console)
+    if place.leads and state.step == 0:
+        note = note_on_start(student, store.batch(store.training_rows()[:_LOOKED_AT]))
+        if note:
+            console.say(note)
     if place.leads:
         config = RunConfig(
             recipe=recipe,

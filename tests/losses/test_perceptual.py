@@ -14,7 +14,7 @@ from koopstep.core.records import Batch
 from koopstep.features.lpips import find_lpips
 from koopstep.losses.distances import mse
 from koopstep.losses.objective import ObjectiveConfig, build_objective, objective_for
-from koopstep.losses.perceptual import check_images, perceptual
+from koopstep.losses.perceptual import InRange, check_images, perceptual
 from koopstep.nets.unet import UNetConfig
 from koopstep.operators.dense import DenseConfig
 from koopstep.students.kdm import KDMConfig, build_kdm
@@ -131,7 +131,7 @@ def test_critics_by_name() -> None:
 )
 def test_what_cannot_be_looked_at_is_named(shape: tuple[int, ...], words: str) -> None:
     with pytest.raises(UsageError, match=words) as caught:
-        check_images(Eye(), shape, CPU, "the distance 'perceptual'")
+        check_images(Eye(), DataFacts(shape=shape), CPU, "the distance 'perceptual'")
     assert "\n" not in str(caught.value)
     facts = DataFacts(shape=shape)
     with pytest.raises(UsageError, match=words):
@@ -176,3 +176,11 @@ def test_lpips_itself_draws_images_to_their_target(shared_folder: Path, monkeypa
         objective_for(settings, DataFacts(shape=(3, 8, 8)), CPU, find_lpips)
     with pytest.raises(UsageError, match=r"no backbone of LPIPS \(vgg\) in .*KOOPSTEP_WEIGHTS"):
         objective_for(ObjectiveConfig(distance="perceptual"), facts, CPU, find_lpips)
+
+
+def test_images_of_another_range_are_looked_at_as_their_twins() -> None:
+    network = Eye()
+    a, b = (torch.rand(4, 3, 8, 8, generator=torch.Generator().manual_seed(seed)) for seed in (0, 1))
+    plain = perceptual(network)(2 * b - 1, 2 * a - 1, {})
+    torch.testing.assert_close(perceptual(InRange(network, (0.0, 1.0)))(b, a, {}), plain)
+    torch.testing.assert_close(perceptual(InRange(network, (0.0, 255.0)))(255 * b, 255 * a, {}), plain)

@@ -175,7 +175,8 @@ def test_a_pipeline_and_its_epsilon_function_are_one_teacher(name: str, spacing:
     bare = from_epsilon(lambda x, t, _: network(x, t).sample, (1, 8, 8), alphas_cumprod=alphas, timesteps=spacing)
     assert (whole.levels(3), whole.noise_scale) == (bare.levels(3), bare.noise_scale)
     ours, same = (teacher.path(noise(2, 1, 8, 8), steps=3) for teacher in (whole, bare))
-    torch.testing.assert_close(ours, same, rtol=1e-4, atol=1e-4)
+    # from_diffusers rounds states to float32 on their way in, which a cosine schedule's 20,000 makes something of
+    torch.testing.assert_close(ours, same, rtol=1e-4, atol=1e-4 + 1e-7 * whole.noise_scale**2)
 
 
 SPACINGS: tuple[Any, ...] = (None, "edm", "linspace")

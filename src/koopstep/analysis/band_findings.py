@@ -22,6 +22,7 @@ from koopstep.analysis.frequencies import radial_profile, radii
 from koopstep.analysis.modes import BANDS, ORDER_WORDS, ORDERS, Order, rates_of
 from koopstep.analysis.spectrum import gauge_of
 from koopstep.analysis.subject import Subject
+from koopstep.core.pixels import DataRange
 
 _FOR_LEVELS = 64  # rows for which each level is cut by itself
 _SHOWN = 10
@@ -49,7 +50,8 @@ def bands(subject: Subject) -> Findings:
             "effect_by_level": dict(zip(student.level_names, effects.tolist(), strict=True)),
         }
     values[CHANCE] = _order_values(chance, CHANCE)
-    views = [_order_view(order, whole, found, gauge) for order in ORDERS]
+    shown = student.facts.shown_range
+    views = [_order_view(order, whole, found, gauge, shown) for order in ORDERS]
     title = "change of the sample when a third of one level's modes is dropped"
     views.append(Bars("bands_by_level.png", by_level, student.level_names, up="mean squared change", title=title))
     return Findings(values, views + ([_profiles(whole, found, chance)] if whole.ndim == 4 else []))
@@ -60,7 +62,7 @@ def _order_values(found: list[Band], order: str) -> dict[str, Any]:
     return values | {"highest_frequency_band": finest(found, order), "stands_out": stands_out(found, order)}
 
 
-def _order_view(order: Order, whole: Tensor, found: list[Band], gauge: str) -> View:
+def _order_view(order: Order, whole: Tensor, found: list[Band], gauge: str, shown_range: DataRange) -> View:
     """One order: images in rows, or clouds of points."""
     ours = [band for band in found if band.order == order]
     file, title = f"bands_{order}.png", f"thirds of the modes by {ORDER_WORDS[order]}; gauge of the order: {gauge}"
@@ -73,7 +75,7 @@ def _order_view(order: Order, whole: Tensor, found: list[Band], gauge: str) -> V
     rows = image_rows({"all modes": whole[:_SHOWN]} | {f"only {band.band}": band.alone[:_SHOWN] for band in ours})
     rows += [ImageRow(f"{band.band} adds", band.effect[:_SHOWN] / reach, "differences") for band in ours]
     scale = f"adds: all modes less all without this third, from blue (−{reach:.2g}) over white to red (+{reach:.2g})"
-    return Images(file, rows, title=f"{title}\n{scale}")
+    return Images(file, rows, title=f"{title}\n{scale}", data_range=shown_range)
 
 
 def _profiles(whole: Tensor, found: list[Band], chance: list[Band]) -> Curves:

@@ -133,7 +133,9 @@ def by_outcome(subject: Subject) -> Findings:
     if real.ndim == 4:
         ours = held_out.samples[:_PAIRS]
         near = real[copies["student"].nearest[:_PAIRS]]
-        views.append(Pairs("nearest_real.png", near, ours, titles=("nearest real", "student")))
+        views.append(
+            Pairs("nearest_real.png", near, ours, ("nearest real", "student"), subject.student.facts.shown_range)
+        )
         captions["nearest_real.png"] = Caption("Nearest real images", _told_of_copies(copies))
     return Findings(values, views, captions)
 

@@ -124,15 +124,15 @@ def beside_the_teacher(subject: Subject) -> Findings:
         else "the student's latents at u, decoded as if at the end; the teacher's states at unit size"
     )
     columns, beside = [f"u = {u:.2f}" for u in found.u], found.beside()
-    movie = Movie("trajectory.gif", [found.frames] if beside is None else [beside, found.frames])
+    shown = subject.student.facts.shown_range
+    movie = Movie("trajectory.gif", [found.frames] if beside is None else [beside, found.frames], shown)
     if image:
         rows: dict[str, Tensor] = {}
         for row in range(min(3, len(found.student[0]))):
             rows |= {f"teacher {row + 1}": found.teacher[:, row], f"student {row + 1}": found.student[:, row]}
-        return Findings(
-            found.summary(), [Images("trajectory.png", image_rows(rows), columns=columns, title=title), movie]
-        )
+        strip = Images("trajectory.png", image_rows(rows), columns=columns, title=title, data_range=shown)
+        return Findings(found.summary(), [strip, movie])
     sets = {f"teacher, {head}": points for head, points in zip(columns, found.teacher, strict=True)}
     sets |= {f"student, {head}": points for head, points in zip(columns, found.student, strict=True)}
-    strip = Clouds("trajectory.png", sets, colours=found.student[-1], columns=len(columns), title=title)
-    return Findings(found.summary(), [strip, movie])
+    clouds = Clouds("trajectory.png", sets, colours=found.student[-1], columns=len(columns), title=title)
+    return Findings(found.summary(), [clouds, movie])

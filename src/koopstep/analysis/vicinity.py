@@ -13,8 +13,10 @@ from torch import Tensor
 from koopstep.analysis.findings import Clouds, Curves, Findings, Images, View, image_rows
 from koopstep.analysis.subject import Subject
 from koopstep.core.noise import gaussian
+from koopstep.core.pixels import DataRange
 from koopstep.features.extract import Eyes
 from koopstep.features.lpips import has_lpips
+from koopstep.students.student import DataFacts
 
 SIGMAS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6)
 
@@ -91,7 +93,7 @@ def moved_noise(subject: Subject) -> Findings:
     generators: dict[str, Generator] = {"student": lambda x: subject.student.generate(x, labels)}
     if teacher is not None:
         generators = {"teacher": lambda x: teacher.path(x, labels, steps=steps)[-1], **generators}
-    distances = _distances(facts.shape, noise.device)
+    distances = _distances(facts, noise.device)
     found = vicinity(generators, noise, other, distances)
     chance = {what: unrelated(found.samples["student"][0], distance) for what, distance in distances.items()}
     panels = {
@@ -103,25 +105,25 @@ def moved_noise(subject: Subject) -> Findings:
     curves = Curves("vicinity.png", panels, across=across, faint=("unrelated noise",), title=title)
     values = found.summary() | {"unrelated": chance, "teacher_at_hand": teacher is not None}
     values |= {} if teacher is not None else {"left_out": {"teacher": found_teacher.reason}}
-    return Findings(values, [curves, *_samples_view(found)])
+    return Findings(values, [curves, *_samples_view(found, facts.shown_range)])
 
 
-def _distances(shape: tuple[int, ...], device: torch.device) -> dict[str, Distance]:
+def _distances(facts: DataFacts, device: torch.device) -> dict[str, Distance]:
     """The squared one, and LPIPS for pictures that it can look at."""
     distances: dict[str, Distance] = {"mean squared distance": lambda a, b: float((a - b).square().mean())}
-    if len(shape) == 3 and shape[0] in (1, 3) and min(shape[1:]) >= 32 and has_lpips("squeeze"):
-        eyes = Eyes(device)
-        distances["LPIPS"] = lambda a, b: float(eyes.distance(a, b).mean())
+    if facts.is_image and facts.shape[0] in (1, 3) and min(facts.shape[1:]) >= 32 and has_lpips("squeeze"):
+        eyes, plain = Eyes(device), facts.in_plain_range
+        distances["LPIPS"] = lambda a, b: float(eyes.distance(plain(a), plain(b)).mean())
     return distances
 
 
-def _samples_view(found: Vicinity) -> list[View]:
+def _samples_view(found: Vicinity, shown_range: DataRange) -> list[View]:
     """What becomes of the moved noise: a few images, or clouds of points."""
     columns = [f"s = {sigma:g}" for sigma in found.sigmas]
     shape = next(iter(found.samples.values())).shape[2:]
     if len(shape) == 3 and shape[0] in (1, 3):
         rows = {f"{name} {row + 1}": samples[:, row] for row in range(3) for name, samples in found.samples.items()}
-        return [Images("vicinity_samples.png", image_rows(rows), columns=columns)]
+        return [Images("vicinity_samples.png", image_rows(rows), columns=columns, data_range=shown_range)]
     if shape != (2,):
         return []
     sets = {

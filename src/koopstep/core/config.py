@@ -18,6 +18,7 @@ from pydantic import (
     ConfigDict,
     Field,
     PositiveInt,
+    SerializationInfo,
     SerializerFunctionWrapHandler,
     ValidationError,
     model_serializer,
@@ -41,6 +42,8 @@ class Added:
     """
 
 
+_COMPLETE = "complete"
+
 Shape = Annotated[tuple[PositiveInt, ...], Field(min_length=1)]
 """Of one sample, without the batch: (D,) or (C, H, W)."""
 
@@ -62,8 +65,10 @@ class Config(BaseModel, metaclass=_Checked):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, validate_default=True, allow_inf_nan=False)
 
     @model_serializer(mode="wrap")
-    def _without_added_defaults(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+    def _without_added_defaults(self, write: SerializerFunctionWrapHandler, info: SerializationInfo) -> dict[str, Any]:
         plain: dict[str, Any] = write(self)
+        if info.context == _COMPLETE:
+            return plain
         fields = type(self).model_fields
         added = [name for name, field in fields.items() if any(isinstance(mark, Added) for mark in field.metadata)]
         for name in added:
@@ -94,9 +99,13 @@ class Config(BaseModel, metaclass=_Checked):
             raise UsageError(f"{where}: {explain(error, cls)}") from error
 
 
-def dump(config: Config) -> dict[str, Any]:
-    """The config as plain data (dicts, lists, numbers, texts) that `parse` reads back to an equal config."""
-    result: dict[str, Any] = json.loads(json.dumps(config.model_dump(mode="python"), default=str))
+def dump(config: Config, *, complete: bool = False) -> dict[str, Any]:
+    """The config as plain data (dicts, lists, numbers, texts) that `parse` reads back to an equal config.
+
+    ``complete`` keeps fields of newer versions that have their default (see `Added`): to show or to change, not to store.
+    """
+    context = _COMPLETE if complete else None
+    result: dict[str, Any] = json.loads(json.dumps(config.model_dump(mode="python", context=context), default=str))
     return result
 
 

@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
+import math
+from typing import Annotated
+
 import torch
+from pydantic import AfterValidator
 from torch import Tensor
 
-DataRange = tuple[float, float]
+
+def _rising(value: tuple[float, float]) -> tuple[float, float]:
+    low, high = value
+    if not (math.isfinite(low) and math.isfinite(high) and low < high):
+        raise ValueError(f"a data range is two numbers, what black and white are, got {value}")
+    return value
+
+
+DataRange = Annotated[tuple[float, float], AfterValidator(_rising)]
 """What the darkest and the brightest byte stand for, in data units."""
 
 PLAIN: DataRange = (-1.0, 1.0)
@@ -33,3 +45,19 @@ def from_bytes(images: Tensor, data_range: DataRange = PLAIN) -> Tensor:
     """Bytes (uint8, any shape) in data units, float32: 0 is the lower end of the range, 255 the upper."""
     low, high = data_range
     return images.to(torch.float32) / (255 / (high - low)) + low
+
+
+def in_plain_range(images: Tensor, data_range: DataRange | None) -> Tensor:
+    """Images (any shape, floating point) in [-1, 1], not clipped; as they are where the data are no images (None)."""
+    if data_range is None or data_range == PLAIN:
+        return images
+    low, high = data_range
+    return (images - (low + high) / 2) * (2 / (high - low))
+
+
+def from_plain_range(images: Tensor, data_range: DataRange | None) -> Tensor:
+    """The inverse of :func:`in_plain_range`."""
+    if data_range is None or data_range == PLAIN:
+        return images
+    low, high = data_range
+    return images * ((high - low) / 2) + (low + high) / 2

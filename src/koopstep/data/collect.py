@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +18,7 @@ from koopstep.core.config import Config
 from koopstep.core.errors import Interrupted, NumericsError, UsageError
 from koopstep.core.noise import gaussian, integers
 from koopstep.data.manifest import PHILOX, Autocast, Manifest, default_micro_batch, default_unit_size
+from koopstep.data.probe import FINE_ROWS, FINE_STEPS, PROBED_ROWS, check_levels, check_repeats, wrong_facts
 from koopstep.data.writer import StoreWriter
 from koopstep.teachers.base import Teacher
 
@@ -79,13 +82,18 @@ def kept_states(steps: int, keep: Literal["ends", "all"] | int) -> tuple[int, ..
 
 
 def plan(teacher: Teacher, settings: CollectSettings) -> Manifest:
-    """The manifest of the store that `collect` would make."""
+    """The manifest of the store that `collect` would make.
+
+    Raises:
+        UsageError: the settings contradict each other or the teacher, or its levels are no grid.
+    """
     kept = kept_states(settings.steps, settings.keep)
     item = {"float32": 4, "float16": 2}[settings.dtype]
     row_bytes = (len(kept) - 1) * int(np.prod(teacher.shape)) * item
     unit_size = settings.unit_size or min(default_unit_size(row_bytes), settings.count)
     hold_out = min(settings.count // 10, _MOST_HELD_OUT) if settings.hold_out is None else settings.hold_out
     levels = teacher.levels(settings.steps)
+    check_levels(levels, settings.steps)
     return Manifest(
         teacher=teacher.identity(settings.steps),
         steps=settings.steps,
@@ -129,7 +137,7 @@ def make_rows(
     """Make the paths of some rows: kept states (K, B, *shape) float32 on ``device``, and class labels on the CPU.
 
     Raises:
-        UsageError: the teacher returns a wrong shape or does not start at the scaled noise.
+        UsageError: the teacher returns a wrong shape or number format, or does not start at the scaled noise.
         NumericsError: it returns NaN or infinity.
     """
     noise = gaussian(manifest.seed, indices, manifest.shape)
@@ -140,14 +148,30 @@ def make_rows(
     expected = (manifest.steps + 1, len(indices), *manifest.shape)
     if tuple(path.shape) != expected:
         raise UsageError(f"the teacher's path must have shape {expected}, got {tuple(path.shape)}")
+    if path.dtype not in (torch.float32, torch.float64):
+        raise UsageError(f"the teacher's path must be float32 or float64, got {path.dtype}")
     if not bool(torch.isfinite(path).all()):
         raise NumericsError(
             f"the teacher made NaN or infinity in rows {indices.start} to {indices.stop - 1}; nothing of them was kept"
         )
     scale = manifest.teacher.noise_scale
-    if not torch.allclose(path[0].cpu(), noise * scale, rtol=1e-5, atol=1e-6 * scale):
+    if not torch.allclose(path[0].cpu().float(), noise * scale, rtol=1e-5, atol=1e-6 * scale):
         raise UsageError(f"state 0 of the teacher's path must be noise * noise_scale ({scale}); it is not")
     return path[list(manifest.kept)].float(), labels
+
+
+def _probe(teacher: Teacher, manifest: Manifest, made: Tensor, device: torch.device | str) -> None:
+    """Try the teacher out: are its paths a function of their noise, and its facts those of the rows `made` of it?"""
+    rows = range(min(PROBED_ROWS, manifest.count))
+    half = rows[: (len(rows) + 1) // 2]
+    check_repeats(*(make_rows(teacher, manifest, some, device)[0] for some in (rows, rows, half)))
+    said = wrong_facts(teacher, made[-1])
+    if said and manifest.steps < FINE_STEPS:  # a coarse grid overshoots, whatever the facts
+        fine = manifest.model_copy(update={"steps": FINE_STEPS, "kept": (0, FINE_STEPS)})
+        with contextlib.suppress(UsageError):  # a schedule may have fewer timesteps
+            said = wrong_facts(teacher, make_rows(teacher, fine, range(min(FINE_ROWS, manifest.count)), device)[0][-1])
+    for line in said:
+        warnings.warn(line, UserWarning, stacklevel=3)
 
 
 def collect(
@@ -178,10 +202,14 @@ def collect(
         A report after each committed unit, and one at the end.
 
     Raises:
-        UsageError: contradicting settings, or `folder` holds something else.
+        UsageError: contradicting settings, `folder` holds something else, or the teacher's paths are not a function of
+            their noise.
         NumericsError: the teacher makes NaN.
         StorageError: the disk is full; run again to go on.
         Interrupted: `should_stop` said so; all finished units are committed.
+
+    Warns:
+        UserWarning: samples contradict the teacher's `data_scale` or `data_range`.
     """
     manifest = plan(teacher, settings)
     writer = StoreWriter(Path(folder), manifest)
@@ -191,7 +219,10 @@ def collect(
     for unit in pending:
         if should_stop():
             raise Interrupted(f"stopped after {done} of {manifest.count} rows; run the same command again to go on")
-        record = writer.commit(unit, *make_unit(teacher, manifest, unit, device))
+        states, labels = make_unit(teacher, manifest, unit, device)
+        if unit == pending[0]:
+            _probe(teacher, manifest, states, device)
+        record = writer.commit(unit, states, labels)
         done, size = done + record.stop - record.start, size + record.bytes
         yield CollectReport(done, manifest.count, size, complete=False)
     records = writer.committed()

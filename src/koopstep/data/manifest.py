@@ -104,14 +104,14 @@ class Manifest(Config):
 
     def differing_field(self, other: Manifest) -> str | None:
         """Dotted name of the first field that differs, with both values, or None."""
-        mine, theirs = dump(self), dump(other)
+        mine, theirs = dump(self, complete=True), dump(other, complete=True)
         mine["teacher"], theirs["teacher"] = _alike(self.teacher, other.teacher)
         return _differing(mine, theirs)
 
 
 def _alike(a: TeacherIdentity, b: TeacherIdentity) -> tuple[dict[str, Any], dict[str, Any]]:
     """Both as plain data; the data they learned from only where both name it, as stores of version 0.1 do not."""
-    mine, theirs = dump(a), dump(b)
+    mine, theirs = dump(a, complete=True), dump(b, complete=True)
     if a.training_data is None or b.training_data is None:
         mine.pop("training_data", None)
         theirs.pop("training_data", None)

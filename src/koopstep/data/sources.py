@@ -17,7 +17,7 @@ from torch import Tensor
 from koopstep.core.errors import UsageError
 from koopstep.core.files import sha256_bytes
 from koopstep.core.noise import stream_seed
-from koopstep.core.pixels import from_bytes
+from koopstep.core.pixels import PLAIN, DataRange, from_bytes, from_plain_range
 from koopstep.data import checkerboard, digits, standard
 from koopstep.data.batches import BatchStream
 from koopstep.data.cells import Cells
@@ -92,6 +92,37 @@ class FixedSet(DataSource):
 
     def sha256(self) -> str:
         return sha256_bytes(self._data.contiguous().numpy().tobytes())
+
+
+class _InRange(DataSource):
+    """Images of another source, which are in [-1, 1], in another range."""
+
+    def __init__(self, source: DataSource, data_range: DataRange) -> None:
+        self.name, self.shape, self.num_classes, self.cells = (
+            source.name,
+            source.shape,
+            source.num_classes,
+            source.cells,
+        )
+        self._source, self._range = source, data_range
+
+    def batch(self, seed: int, step: int, batch_size: int) -> tuple[Tensor, Tensor | None]:
+        data, labels = self._source.batch(seed, step, batch_size)
+        return from_plain_range(data, self._range), labels
+
+    def reference(self, count: int | None = None) -> tuple[Tensor, Tensor | None]:
+        data, labels = self._source.reference(count)
+        return from_plain_range(data, self._range), labels
+
+    def sha256(self) -> str:
+        return self._source.sha256()
+
+
+def in_range(source: DataSource, data_range: DataRange | None) -> DataSource:
+    """The source in a teacher's units: images, which every source has in [-1, 1], in ``data_range``; other data as it is."""
+    if data_range is None or data_range == PLAIN or len(source.shape) != 3:
+        return source
+    return _InRange(source, data_range)
 
 
 def scaled(data: Tensor) -> Tensor:

@@ -10,13 +10,14 @@ import torch
 from torch import Tensor, nn
 
 from koopstep.core.errors import UsageError
+from koopstep.core.pixels import PLAIN
 from koopstep.core.records import Batch
 from koopstep.losses.adversary import discriminator_loss
 from koopstep.losses.config import FeatureNetName as FeatureNetName
 from koopstep.losses.config import ObjectiveConfig as ObjectiveConfig
 from koopstep.losses.distances import DISTANCES, Distance
 from koopstep.losses.passes import RealRows
-from koopstep.losses.perceptual import PerceptualNetwork, check_images, perceptual
+from koopstep.losses.perceptual import InRange, PerceptualNetwork, check_images, perceptual
 from koopstep.losses.terms import Pass, chosen
 from koopstep.nets.discriminators import build_discriminator
 from koopstep.students.student import DataFacts, KoopmanStudent
@@ -155,21 +156,29 @@ def objective_for(
     Raises:
         UsageError: as :func:`build_objective`; or if a network's weights are missing, or it cannot look at this data.
     """
-    find = cache(find_network)
+    find = cache(lambda name: _in_range_of(facts, find_network(name)))
     discriminator = network = None
     if _judges(config):
         seen = None
         if config.critic == "features":
             seen = find(config.critic_net)
-            check_images(seen, facts.shape, torch.device("cpu"), "the critic 'features'")
+            check_images(seen, facts, torch.device("cpu"), "the critic 'features'")
         discriminator = build_discriminator(facts.shape, facts.num_classes, config.critic, seen).to(device)
         if seen is not None:
             seen.to(device)
     if config.distance == "perceptual":
         network = find(config.perceptual_net)
         network.to(device)
-        check_images(network, facts.shape, device, "the distance 'perceptual'")
+        check_images(network, facts, device, "the distance 'perceptual'")
+        low, high = facts.shown_range
+        config = config.model_copy(update={"pixel": config.pixel * (2 / (high - low)) ** 2})  # as of images in [-1, 1]
     return build_objective(config, discriminator, network)
+
+
+def _in_range_of(facts: DataFacts, network: PerceptualNetwork) -> PerceptualNetwork:
+    if facts.data_range is None or facts.data_range == PLAIN:
+        return network
+    return InRange(network, facts.data_range)
 
 
 def _judges(config: ObjectiveConfig) -> bool:

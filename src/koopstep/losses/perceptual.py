@@ -8,7 +8,9 @@ import torch
 from torch import Tensor
 
 from koopstep.core.errors import UsageError
+from koopstep.core.pixels import DataRange, in_plain_range
 from koopstep.losses.distances import Distance, Known, mse
+from koopstep.students.student import DataFacts
 
 
 class PerceptualNetwork(Protocol):
@@ -22,6 +24,26 @@ class PerceptualNetwork(Protocol):
 
     def to(self, device: torch.device) -> Any:
         """The same network on ``device``, moved in place."""
+
+
+class InRange:
+    """A network that looks at images of another range than [-1, 1]."""
+
+    def __init__(self, network: PerceptualNetwork, data_range: DataRange) -> None:
+        self._network, self._range = network, data_range
+
+    def features(self, x: Tensor) -> list[Tensor]:
+        """Feature maps of images (B, 1 or 3, H, W) in the range, a tensor a layer."""
+        return self._network.features(in_plain_range(x, self._range))
+
+    def compare(self, features_a: list[Tensor], features_b: list[Tensor]) -> Tensor:
+        """The distance of each row, (B,)."""
+        return self._network.compare(features_a, features_b)
+
+    def to(self, device: torch.device) -> InRange:
+        """The same network on ``device``, moved in place."""
+        self._network.to(device)
+        return self
 
 
 def perceptual(network: PerceptualNetwork, pixel: float = 0.0) -> Distance:
@@ -45,14 +67,16 @@ def perceptual(network: PerceptualNetwork, pixel: float = 0.0) -> Distance:
     return distance
 
 
-def check_images(network: PerceptualNetwork, shape: tuple[int, ...], device: torch.device, what: str) -> None:
+def check_images(network: PerceptualNetwork, facts: DataFacts, device: torch.device, what: str) -> None:
     """Refuse data that the network cannot see.
 
     Raises:
-        UsageError: if samples of ``shape`` are no images of one or three planes, or too small for its layers.
+        UsageError: if samples are no images of one or three planes, or too small for its layers.
     """
-    if len(shape) != 3 or shape[0] not in (1, 3):
-        raise UsageError(f"{what} is for images of one or three planes, this data has shape {shape}")
+    shape = facts.shape
+    if not facts.is_image or shape[0] not in (1, 3):
+        no_range = "" if facts.data_range else " and a data_range of None"
+        raise UsageError(f"{what} is for images of one or three planes, this data has shape {shape}{no_range}")
     try:
         with torch.no_grad():
             network.features(torch.zeros(1, *shape, device=device))

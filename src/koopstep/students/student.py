@@ -5,12 +5,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import Self, cast
+from typing import Annotated, Self, cast
 
 from torch import Tensor, nn
 
-from koopstep.core.config import Config
+from koopstep.core.config import Added, Config
 from koopstep.core.errors import UsageError
+from koopstep.core.pixels import PLAIN, DataRange, in_plain_range
 from koopstep.core.schedule import Schedule, schedule_of
 from koopstep.data.manifest import Manifest
 from koopstep.operators.base import Operator, Spectrum
@@ -29,6 +30,7 @@ class DataFacts(Config):
         data_scale: standard deviation of its last one.
         progress: u of the states that were kept, from 0 to 1.
         levels: the teacher's level (sigma or t) at each of them.
+        data_range: what black and white are, of images; None of data that are no images. Of vectors it means nothing.
     """
 
     shape: tuple[int, ...]
@@ -37,6 +39,7 @@ class DataFacts(Config):
     data_scale: float = 0.5
     progress: tuple[float, ...] = (0.0, 1.0)
     levels: tuple[float, ...] = (0.0, 1.0)
+    data_range: Annotated[DataRange | None, Added()] = PLAIN
 
     @classmethod
     def of(cls, manifest: Manifest) -> Self:
@@ -49,7 +52,22 @@ class DataFacts(Config):
             data_scale=made_by.data_scale,
             progress=tuple(index / manifest.steps for index in manifest.kept),
             levels=manifest.levels,
+            data_range=made_by.data_range,
         )
+
+    @property
+    def is_image(self) -> bool:
+        """Whether samples are pictures: of bytes, to look at."""
+        return len(self.shape) == 3 and self.data_range is not None
+
+    @property
+    def shown_range(self) -> DataRange:
+        """What is drawn black and white: the range of images; of latents, two standard deviations either way."""
+        return (-2 * self.data_scale, 2 * self.data_scale) if self.data_range is None else self.data_range
+
+    def in_plain_range(self, data: Tensor) -> Tensor:
+        """Samples (N, *shape) as metrics and feature networks take them: images in [-1, 1], other data as they are."""
+        return in_plain_range(data, self.data_range) if self.is_image else data
 
     def schedule(self) -> Schedule:
         """The noise levels along the path."""

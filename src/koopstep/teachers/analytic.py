@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from koopstep.core.config import Config
 from koopstep.core.errors import UsageError
 from koopstep.core.levels import karras_sigmas
-from koopstep.teachers.functions import DenoiserTeacher
+from koopstep.teachers.solved import DenoiserTeacher
 
 
 class GaussianConfig(Config):

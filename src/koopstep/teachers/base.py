@@ -12,6 +12,7 @@ from torch import Tensor
 
 from koopstep.core.config import Added, Config
 from koopstep.core.errors import UsageError
+from koopstep.core.pixels import PLAIN, DataRange
 
 
 class TrainingData(Config):
@@ -38,7 +39,9 @@ class TrainingData(Config):
 class TeacherIdentity(Config):
     """Who made a path: enough to tell two stores apart and to make the path again.
 
-    ``training_data`` is what the teacher learned from; None where nobody knows.
+    Attributes:
+        data_range: what black and white are, of images; None of data that are no images (latents).
+        training_data: what the teacher learned from; None where nobody knows.
     """
 
     kind: str
@@ -50,6 +53,7 @@ class TeacherIdentity(Config):
     data_scale: float
     num_classes: int
     shape: tuple[int, ...]
+    data_range: Annotated[DataRange | None, Added()] = PLAIN
     training_data: Annotated[TrainingData | None, Added()] = None
 
 
@@ -61,6 +65,7 @@ class Teacher(ABC):
         num_classes: 0 for an unconditional teacher.
         noise_scale: standard deviation of state 0 (``sigma_max`` for EDM, 1 for flow matching).
         data_scale: standard deviation of the data, known or assumed.
+        data_range: what black and white are in its data; None of data that are no images. Of vectors it means nothing.
         name: what people call it.
         sha256: digest of the file it came from, empty when it came from a function.
         training_data: what it learned from, where that is known.
@@ -74,6 +79,7 @@ class Teacher(ABC):
     name: str
     sha256: str
     solver: str
+    data_range: DataRange | None = PLAIN
     training_data: TrainingData | None = None
 
     @abstractmethod
@@ -93,7 +99,8 @@ class Teacher(ABC):
         """Carry unit-variance ``noise`` (B, *shape) to data; returns (steps + 1, B, *shape) float32.
 
         Raises:
-            UsageError: on a wrong shape, class labels that are superfluous or out of range, or ``steps`` < 1.
+            UsageError: on a wrong shape, class labels that are superfluous, no whole numbers or out of range, or
+                ``steps`` < 1.
         """
         if tuple(noise.shape[1:]) != self.shape:
             raise UsageError(f"this teacher makes samples of shape {self.shape}, got noise of {tuple(noise.shape[1:])}")
@@ -101,6 +108,8 @@ class Teacher(ABC):
             raise UsageError("this teacher knows no classes; leave class_labels away")
         if class_labels is not None and class_labels.shape != noise.shape[:1]:
             raise UsageError(f"class_labels must be one row of {len(noise)} numbers, got {tuple(class_labels.shape)}")
+        if class_labels is not None and (class_labels.is_floating_point() or class_labels.is_complex()):
+            raise UsageError(f"class_labels must be whole numbers (int64), got {class_labels.dtype}")
         if class_labels is not None and not bool(((class_labels >= 0) & (class_labels < self.num_classes)).all()):
             raise UsageError(f"class_labels go from 0 to {self.num_classes - 1}, got {class_labels.tolist()[:8]}")
         return torch.stack([state.float() for state in self.states(noise, class_labels, steps)])
@@ -117,5 +126,6 @@ class Teacher(ABC):
             data_scale=self.data_scale,
             num_classes=self.num_classes,
             shape=self.shape,
+            data_range=self.data_range,
             training_data=self.training_data,
         )

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 import torch
 from pydantic import Field, model_validator
 from torch import Tensor
 
-from koopstep.core.config import Config, Shape
+from koopstep.core.config import Added, Config, Shape
 from koopstep.core.levels import iddpm_sigmas, karras_sigmas, nearest_levels, vp_sigma
+from koopstep.core.pixels import PLAIN, DataRange
 from koopstep.nets.preconditioning import PRECONDITIONINGS, EDMDenoiser, PreconditioningName
 from koopstep.nets.table import NetworkConfig, build_network
-from koopstep.teachers.functions import DenoiserTeacher
+from koopstep.teachers.solved import DenoiserTeacher
 
 
 class EDMConfig(Config):
@@ -26,6 +27,7 @@ class EDMConfig(Config):
         network: F.
         preconditioning: what surrounds F: EDM's own, or that of the older models EDM compares with.
         sigma_data: standard deviation of the data.
+        data_range: what black and white are, of images; None of data that are no images.
         sigma_min: the last level above 0 of a path, or the lowest the preconditioning knows.
         sigma_max: the first level of a path, or the highest the preconditioning knows.
         rho: how the levels bend (EDM Eq. 5).
@@ -38,6 +40,7 @@ class EDMConfig(Config):
     network: NetworkConfig
     preconditioning: PreconditioningName = "edm"
     sigma_data: float = Field(default=0.5, gt=0)
+    data_range: Annotated[DataRange | None, Added()] = PLAIN
     sigma_min: float = Field(default=0.002, gt=0)
     sigma_max: float = Field(default=80.0, gt=0)
     rho: float = Field(default=7.0, gt=0)
@@ -81,6 +84,7 @@ def edm_teacher(config: EDMConfig, denoiser: EDMDenoiser, name: str, sha256: str
         sigmas=lambda steps: edm_sigmas(config, steps),
         num_classes=config.num_classes,
         data_scale=config.sigma_data,
+        data_range=config.data_range,
         solver=config.solver,
         kind="edm",
         name=name,

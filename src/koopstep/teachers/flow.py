@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 from pydantic import Field
 from torch import Tensor
 
-from koopstep.core.config import Config, Shape
+from koopstep.core.config import Added, Config, Shape
+from koopstep.core.pixels import PLAIN, DataRange
 from koopstep.nets.preconditioning import VelocityModel
 from koopstep.nets.table import NetworkConfig, build_network
-from koopstep.teachers.functions import VelocityTeacher
+from koopstep.teachers.solved import VelocityTeacher
 
 
 class FlowConfig(Config):
@@ -22,6 +23,7 @@ class FlowConfig(Config):
         num_classes: 0 without class labels.
         network: of the velocity.
         data_scale: standard deviation of the data.
+        data_range: what black and white are, of images; None of data that are no images.
         solver: ``dopri5`` is adaptive (Dormand and Prince, by SciPy), the others take the steps they are given.
         rtol, atol: tolerances of ``dopri5``.
     """
@@ -31,6 +33,7 @@ class FlowConfig(Config):
     num_classes: int = Field(default=0, ge=0)
     network: NetworkConfig
     data_scale: float = Field(default=0.5, gt=0)
+    data_range: Annotated[DataRange | None, Added()] = PLAIN
     solver: Literal["euler", "midpoint", "heun", "dopri5"] = "euler"
     rtol: float = Field(default=1e-5, gt=0)
     atol: float = Field(default=1e-5, gt=0)
@@ -48,6 +51,7 @@ def flow_teacher(config: FlowConfig, model: VelocityModel, name: str, sha256: st
         config.shape,
         num_classes=config.num_classes,
         data_scale=config.data_scale,
+        data_range=config.data_range,
         solver=config.solver,
         rtol=config.rtol,
         atol=config.atol,

@@ -64,4 +64,6 @@ def _samples(subject: RunSubject, ways: list[Between], counts: list[int]) -> lis
             if count > 1 or way == "noise":
                 made = generate_in_steps(student, noise, few.class_labels, stepping=Stepping(count, way))
                 sets["1 step" if count == 1 else f"{count} {_WAYS[way]}"] = made.cpu()
-    return [Images("steps_samples.png", image_rows(sets)) if image else Clouds("steps_samples.png", sets)]
+    if image:
+        return [Images("steps_samples.png", image_rows(sets), data_range=student.facts.shown_range)]
+    return [Clouds("steps_samples.png", sets)]

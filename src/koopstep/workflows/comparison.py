@@ -15,7 +15,7 @@ from koopstep.core.errors import UsageError
 from koopstep.core.records import Batch, Found
 from koopstep.data.cells import Cells
 from koopstep.data.manifest import Manifest
-from koopstep.data.sources import DataSource
+from koopstep.data.sources import DataSource, in_range
 from koopstep.data.store import TrajectoryStore
 from koopstep.sampling.fewstep import ONE_STEP, Stepping
 from koopstep.sampling.onestep import generate_in_batches
@@ -43,7 +43,11 @@ class Comparison:
 
     @cached_property
     def reference(self) -> Found[DataSource]:
-        """Real data to compare with: what was named, else what the store's teacher learned from, where that is at hand."""
+        """Real data to compare with, in the student's units: what was named, else what the store's teacher learned from."""
+        found = self._reference()
+        return found if found.value is None else Found(in_range(found.value, self.run.student.facts.data_range))
+
+    def _reference(self) -> Found[DataSource]:
         if self.named is not None:
             return Found(self.named)
         recipe = None if self.run.config is None else self.run.config.recipe
@@ -111,6 +115,11 @@ def _check_same_teacher(opened: OpenRun, manifest: Manifest, data: Path) -> None
     learned_from = opened.file.provenance.get("teacher_sha256")  # "" of a function; missing in converted students
     if learned_from is not None and learned_from != teacher.sha256:
         raise UsageError(f"{data} holds paths of another teacher than the one this student learned from; use its store")
+    if teacher.data_range != facts.data_range:
+        raise UsageError(
+            f"{data} holds images in the range {teacher.data_range}, the student makes them in {facts.data_range}; use the "
+            "store of its teacher"
+        )
     if teacher.noise_scale != facts.noise_scale:
         raise UsageError(
             f"{data} holds paths from noise of size {teacher.noise_scale:g}, the student starts from noise of size "

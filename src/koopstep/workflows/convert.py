@@ -98,7 +98,7 @@ def _check_place(source: Path, config: Path | None, out: Path, overwrite: bool) 
 
 
 def _changed(teacher: ForeignTeacher, changes: Sequence[str], source: Path) -> ForeignTeacher:
-    plain = override(dump(teacher.config), changes)
+    plain = override(dump(teacher.config, complete=True), changes)
     for change in changes:
         if change.split("=")[0].split(".")[0].strip() in _OF_WEIGHTS:
             raise UsageError(f"-o {change}: this is what the weights are; change how paths are made, such as solver")

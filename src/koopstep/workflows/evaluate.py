@@ -24,6 +24,7 @@ from koopstep.evaluation.protocol import Protocol, software_versions
 from koopstep.evaluation.samples import Samples
 from koopstep.features.extract import Eyes, preparation
 from koopstep.sampling.fewstep import ONE_STEP, Stepping
+from koopstep.students.student import DataFacts
 from koopstep.workflows.comparison import Comparison, compare_on_held_out
 from koopstep.workflows.console import Console
 
@@ -138,7 +139,7 @@ def scorer(compared: Comparison) -> Scorer:
     student, teacher = _samples(compared, real, judge, None, recipe.evaluation.seed)
 
     def score(samples: Tensor) -> dict[str, float]:
-        of_these = replace(student, student=samples)
+        of_these = replace(student, student=compared.run.student.facts.in_plain_range(samples))
         return evaluate(of_these, applicable(of_these, names))
 
     return Scorer(score, evaluate(teacher, applicable(teacher, names)), _left_out(student, names, compared, real))
@@ -164,11 +165,11 @@ def _reference(names: tuple[str, ...], compared: Comparison, count: int | None) 
         raise UsageError(f"unknown metric {unknown[0]!r}; known: {', '.join(METRICS)}")
     if not any(_needs_reference(name) for name in names) or compared.reference.value is None:
         return None
-    return _chosen(compared.reference.value, count)
+    return _chosen(compared.reference.value, count, compared.run.student.facts)
 
 
-def _chosen(source: DataSource, count: int | None) -> Reference:
-    """The real data, or an even choice of it; images are looked at one by one, so not all of a large set by default."""
+def _chosen(source: DataSource, count: int | None, facts: DataFacts) -> Reference:
+    """The real data, images in [-1, 1], or an even choice of it: by default not all of many images, as each is looked at."""
     data, labels = source.reference()
     if count is not None and not 2 <= count <= len(data):
         raise UsageError(f"--reference-count must be from 2 to the {len(data)} of {source.name!r}, got {count}")
@@ -177,13 +178,13 @@ def _chosen(source: DataSource, count: int | None) -> Reference:
     if len(data) > most:
         rows = torch.from_numpy(np.arange(most) * len(data) // most)
         data, labels = data[rows], None if labels is None else labels[rows]
-    return Reference(source.name, digest, data, labels, source.cells)
+    return Reference(source.name, digest, facts.in_plain_range(data), labels, source.cells)
 
 
 def _eyes(compared: Comparison, real: Reference | None, place: Place, console: Console) -> Eyes | None:
     """Feature networks, for images of one or three planes."""
-    shape = compared.run.student.facts.shape
-    if len(shape) != 3 or shape[0] not in (1, 3):
+    facts = compared.run.student.facts
+    if not facts.is_image or facts.shape[0] not in (1, 3):
         return None
     eyes = Eyes(place.device, console.bar)
     if real is not None:
@@ -198,10 +199,15 @@ def _samples(
     eyes: Eyes | None,
     seed: int,
 ) -> tuple[Samples, Samples]:
-    """The student's samples with everything known about them, and the teacher's (which have no target)."""
+    """The student's samples with everything known about them, and the teacher's (which have no target).
+
+    Images are measured in [-1, 1] whatever the teacher's range, so that numbers compare.
+    """
+    plain = compared.run.student.facts.in_plain_range
+    target = plain(compared.batch.data)
     student = Samples(
-        compared.student,
-        target=compared.batch.data,
+        plain(compared.student),
+        target=target,
         class_labels=compared.batch.class_labels,
         reference=None if real is None else real.data,
         reference_labels=None if real is None else real.labels,
@@ -210,7 +216,7 @@ def _samples(
         seed=seed,
         eyes=eyes,
     )
-    return student, replace(student, student=compared.batch.data, target=None)
+    return student, replace(student, student=target, target=None)
 
 
 def _classifier(names: tuple[str, ...], real: Reference | None) -> SupportVectorClassifier | None:

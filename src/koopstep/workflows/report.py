@@ -35,7 +35,7 @@ def chapter_of(run: Path, store: Path, measured: dict[str, Any], place: Place) -
     make_folder(folder)
     losses = loss_curves(folder / "losses.png", read_metrics(run))
     pictures = [
-        _picture(*_side_by_side(subject), folder),
+        _picture(*side_by_side(subject), folder),
         Picture(losses, "Losses", "Each term of the objective, unweighted, over training steps."),
     ]
     details = {"protocol of the metrics": json.dumps(measured["protocol"], indent=2)}
@@ -81,7 +81,8 @@ def _picture(view: View, caption: Caption, folder: Path) -> Picture:
     return Picture(draw(view, folder), caption.heading, caption.text)
 
 
-def _side_by_side(subject: Subject) -> tuple[View, Caption]:
+def side_by_side(subject: Subject) -> tuple[View, Caption]:
+    """Held-out samples of the student and the teacher's, as points or images."""
     held_out, heading = subject.held_out(), "Teacher and student from the same noise"
     teacher, student = held_out.batch.data, held_out.samples
     if subject.student.facts.shape == (2,):
@@ -95,4 +96,6 @@ def _side_by_side(subject: Subject) -> tuple[View, Caption]:
         some = labels[:2000].argsort(stable=True)
         shown = some[torch.linspace(0, len(some) - 1, len(shown)).long()]
     told = "Each image above and the one below it come from the same noise, which training never saw."
-    return Pairs("samples.png", teacher[shown], student[shown]), Caption(heading, told)
+    return Pairs("samples.png", teacher[shown], student[shown], data_range=subject.student.facts.shown_range), Caption(
+        heading, told
+    )

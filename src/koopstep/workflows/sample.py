@@ -45,8 +45,10 @@ def sample_run(
     """
     check_output(out, inputs=[run], overwrite=overwrite, folder=out.suffix not in (".npz", ".png"))
     opened = open_run(run, place.device)
-    image = len(opened.student.facts.shape) == 3
-    if not image and out.suffix not in (".npz", ".png"):
+    facts = opened.student.facts
+    if len(facts.shape) == 3 and not facts.is_image and out.suffix != ".npz":
+        raise UsageError(f"{out}: these samples are no images (their data_range is None); write them to a .npz")
+    if not facts.is_image and out.suffix not in (".npz", ".png"):
         raise UsageError(f"{out}: these samples are vectors; write them to a .npz (numbers) or a .png (scatter plot)")
     started = time.perf_counter()
     samples, labels = generate(opened.student, count, seed, class_labels, stepping=stepping)
@@ -54,9 +56,9 @@ def sample_run(
     if out.suffix == ".npz":
         files = [_write_npz(out, samples, labels)]
     elif out.suffix == ".png":
-        files = [write_grid(out, samples) if image else scatter(out, samples)]
+        files = [write_grid(out, samples, data_range=facts.shown_range) if facts.is_image else scatter(out, samples)]
     else:
-        files = write_images(out, samples, digits=6)
+        files = write_images(out, samples, digits=6, data_range=facts.shown_range)
     console.say(f"{count} samples in {seconds:.2f} s")
     return {
         "seconds": round(seconds, 4),

@@ -13,7 +13,7 @@ from koopstep.core.devices import Place, barrier, seeded
 from koopstep.core.errors import UsageError
 from koopstep.core.outputs import check_output
 from koopstep.data.augment import LABELS
-from koopstep.data.sources import DataSource, load_source
+from koopstep.data.sources import DataSource, in_range, load_source
 from koopstep.teachers.files import TeacherHeader, load_teacher, save_teacher
 from koopstep.teachers.table import TEACHERS
 from koopstep.training.checkpoint import checkpoints
@@ -53,6 +53,7 @@ def train_teacher(
     _check_data(recipe, source)
     with seeded(training.seed, torch.device("cpu")):
         model = kind.build(config).to(place.device)
+    source = in_range(source, kind.teacher(config, model, recipe.teacher.file, "").data_range)
     task = Denoising(
         model,
         functools.partial(kind.loss, config),
@@ -91,7 +92,7 @@ def teacher_info(name_or_path: str) -> dict[str, Any]:
         DamagedError: if it is damaged.
     """
     file = load_teacher(name_or_path)
-    config, learned_from = dump(file.header.config), file.header.learned_from()
+    config, learned_from = dump(file.header.config, complete=True), file.header.learned_from()
     return {
         "file": str(file.path),
         "sha256": file.sha256,

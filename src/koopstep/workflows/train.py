@@ -17,7 +17,7 @@ from koopstep.core.devices import Place, barrier, seeded
 from koopstep.core.errors import Interrupted, UsageError
 from koopstep.core.files import make_folder, remove_stale
 from koopstep.data.live import LivePaths
-from koopstep.data.sources import DataSource
+from koopstep.data.sources import DataSource, in_range
 from koopstep.data.store import TrajectoryStore
 from koopstep.losses.objective import FeatureNetName, objective_for
 from koopstep.losses.perceptual import PerceptualNetwork
@@ -160,7 +160,7 @@ def _real_data(recipe: Recipe, identity: TeacherIdentity) -> DataSource:
             f"objective.adversary_data=real shows the discriminator what the teacher learned from, {source.name!r}, but the "
             f"recipe names {recipe.data!r}; set -o data={source.name}"
         )
-    return source
+    return in_range(source, identity.data_range)
 
 
 def _live_paths(recipe: Recipe, store: TrajectoryStore, place: Place) -> LivePaths:

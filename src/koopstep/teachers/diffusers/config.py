@@ -6,12 +6,13 @@ No class is looked up by a name found in a file, and what a teacher cannot be is
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from koopstep.core.config import Config
+from koopstep.core.config import Added, Config
 from koopstep.core.errors import UsageError
+from koopstep.core.pixels import PLAIN, DataRange
 from koopstep.teachers.timesteps import NOISE_SIGMA, Spacing
 
 DownBlock = Literal[
@@ -102,6 +103,7 @@ class DiffusersConfig(Config):
         network: diffusers' own config of the network.
         schedule: diffusers' own config of the training schedule.
         data_scale: standard deviation of the data; about 0.5 for images in [-1, 1].
+        data_range: what black and white are; None of data that are no images.
         solver: ``heun`` or ``ddim``.
         timesteps: which ones a path takes (see :class:`~koopstep.teachers.timesteps.Timesteps`); None: ``edm`` for ``heun``,
             ``trailing`` for ``ddim``.
@@ -112,8 +114,9 @@ class DiffusersConfig(Config):
     network: UNet2DConfig
     schedule: ScheduleConfig = ScheduleConfig()
     data_scale: float = Field(default=0.5, gt=0)
+    data_range: Annotated[DataRange | None, Added()] = PLAIN
     solver: Literal["heun", "ddim"] = "heun"
-    timesteps: Spacing | None = None
+    timesteps: Annotated[Spacing | None, Added()] = None
     sigma_max: float = Field(default=NOISE_SIGMA, gt=0)
 
     @model_validator(mode="after")

@@ -14,8 +14,9 @@ from torch import Tensor, nn
 
 from koopstep.core.errors import UsageError
 from koopstep.core.levels import denoised_from_epsilon, denoised_from_v
+from koopstep.core.pixels import PLAIN, DataRange
 from koopstep.teachers.diffusers.config import DiffusersConfig, ScheduleConfig, read_network, read_schedule
-from koopstep.teachers.functions import DenoiserTeacher
+from koopstep.teachers.solved import DenoiserTeacher, assumed_scale
 from koopstep.teachers.timesteps import Spacing, Timesteps
 
 _USUAL_SPACING: dict[str, Spacing] = {"heun": "edm", "ddim": "trailing"}
@@ -98,6 +99,7 @@ def diffusers_teacher(config: DiffusersConfig, denoiser: DiffusersDenoiser, name
         noise_scale=timesteps.noise_scale,
         num_classes=config.num_classes,
         data_scale=config.data_scale,
+        data_range=config.data_range,
         solver="euler" if config.solver == "ddim" else config.solver,  # DDIM is Euler's method in sigma
         kind="diffusers",
         name=name,
@@ -115,7 +117,8 @@ def from_diffusers(
     pipeline: Any,
     scheduler: Any = None,
     *,
-    data_scale: float = 0.5,
+    data_scale: float | None = None,
+    data_range: DataRange | None = PLAIN,
     solver: str = "heun",
     timesteps: Spacing | None = None,
     name: str = "diffusers",
@@ -125,7 +128,8 @@ def from_diffusers(
     Args:
         pipeline: with ``unet`` and ``scheduler``; or the network itself. It is put into eval mode and stays on its device.
         scheduler: the network's scheduler, of which only the config is read; the pipeline's own when absent.
-        data_scale: standard deviation of the data.
+        data_scale: standard deviation of the data; absent, a quarter of ``data_range`` (EDM's 0.5 in [-1, 1]).
+        data_range: what black and white are; None of data that are no images, such as latents.
         solver: ``heun`` or ``ddim``.
         timesteps: which ones a path takes, as :func:`~koopstep.from_epsilon` has them; absent, ``edm`` for ``heun`` and
             ``trailing`` for ``ddim``.
@@ -147,7 +151,8 @@ def from_diffusers(
         {
             "network": network.model_dump(),
             "schedule": schedule.model_dump(),
-            "data_scale": data_scale,
+            "data_scale": assumed_scale(network.shape, data_range) if data_scale is None else data_scale,
+            "data_range": data_range,
             "solver": solver,
             "timesteps": timesteps,
         },

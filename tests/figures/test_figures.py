@@ -112,6 +112,12 @@ def test_curves(drawn: Drawn) -> None:
     legend = first.get_legend()
     assert legend is not None and [text.get_text() for text in legend.get_texts()] == ["a", "mean"]
     assert second.get_legend() is None
+    lines = {"a": ([0, 1], [1.0, 2.0]), "b": ([0, 1], [2.0, 1.0])}
+    both = {"one": lines, "two": lines | {"teacher": ([0, 1], [1.0, 1.0])}}
+    first, second = drawn(Curves("c.png", both, across="x", faint=["teacher"]))
+    legend = second.get_legend()
+    assert first.get_legend() is None and legend is not None  # one for both
+    assert [text.get_text() for text in legend.get_texts()] == ["a", "b", "teacher"]
     (free,) = drawn(Curves("b.png", {"one": {"a": ([0, 1], [5.0, 6.0])}}, across="x", from_zero=False))
     assert free.get_ylim()[0] > 4
 

@@ -86,8 +86,8 @@ def along_the_path(subject: Subject) -> Findings:
             band: (curves.u, curves.energy[band]) for band in BANDS
         }
     for order, curves in found.items():
-        panels[f"{unit}, by {ORDER_WORDS[order]}"] = {band: (curves.u, curves.decoded[band]) for band in BANDS}
+        panels[f"effect, by {ORDER_WORDS[order]}"] = {band: (curves.u, curves.decoded[band]) for band in BANDS}
     gauge = gauge_of(student.spectrum())
-    title = f"each third of the modes along the path; gauge of shares and of the order: {gauge}"
+    title = f"each third of the modes along the path; gauge of shares and of the order: {gauge}\neffect: {unit}"
     view = Curves("cumulative.png", panels, across="u (0: noise, 1: data)", title=title)
     return Findings({order: curves.summary() for order, curves in found.items()} | {"gauge": gauge}, [view])

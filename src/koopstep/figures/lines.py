@@ -3,55 +3,72 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from koopstep.analysis.findings import Bars, Curves
+from koopstep.analysis.findings import Bars, Curves, Line
 from koopstep.core.errors import UsageError
 from koopstep.figures.style import FAINT, INK, LINES, figure
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
 _NOT_TERMS = {"step", "seconds", "learning_rate", "images_per_second", "time"}
 _COLUMNS = 3
+_OUTSIDE: Any = {"loc": "upper left", "bbox_to_anchor": (1.01, 1.0), "borderaxespad": 0}
 _COLOURS = tuple(colour for _ in range(4) for colour in LINES[1:])
 
 
 def curves(view: Curves, path: Path) -> Path:
-    """Draw a panel for each entry, each with named lines."""
-    from matplotlib.ticker import MaxNLocator
-
-    panels = view.panels
-    columns = min(_COLUMNS, len(panels))
-    beside = any(len(lines) > 5 or max(map(len, lines)) > 24 for lines in panels.values())
+    """Draw a panel for each entry, each with named lines; one legend where all panels have the same lines."""
+    panels, columns = view.panels, min(_COLUMNS, len(view.panels))
+    together = _same_lines(view)
+    beside = not together and any(len(lines) > 5 or max(map(len, lines)) > 24 for lines in panels.values())
     with figure(path, 4.3 + 2.4 * beside, 3.0, rows=-(-len(panels) // columns), columns=columns) as axes:
         for panel in axes[len(panels) :]:
             panel.set_axis_off()
         for number, (panel, (head, lines)) in enumerate(zip(axes, panels.items(), strict=False)):
-            colours = dict(zip((name for name in lines if name not in view.faint), _COLOURS, strict=False))
-            for name, (x, y) in lines.items():
-                look = {"ls": "--", "lw": 1.2} if name in view.faint else {"lw": 1.5, "marker": "o", "ms": 2.5}
-                shade = INK if name.startswith(("whole", "mean")) else FAINT
-                panel.plot(x, y, color=colours.get(name, shade), label=name, **look)  # type: ignore[arg-type]
+            _lines(panel, lines, view.faint)
             if head in view.logarithmic:
                 panel.set_yscale("log")
             elif view.from_zero:
                 panel.set_ylim(bottom=0)
-            if all(float(value).is_integer() for x, _ in lines.values() for value in x):
-                panel.xaxis.set_major_locator(MaxNLocator(integer=True))
             panel.grid(True, axis="y")
             panel.set_xlabel(view.across)
             if number % columns == 0:
                 panel.set_ylabel(view.up)
             panel.set_title(head)
             if beside:
-                panel.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0), borderaxespad=0)
-            elif len(lines) > 1:
+                panel.legend(**_OUTSIDE)
+            elif len(lines) > 1 and not together:
                 panel.legend(loc="best")
+        if together:
+            most = max(range(len(panels)), key=lambda number: len(axes[number].get_lines()))
+            axes[columns - 1].legend(handles=axes[most].get_lines(), **_OUTSIDE)
         if view.title:
             axes[0].figure.suptitle(view.title, fontsize=9)
     return path
+
+
+def _same_lines(view: Curves) -> bool:
+    """Whether one legend will do for several panels: the same lines in the same colours, but for those to compare with."""
+    names = [[name for name in lines if name not in view.faint] for lines in view.panels.values()]
+    return len(names) > 1 and len(names[0]) > 1 and all(other == names[0] for other in names)
+
+
+def _lines(panel: Axes, lines: Mapping[str, Line], faint: Collection[str]) -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    colours = dict(zip((name for name in lines if name not in faint), _COLOURS, strict=False))
+    for name, (x, y) in lines.items():
+        look = {"ls": "--", "lw": 1.2} if name in faint else {"lw": 1.5, "marker": "o", "ms": 2.5}
+        shade = INK if name.startswith(("whole", "mean")) else FAINT
+        panel.plot(x, y, color=colours.get(name, shade), label=name, **look)  # type: ignore[arg-type]
+    if all(float(value).is_integer() for x, _ in lines.values() for value in x):
+        panel.xaxis.set_major_locator(MaxNLocator(integer=True))
 
 
 def bars(view: Bars, path: Path) -> Path:
@@ -78,7 +95,7 @@ def bars(view: Bars, path: Path) -> Path:
             if number == 0:
                 panel.set_ylabel(view.up)
             if number == len(panels) - 1 and (len(sets) > 1 or view.line is not None):
-                panel.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0), borderaxespad=0)
+                panel.legend(**_OUTSIDE)
         if view.title:
             axes[0].figure.suptitle(view.title, fontsize=9)
     return path
@@ -121,7 +138,7 @@ def loss_curves(path: Path, records: Sequence[Mapping[str, Any]], *, names: Sequ
         panel.set_xlabel("step")
         panel.set_title("losses")
         panel.margins(x=0.01)
-        panel.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0), borderaxespad=0)
+        panel.legend(**_OUTSIDE)
     return path
 
 

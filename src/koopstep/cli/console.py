@@ -20,6 +20,7 @@ from rich.table import Table
 from rich.text import Text
 
 from koopstep.cli.streams import Lossy
+from koopstep.core.text import printable
 from koopstep.workflows.console import Bar, Console
 
 SHOWN_AFTER = 2.0  # seconds a stage must last to be worth a bar
@@ -96,7 +97,7 @@ class Stage(Bar):
     """One long stage: what it is called, how far it is, how fast it goes."""
 
     def __init__(self, title: str, total: int, unit: str, clock: Clock) -> None:
-        self.title, self.total, self.unit = title, total, unit
+        self.title, self.total, self.unit = printable(title), total, unit
         self.clock, self.started = clock, clock()
         self.done, self.note = 0, ""
         self.pace = Pace(total)
@@ -108,7 +109,7 @@ class Stage(Bar):
         return self.clock() - self.started
 
     def update(self, done: int, note: str = "") -> None:
-        self.done, self.note = done, note
+        self.done, self.note = done, printable(note)
         self.pace.add(self.clock(), done)
         if self.sight is not None:
             self.sight.update(self)
@@ -138,7 +139,7 @@ class Screen(Console):
         self._clock = clock
 
     def say(self, text: str) -> None:
-        self._sheet.print(Text(text), soft_wrap=True)
+        self._sheet.print(Text(printable(text)), soft_wrap=True)
 
     @contextmanager
     def bar(self, title: str, total: int, unit: str) -> Iterator[Bar]:

@@ -6,6 +6,7 @@ import errno
 from dataclasses import dataclass
 
 from koopstep.core.errors import KoopstepError
+from koopstep.core.text import printable
 
 EXIT_CODES: dict[int, str] = {
     0: "done",
@@ -54,8 +55,8 @@ def describe(error: BaseException) -> Failure:
 
 
 def one_line(text: str) -> str:
-    """``text`` with its lines joined by blanks."""
-    return " ".join(line.strip() for line in text.splitlines() if line.strip())
+    """``text`` with its lines joined by blanks, and what would act on a terminal written out."""
+    return printable(" ".join(line.strip() for line in text.splitlines() if line.strip()))
 
 
 def _is_memory(error: BaseException) -> bool:

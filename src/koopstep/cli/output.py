@@ -19,6 +19,7 @@ from rich.text import Text
 from koopstep.cli.console import Screen, terminal
 from koopstep.cli.streams import Lossy, abandon
 from koopstep.core.errors import Interrupted
+from koopstep.core.text import printable
 from koopstep.workflows.console import Console, Quiet
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ class Page:
 
     def line(self, text: str) -> None:
         """One line, never broken (it may hold a path)."""
-        self._sheet.print(Text(text), soft_wrap=True)
+        self._sheet.print(Text(printable(text)), soft_wrap=True)
 
     def facts(self, facts: Mapping[str, Any]) -> None:
         """Names with their values, aligned; a long value is never broken."""
@@ -97,9 +98,9 @@ class Page:
         for index, name in enumerate(head):
             column = [row[index] for row in rows]
             texts = index == 0 or any(isinstance(value, str) for value in column)
-            table.add_column(name, justify="left" if texts else "right", overflow="fold")
+            table.add_column(printable(name), justify="left" if texts else "right", overflow="fold")
         for row in rows:
-            table.add_row(*(shown(value) for value in row))
+            table.add_row(*(printable(shown(value)) for value in row))
         self._sheet.print(table)
 
 

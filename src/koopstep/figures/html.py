@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from koopstep.core.files import make_folder, write_atomic
+from koopstep.core.text import printable
 
 _STYLE = """
 :root { color-scheme: light; --ink: #1c2330; --soft: #5b6575; --line: #dfe3ea; --paper: #ffffff; --tint: #f5f7fa; }
@@ -70,8 +71,8 @@ def write_report(path: Path, title: str, lead: str, chapters: Sequence[Chapter])
     page = (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{html.escape(title)}</title><style>{_STYLE}</style></head><body><main>"
-        f'<h1>{html.escape(title)}</h1><p class="soft">{html.escape(lead)}</p>{body}</main></body></html>\n'
+        f"<title>{_escaped(title)}</title><style>{_STYLE}</style></head><body><main>"
+        f'<h1>{_escaped(title)}</h1><p class="soft">{_escaped(lead)}</p>{body}</main></body></html>\n'
     )
     make_folder(path.parent)
     write_atomic(path, page.encode())
@@ -89,16 +90,16 @@ def number(value: float | None) -> str:
 
 def _chapter(chapter: Chapter) -> str:
     facts = "".join(
-        f'<div class="fact"><b>{html.escape(value)}</b><span>{html.escape(label)}</span></div>'
+        f'<div class="fact"><b>{_escaped(value)}</b><span>{_escaped(label)}</span></div>'
         for value, label in chapter.facts
     )
     parts = [
-        f"<section><h2>{html.escape(chapter.title)}</h2><p>{html.escape(chapter.lead)}</p>",
+        f"<section><h2>{_escaped(chapter.title)}</h2><p>{_escaped(chapter.lead)}</p>",
         f'<div class="facts">{facts}</div>',
         _table(chapter.rows),
         *(_picture(picture) for picture in chapter.pictures),
         *(
-            f"<details><summary>{html.escape(name)}</summary><pre>{html.escape(text)}</pre></details>"
+            f"<details><summary>{_escaped(name)}</summary><pre>{_escaped(text)}</pre></details>"
             for name, text in chapter.details.items()
         ),
         "</section>",
@@ -108,7 +109,7 @@ def _chapter(chapter: Chapter) -> str:
 
 def _table(rows: Sequence[tuple[str, str, float, float | None]]) -> str:
     lines = "".join(
-        f"<tr><td><code>{html.escape(name)}</code><br><small>{html.escape(measures)}</small></td>"
+        f"<tr><td><code>{_escaped(name)}</code><br><small>{_escaped(measures)}</small></td>"
         f"<td>{number(student)}</td><td>{number(teacher)}</td></tr>"
         for name, measures, student, teacher in rows
     )
@@ -118,11 +119,16 @@ def _table(rows: Sequence[tuple[str, str, float, float | None]]) -> str:
 def _picture(picture: Picture) -> str:
     data = base64.b64encode(picture.path.read_bytes()).decode()
     return (
-        f"<h3>{html.escape(picture.title)}</h3><p class='soft'>{html.escape(picture.caption)}</p>"
-        f'<figure><img alt="{html.escape(picture.title)}" src="data:image/png;base64,{data}"></figure>'
+        f"<h3>{_escaped(picture.title)}</h3><p class='soft'>{_escaped(picture.caption)}</p>"
+        f'<figure><img alt="{_escaped(picture.title)}" src="data:image/png;base64,{data}"></figure>'
     )
 
 
 def seconds_text(seconds: dict[str, Any]) -> str:
     """Stage -> seconds as aligned lines."""
     return "\n".join(f"{name:<12} {value:8.1f} s" for name, value in seconds.items())
+
+
+def _escaped(text: str) -> str:
+    """Text for HTML; names of strangers' files may be in it."""
+    return html.escape(printable(text, lines=True))

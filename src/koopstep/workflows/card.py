@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from koopstep.core.text import markdown
 from koopstep.students.student import DataFacts
 from koopstep.workflows.recipe import Recipe
 
 
 def student_card(recipe: Recipe, facts: DataFacts, provenance: dict[str, str]) -> str:
-    """Markdown with a metadata head as model hubs read it."""
+    """Markdown with a metadata head as model hubs read it. Names come from strangers' files, so they are only shown."""
     image = len(facts.shape) == 3
     tags = ["koopman", "distillation", "one-step"] + (["image-generation"] if image else [])
     head = ["---", "library_name: koopstep", "tags:", *(f"- {tag}" for tag in tags)]
@@ -17,13 +18,13 @@ def student_card(recipe: Recipe, facts: DataFacts, provenance: dict[str, str]) -
         *head,
         "---",
         "",
-        f"# {recipe.preset}, distilled into one step ({recipe.method})",
+        f"# {markdown(recipe.preset)}, distilled into one step ({markdown(recipe.method)})",
         "",
-        f"{recipe.about}",
+        markdown(recipe.about),
         "",
         f"- samples: shape {facts.shape}, {facts.num_classes or 'no'} classes; one network evaluation a sample",
-        f"- teacher: {provenance['teacher']} (SHA-256 {provenance['teacher_sha256'] or 'unknown'})",
-        f"- paths: store {provenance['data_root']}",
+        f"- teacher: {markdown(provenance['teacher'])} (SHA-256 {markdown(provenance['teacher_sha256'] or 'unknown')})",
+        f"- paths: store {markdown(provenance['data_root'])}",
         f"- training: {recipe.training.steps} steps of {recipe.training.batch_size}, seed {recipe.training.seed}; "
         "these are the averaged (EMA) weights",
         "",

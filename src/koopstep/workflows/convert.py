@@ -13,6 +13,7 @@ from koopstep.core.config import Config, dump, override
 from koopstep.core.errors import DamagedError, UsageError
 from koopstep.core.files import make_folder, publish_folder, read_bytes, read_json, remove_stale, temporary_beside
 from koopstep.core.outputs import check_not_input, check_output
+from koopstep.core.text import markdown
 from koopstep.core.yaml_reader import parse_yaml
 from koopstep.students.files import load_student, save_student
 from koopstep.students.foreign import ForeignStudent, is_checkerboard_module, read_checkerboard_module
@@ -188,9 +189,9 @@ def _card(foreign: ForeignStudent, source: Path, digest: str) -> str:
             "- one-step",
             "---",
             "",
-            f"# {source.stem}, a published KDM student",
+            f"# {markdown(source.stem)}, a published KDM student",
             "",
-            f"Converted from `{source.name}` (SHA-256 {digest}), a pickled module that was read as data and never run.",
+            f"Converted from {markdown(source.name)} (SHA-256 {digest}), a pickled module that was read as data and never run.",
             "",
             f"- samples: shape {foreign.facts.shape}; one network evaluation a sample; unit-variance noise goes in",
             f"- latent: {foreign.config.latent} dimensions, affine operator",

@@ -174,7 +174,7 @@ def test_other_files(tmp_path: Path) -> None:
 
 def test_numbers_that_npz_cannot_bring(tmp_path: Path) -> None:
     np.savez(tmp_path / "o.npz", a=np.array([{}, 1], dtype=object))
-    with pytest.raises(DamagedError, match=r"no \.npz file of numbers"):
+    with pytest.raises(UsageError, match="Python objects"):
         load_state_dict(tmp_path / "o.npz")
     np.savez(tmp_path / "c.npz", a=np.zeros(2, dtype=np.complex64))
     with pytest.raises(UsageError, match="complex64"):

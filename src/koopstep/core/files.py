@@ -13,6 +13,7 @@ import os
 import re
 import shutil
 import socket
+import stat
 import time
 from pathlib import Path
 from typing import Any
@@ -129,6 +130,24 @@ def read_bytes(path: Path) -> bytes:
     """
     try:
         return path.read_bytes()
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {error.strerror or type(error).__name__}") from error
+
+
+def read_limited(path: Path, most: int) -> bytes:
+    """The content of a regular file of at most ``most`` bytes.
+
+    Raises:
+        UsageError: there is no such file, it may not be read, is no regular file or too large.
+    """
+    try:
+        facts = path.stat()
+        if not stat.S_ISREG(facts.st_mode):
+            raise UsageError(f"{path} is no file")
+        if facts.st_size > most:
+            raise UsageError(f"{path} has {facts.st_size} bytes, at most {most} are read")
+        with path.open("rb") as stream:
+            return stream.read(most)
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror or type(error).__name__}") from error
 

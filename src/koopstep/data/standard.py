@@ -11,10 +11,7 @@ in a sub-folder ``mnist`` / ``cifar10``:
 
 from __future__ import annotations
 
-import gzip
 import os
-import tarfile
-import zlib
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -22,15 +19,17 @@ import numpy as np
 import numpy.typing as npt
 
 from koopstep.core.errors import DamagedError, UsageError
-from koopstep.formats.arrays import read_npz
+from koopstep.core.files import read_limited
+from koopstep.formats.arrays import read_idx, read_npz
+from koopstep.formats.tarballs import read_members
 
 Split = Literal["train", "test"]
 Bytes = npt.NDArray[np.uint8]
 
 _CIFAR_ROW = 1 + 3 * 32 * 32
+_CIFAR_LARGEST = 1 << 26  # bytes of a batch
 _CIFAR_FILES = {"train": [f"data_batch_{n}.bin" for n in range(1, 6)], "test": ["test_batch.bin"]}
 _IDX_PREFIX = {"train": "train", "test": "t10k"}
-_IDX_LARGEST = 1 << 28
 
 
 class LabelledBytes(NamedTuple):
@@ -63,7 +62,7 @@ def load_mnist(split: Split) -> LabelledBytes:
         label_file = _first(places, [f"{stem}-labels-idx1-ubyte", f"{stem}-labels-idx1-ubyte.gz"])
         if image_file is None or label_file is None:
             raise _missing("MNIST", "mnist.npz, or the authors' four IDX files")
-        images, labels = _read_idx(image_file, 3), _read_idx(label_file, 1)
+        images, labels = read_idx(image_file, 3), read_idx(label_file, 1)
     if images.ndim != 3 or images.shape[1:] != (28, 28) or labels.shape != (len(images),):
         raise UsageError(f"MNIST: expected images (N, 28, 28) and labels (N,), got {images.shape} and {labels.shape}")
     padded = np.pad(images, ((0, 0), (2, 2), (2, 2)))[:, None]
@@ -87,9 +86,10 @@ def load_cifar10(split: Split) -> LabelledBytes:
         if (folder / "cifar-10-batches-bin").is_dir():
             folder = folder / "cifar-10-batches-bin"
         if (folder / _CIFAR_FILES[split][0]).is_file():
-            return _cifar_rows([(folder / name).read_bytes() for name in _CIFAR_FILES[split]], folder)
+            return _cifar_rows([read_limited(folder / name, _CIFAR_LARGEST) for name in _CIFAR_FILES[split]], folder)
         if (folder / "cifar-10-binary.tar.gz").is_file():
-            return _cifar_rows(_from_tar(folder / "cifar-10-binary.tar.gz", split), folder / "cifar-10-binary.tar.gz")
+            packed = folder / "cifar-10-binary.tar.gz"
+            return _cifar_rows(read_members(packed, _CIFAR_FILES[split]), packed)
     raise _missing("CIFAR-10", "cifar-10-batches-bin/ or cifar-10-binary.tar.gz (the authors' binary version)")
 
 
@@ -113,25 +113,6 @@ def _mnist_arrays(
     raise UsageError(f"{path}: expected arrays {split}_image and {split}_label, found {', '.join(arrays) or 'none'}")
 
 
-def _read_idx(path: Path, dimensions: int) -> Bytes:
-    """One IDX file of bytes: two zeros, type 8, number of dimensions, their sizes (big-endian), the numbers."""
-    try:
-        if path.suffix == ".gz":
-            with gzip.open(path) as stream:
-                raw = stream.read(_IDX_LARGEST)
-        else:
-            raw = path.read_bytes()
-    except (OSError, EOFError, zlib.error) as error:
-        raise DamagedError(f"{path} cannot be unpacked ({error})") from error
-    head = 4 + 4 * dimensions
-    if raw[:4] != bytes((0, 0, 8, dimensions)) or len(raw) < head:
-        raise UsageError(f"{path} is no IDX file of bytes with {dimensions} dimensions")
-    sizes = tuple(int(n) for n in np.frombuffer(raw, ">u4", dimensions, 4))
-    if len(raw) - head != int(np.prod(sizes, dtype=np.int64)):
-        raise DamagedError(f"{path} is cut off: {len(raw) - head} bytes of numbers for sizes {sizes}")
-    return np.frombuffer(raw, np.uint8, offset=head).reshape(sizes)
-
-
 def _cifar_rows(files: list[bytes], where: Path) -> LabelledBytes:
     """Rows of one class byte and 3,072 bytes of planar RGB."""
     if any(len(raw) % _CIFAR_ROW or not raw for raw in files):
@@ -140,16 +121,6 @@ def _cifar_rows(files: list[bytes], where: Path) -> LabelledBytes:
     if rows[:, 0].max() > 9:
         raise DamagedError(f"{where}: a class above 9; this is not CIFAR-10's binary version")
     return LabelledBytes(rows[:, 1:].reshape(-1, 3, 32, 32), rows[:, 0].astype(np.int64))
-
-
-def _from_tar(path: Path, split: Split) -> list[bytes]:
-    try:
-        with tarfile.open(path, "r:gz") as archive:
-            members = {Path(info.name).name: info for info in archive if info.isfile() and info.size < 1 << 26}
-            opened = [archive.extractfile(members[name]) for name in _CIFAR_FILES[split]]
-            return [stream.read() for stream in opened if stream is not None]
-    except (KeyError, OSError, EOFError, tarfile.TarError, zlib.error) as error:
-        raise DamagedError(f"{path} is cut off or is not CIFAR-10's binary version ({error})") from error
 
 
 def _cifar_arrays(path: Path) -> LabelledBytes:

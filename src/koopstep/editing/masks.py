@@ -14,13 +14,12 @@ from torch import Tensor
 from torch.nn import functional
 
 from koopstep.core.errors import UsageError
+from koopstep.formats import pictures
 
 Rectangle = tuple[float, float, float, float]
 """Left, top, right, bottom, as fractions of the picture's width and height."""
 
 LEFT_HALF: Rectangle = (0.0, 0.0, 0.5, 1.0)
-_UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError)
-_EIGHT_BIT = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr")
 
 
 def lower_left(height: int, width: int) -> Tensor:
@@ -53,11 +52,12 @@ def read_mask(path: Path, height: int, width: int) -> Tensor:
     """A mask from a picture file: white is inside; of another size it is averaged down (or enlarged) first.
 
     Raises:
-        UsageError: if the file is missing, is no 8-bit picture, or has nothing inside.
+        UsageError: if the file is missing, is no 8-bit PNG or JPEG, or has nothing inside.
     """
-    with _open(path) as picture:
-        grey = picture.convert("L").resize((width, height), Image.Resampling.BOX)
-        mask = torch.from_numpy(np.asarray(grey, dtype=np.float32)) > 127.5
+    pixels = pictures.read_picture(path)
+    picture = Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
+    grey = picture.convert("L").resize((width, height), Image.Resampling.BOX)
+    mask = torch.from_numpy(np.asarray(grey, dtype=np.float32)) > 127.5
     if not bool(mask.any()):
         raise UsageError(f"{path}: nothing is white in this mask; white marks what is edited")
     return mask
@@ -67,12 +67,9 @@ def read_picture(path: Path) -> Tensor:
     """One picture file as uint8 (1 or 3, H, W): one plane where it is grey; transparency is dropped.
 
     Raises:
-        UsageError: if the file is missing or is no 8-bit picture.
+        UsageError: if the file is missing or is no 8-bit PNG or JPEG.
     """
-    with _open(path) as picture:
-        grey = picture.mode in ("1", "L", "LA")
-        pixels = np.array(picture.convert("L" if grey else "RGB"))
-    return torch.from_numpy(pixels[None] if grey else np.ascontiguousarray(pixels.transpose(2, 0, 1)))
+    return torch.from_numpy(np.array(pictures.read_picture(path).transpose(2, 0, 1), order="C"))
 
 
 def of_level(mask: Tensor, height: int, width: int) -> Tensor:
@@ -88,17 +85,3 @@ def of_level(mask: Tensor, height: int, width: int) -> Tensor:
 def area(mask: Tensor) -> float:
     """Share of the pixels that are inside."""
     return float(mask.float().mean())
-
-
-def _open(path: Path) -> Image.Image:
-    if not path.is_file():
-        raise UsageError(f"{path}: no such picture file")
-    try:
-        picture = Image.open(path)
-        picture.load()
-    except _UNREADABLE as error:
-        reason = " ".join(str(error).split())[:120]
-        raise UsageError(f"{path} cannot be read as a picture ({reason}); give a PNG or JPEG file") from error
-    if picture.mode not in _EIGHT_BIT:
-        raise UsageError(f"{path}: pixels of mode {picture.mode} are not 8-bit; convert it to 8-bit grey or RGB")
-    return picture

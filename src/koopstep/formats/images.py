@@ -7,28 +7,29 @@ A ``dataset.json`` in the folder or zip says the classes, as EDM's dataset tool 
 from __future__ import annotations
 
 import json
-import struct
-import zipfile
-import zlib
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path, PurePath, PurePosixPath
-from typing import IO, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
-from koopstep.core.errors import DamagedError, UsageError
+from koopstep.core.errors import UsageError
+from koopstep.core.files import read_limited
+from koopstep.formats import pictures
+from koopstep.formats.archive import Archive, of_stream
 from koopstep.formats.arrays import read_npz
 
 SUFFIXES = (".png", ".jpg", ".jpeg")
-_GREY_MODES = ("1", "L", "LA")
-_COLOUR_MODES = ("P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr")
-_UNREADABLE_IMAGE = (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError)
-_UNREADABLE_ZIP = (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, OSError, EOFError)
-_LARGEST_FILE = 1 << 28
+PACKING = 256
+"""Pictures may have this many pixels a byte on the disk (photographs: 0.5 to 5, drawings up to 100) ..."""
+SMALL = 64 << 20
+"""... and so many pixels more."""
+_MOST_PICTURES = 4_000_000
+_LARGEST_LIST, _LIST_ROW = 8 << 20, 128  # bytes of a dataset.json: in any case, and for each picture
+_LARGEST_CLASS = 1 << 31
 
 
 class ImageSet(NamedTuple):
@@ -43,11 +44,11 @@ class ImageSet(NamedTuple):
     labels: Tensor | None
 
 
-class _Picture(NamedTuple):
-    """A file that holds an image: where it is for messages, and how to open it."""
+class _File(NamedTuple):
+    """A file that holds an image: where it is for messages, and how to read it."""
 
     where: str
-    open: Callable[[], IO[bytes]]
+    read: Callable[[], bytes]
 
 
 def load(source: Path) -> ImageSet:
@@ -85,9 +86,13 @@ def load_folder(folder: Path) -> ImageSet:
     if not paths:
         raise UsageError(f"{folder}: no images found; wanted {', '.join(SUFFIXES)} files, or class folders of them")
     names = [path.relative_to(folder).as_posix() for path in paths]
-    told = folder / "dataset.json"
-    labels = _told_labels(told.read_bytes(), names, str(told)) if told.is_file() else _folder_labels(names, folder)
-    return ImageSet(_read_all([_Picture(str(path), partial(_open_file, path)) for path in paths]), labels)
+    listed = folder / "dataset.json"
+    if listed.is_file():
+        labels = _listed_labels(read_limited(listed, _most_listed(names)), names, str(listed))
+    else:
+        labels = _folder_labels(names, folder)
+    files = [_File(str(path), partial(read_limited, path, pictures.LARGEST_FILE)) for path in paths]
+    return ImageSet(_read_all(files, sum(path.stat().st_size for path in paths)), labels)
 
 
 def load_zip(file: Path) -> ImageSet:
@@ -102,20 +107,20 @@ def load_zip(file: Path) -> ImageSet:
     file = Path(file)
     if not file.is_file():
         raise UsageError(f"{file}: no such file")
-    try:
-        with zipfile.ZipFile(file) as archive:
-            for info in archive.infolist():
-                if info.file_size > _LARGEST_FILE:
-                    raise UsageError(f"{file}: {info.filename} claims {info.file_size} bytes; no image is that large")
-            names = sorted(name for name in archive.namelist() if _is_image(PurePosixPath(name)))
-            if not names:
-                raise UsageError(f"{file}: no images found; wanted {', '.join(SUFFIXES)} files inside")
-            told = archive.read("dataset.json") if "dataset.json" in archive.namelist() else None
-            labels = None if told is None else _told_labels(told, names, f"{file}: dataset.json")
-            pictures = [_Picture(f"{file}: {name}", partial(archive.open, name)) for name in names]
-            return ImageSet(_read_all(pictures), labels)
-    except _UNREADABLE_ZIP as error:
-        raise DamagedError(f"{file}: is no whole zip file ({error}); copy or download it again") from error
+    with file.open("rb") as stream:
+        archive = Archive(of_stream(stream), str(file), kind="zip file", packed=True, most_members=_MOST_PICTURES)
+        names = sorted(name for name in archive.names if _is_image(PurePosixPath(name)))
+        if not names:
+            raise UsageError(f"{file}: no images found; wanted {', '.join(SUFFIXES)} files inside")
+        labels, where = None, f"{file}: dataset.json"
+        if "dataset.json" in archive.names:
+            if archive.size("dataset.json") > _most_listed(names):
+                raise UsageError(
+                    f"{where} has {archive.size('dataset.json')} bytes; no list of {len(names)} images has"
+                )
+            labels = _listed_labels(archive.read("dataset.json"), names, where)
+        files = [_File(f"{file}: {name}", partial(_read_member, archive, name, f"{file}: {name}")) for name in names]
+        return ImageSet(_read_all(files, file.stat().st_size), labels)
 
 
 def load_npz(file: Path) -> ImageSet:
@@ -138,7 +143,11 @@ def load_npz(file: Path) -> ImageSet:
     planar = _planar(images, file)
     if labels is None:
         return ImageSet(torch.from_numpy(np.array(planar, order="C")), None)
-    if labels.shape != (len(images),) or not np.issubdtype(labels.dtype, np.integer) or labels.min() < 0:
+    if (
+        labels.shape != (len(images),)
+        or not np.issubdtype(labels.dtype, np.integer)
+        or not (labels.min() >= 0 and labels.max() < _LARGEST_CLASS)
+    ):
         raise UsageError(
             f"{file}: 'labels' must be {len(images)} whole numbers >= 0, got {labels.dtype} {labels.shape}"
         )
@@ -149,8 +158,14 @@ def _is_image(path: PurePath) -> bool:
     return path.suffix.lower() in SUFFIXES and not any(part.startswith((".", "__MACOSX")) for part in path.parts)
 
 
-def _open_file(path: Path) -> IO[bytes]:
-    return path.open("rb")
+def _read_member(archive: Archive, name: str, where: str) -> bytes:
+    if archive.size(name) > pictures.LARGEST_FILE:
+        raise UsageError(f"{where} has {archive.size(name)} bytes; no picture that is read here is that large")
+    return bytes(archive.read(name))
+
+
+def _most_listed(names: Sequence[str]) -> int:
+    return _LARGEST_LIST + _LIST_ROW * len(names)
 
 
 def _folder_labels(names: list[str], folder: Path) -> Tensor | None:
@@ -165,53 +180,45 @@ def _folder_labels(names: list[str], folder: Path) -> Tensor | None:
     return torch.tensor([classes.index(name.split("/")[0]) for name in names]) if classes else None
 
 
-def _told_labels(text: bytes, names: list[str], where: str) -> Tensor | None:
+def _listed_labels(text: bytes | memoryview, names: list[str], where: str) -> Tensor | None:
     """The class of each name by a ``dataset.json``."""
     try:
-        told = json.loads(text)["labels"]
-        labels = None if told is None else {name.replace("\\", "/"): label for name, label in told}
+        listed = json.loads(bytes(text))["labels"]
+        labels = None if listed is None else {name.replace("\\", "/"): label for name, label in listed}
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise UsageError(f'{where}: wanted {{"labels": [["name.png", class], ...]}} or {{"labels": null}}') from error
     if labels is None:
         return None
     for name in names:
-        if type(label := labels.get(name)) is not int or label < 0:
+        if type(label := labels.get(name)) is not int or not 0 <= label < _LARGEST_CLASS:
             raise UsageError(f"{where}: the class of {name} is {label!r}; wanted a whole number >= 0 for every image")
     return torch.tensor([labels[name] for name in names])
 
 
-def _read_all(pictures: Sequence[_Picture]) -> Tensor:
-    """Decodes the files into uint8 (N, C, H, W), held once."""
-    first = _read(pictures[0])
-    images = np.empty((len(pictures), first.shape[2], *first.shape[:2]), np.uint8)
-    for row, picture in enumerate(pictures):
-        pixels = _read(picture)
-        if pixels.shape[:2] != first.shape[:2]:
-            (h0, w0), (h1, w1) = first.shape[:2], pixels.shape[:2]
+def _read_all(files: Sequence[_File], packed_bytes: int) -> Tensor:
+    """Decodes the pictures into uint8 (N, C, H, W), held once; ``packed_bytes`` is what they take on the disk."""
+    first = pictures.decode(files[0].read(), files[0].where)
+    height, width = first.shape[:2]
+    pixels = len(files) * height * width
+    if pixels > PACKING * packed_bytes + SMALL:
+        raise UsageError(
+            f"{files[0].where}: {len(files)} pictures of {width} x {height} pixels are far more than {packed_bytes} "
+            "bytes hold; nothing more was decoded"
+        )
+    images = np.empty((len(files), first.shape[2], height, width), np.uint8)
+    for row, file in enumerate(files):
+        data = file.read()
+        h, w = pictures.size(data, file.where)
+        if (h, w) != (height, width):
             raise UsageError(
-                f"{picture.where}: is {w1} x {h1} pixels but {Path(pictures[0].where).name} is {w0} x {h0}; "
+                f"{file.where}: is {w} x {h} pixels but {Path(files[0].where).name} is {width} x {height}; "
                 "all images must have one size"
             )
-        if pixels.shape[2] > images.shape[1]:
+        decoded = pictures.decode(data, file.where)
+        if decoded.shape[2] > images.shape[1]:
             images = np.repeat(images, 3, axis=1)
-        images[row] = pixels.transpose(2, 0, 1)
+        images[row] = decoded.transpose(2, 0, 1)
     return torch.from_numpy(images)
-
-
-def _read(picture: _Picture) -> np.ndarray:
-    """One image as uint8 (H, W, 1 or 3)."""
-    try:
-        with picture.open() as file, Image.open(file) as image:
-            mode = image.mode
-            if mode in _GREY_MODES:
-                return np.asarray(image.convert("L"))[:, :, None]
-            if mode in _COLOUR_MODES:
-                return np.asarray(image.convert("RGB"))
-    except zipfile.BadZipFile:
-        raise
-    except _UNREADABLE_IMAGE as error:
-        raise UsageError(f"{picture.where}: cannot be read as an image ({error}); remove or replace it") from error
-    raise UsageError(f"{picture.where}: pixels of mode {mode} are not 8-bit; convert the image to 8-bit grey or RGB")
 
 
 def _planar(images: np.ndarray, file: Path) -> np.ndarray:

@@ -5,20 +5,19 @@ Read are torch's two formats (by the inert interpreter of `koopstep.formats.iner
 
 from __future__ import annotations
 
-import io
-import stat
-import zipfile
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from koopstep.core.errors import DamagedError, UsageError
+from koopstep.core.files import read_limited
 from koopstep.core.tensors import is_tensor_file, tensors_from_bytes
+from koopstep.formats.arrays import arrays_from_bytes
 from koopstep.formats.inert.dialect import Limits
 from koopstep.formats.inert.torch_dialect import STATE_DICT
 from koopstep.formats.inert.torch_files import ZIP, read_torch_file
@@ -37,7 +36,6 @@ _DTYPES: dict[str, torch.dtype] = {
     "bool": torch.bool,
 }
 _SWELLING = 4  # state dicts may name a storage more than once (tied weights), but not without end
-_PACKING = 64  # zlib makes weights smaller by 1.1, zeros by 1000
 _SMALL = 16 << 20
 
 
@@ -59,31 +57,13 @@ def load_state_dict(path: Path) -> dict[str, Tensor]:
     data = read_limited(path, Limits().file_bytes)
     where = str(path)
     if _is_npz(path, data):
-        return _read_npz(data, where)
+        return {name: _plain(array, name, where) for name, array in arrays_from_bytes(data, where).items()}
     if is_tensor_file(data):
         return tensors_from_bytes(data, where)[0]
     if data[:4] == ZIP or data[:1] == b"\x80":
         value = read_torch_file(memoryview(data), STATE_DICT, Limits(), where)
         return to_tensors(_state_dict(value, where), len(data), where)
     raise UsageError(f"{path} is no file of tensors that is read here (torch.save, .npz or .safetensors)")
-
-
-def read_limited(path: Path, most: int) -> bytes:
-    """The content of a regular file of at most ``most`` bytes.
-
-    Raises:
-        UsageError: there is no such file, it may not be read, is no regular file or too large.
-    """
-    try:
-        facts = path.stat()
-        if not stat.S_ISREG(facts.st_mode):
-            raise UsageError(f"{path} is no file")
-        if facts.st_size > most:
-            raise UsageError(f"{path} has {facts.st_size} bytes, at most {most} are read")
-        with path.open("rb") as stream:
-            return stream.read(most)
-    except OSError as error:
-        raise UsageError(f"cannot read {path}: {error.strerror or type(error).__name__}") from error
 
 
 def to_tensors(records: Mapping[str, TensorRecord], file_bytes: int, where: str) -> dict[str, Tensor]:
@@ -142,22 +122,8 @@ def _is_npz(path: Path, data: bytes) -> bool:
     return name.endswith(b".npy") or path.suffix == ".npz"
 
 
-def _read_npz(data: bytes, where: str) -> dict[str, Tensor]:
-    try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            members = archive.infolist()
-            size = sum(member.file_size for member in members)
-        if len(members) > Limits().entries or size > _PACKING * len(data) + _SMALL:
-            raise DamagedError(
-                f"{where} would unpack to {size} bytes in {len(members)} arrays; no file of weights does"
-            )
-        with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
-            return {name: _plain(arrays[name], name, where) for name in arrays.files}
-    except (zipfile.BadZipFile, zlib.error, ValueError, OSError, NotImplementedError, RuntimeError, EOFError) as error:
-        raise DamagedError(f"{where} is damaged or is no .npz file of numbers") from error
-
-
-def _plain(array: np.ndarray, name: str, where: str) -> Tensor:
+def _plain(array: npt.NDArray[np.generic], name: str, where: str) -> Tensor:
+    """An array as a tensor with its own memory."""
     if str(array.dtype) not in _DTYPES:
         raise UsageError(f"{where}: {name!r} has numbers of type {array.dtype}, which are not read here")
-    return torch.from_numpy(np.ascontiguousarray(array).reshape(array.shape))
+    return torch.from_numpy(np.array(array, order="C"))

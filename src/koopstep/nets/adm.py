@@ -30,10 +30,10 @@ class ADMConfig(Config):
 
     kind: Literal["adm"] = "adm"
     model_channels: int = Field(default=192, ge=2, multiple_of=2)
-    channel_mult: tuple[PositiveInt, ...] = Field(default=(1, 2, 3, 4), min_length=1)
+    channel_mult: tuple[PositiveInt, ...] = Field(default=(1, 2, 3, 4), min_length=1, max_length=16)
     channel_mult_emb: int = Field(default=4, ge=1)
     num_blocks: int = Field(default=3, ge=1)
-    attention_resolutions: tuple[PositiveInt, ...] = (32, 16, 8)
+    attention_resolutions: tuple[PositiveInt, ...] = Field(default=(32, 16, 8), max_length=64)
     channels_per_head: int = Field(default=64, ge=1)
     dropout: float = Field(default=0.1, ge=0, lt=1)
     augment_channels: int = Field(default=0, ge=0)

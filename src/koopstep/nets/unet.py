@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, PositiveInt, model_validator
 from torch import Tensor
@@ -13,6 +13,8 @@ from koopstep.core.config import Config
 from koopstep.nets.blocks import SONG
 from koopstep.nets.layers import Conv, FourierEmbedding, group_norm, linear, positional_embedding
 from koopstep.nets.skips import Plan, SkipUNet
+
+Tap = Annotated[int, Field(ge=-1_000_000, le=1_000_000)]
 
 
 class UNetConfig(Config):
@@ -38,16 +40,16 @@ class UNetConfig(Config):
 
     kind: Literal["unet"] = "unet"
     model_channels: int = Field(default=128, ge=2, multiple_of=2)
-    channel_mult: tuple[PositiveInt, ...] = Field(default=(2, 2, 2), min_length=1)
+    channel_mult: tuple[PositiveInt, ...] = Field(default=(2, 2, 2), min_length=1, max_length=16)
     channel_mult_emb: int = Field(default=4, ge=1)
     channel_mult_noise: int = Field(default=1, ge=1)
     num_blocks: int = Field(default=4, ge=1)
-    attention_resolutions: tuple[PositiveInt, ...] = (16,)
+    attention_resolutions: tuple[PositiveInt, ...] = Field(default=(16,), max_length=64)
     dropout: float = Field(default=0.0, ge=0, lt=1)
     augment_channels: int = Field(default=0, ge=0)
     embedding: Literal["positional", "fourier"] = "positional"
     encoder: Literal["standard", "residual"] = "standard"
-    resample_filter: tuple[int, ...] = Field(default=(1, 1), min_length=2)
+    resample_filter: tuple[Tap, ...] = Field(default=(1, 1), min_length=2, max_length=16)
     patch: int = Field(default=1, ge=1)
 
     @model_validator(mode="after")

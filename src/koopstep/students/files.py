@@ -10,6 +10,7 @@ import torch
 from koopstep.core.config import Config, dump
 from koopstep.core.errors import UsageError
 from koopstep.core.files import read_json, write_atomic, write_json
+from koopstep.core.fit import check_fit, empty_network
 from koopstep.core.tensors import fill_weights, load_tensors, save_tensors
 from koopstep.students.student import DataFacts, KoopmanStudent
 from koopstep.students.table import StudentConfig, build_student
@@ -65,6 +66,10 @@ def load_student(folder: Path | str, device: torch.device | None = None) -> tupl
     folder = Path(folder)
     described = read_student_file(folder)
     tensors, _ = load_tensors(folder / "model.safetensors", described.sha256)
+    where = str(folder / "config.json")
+    check_fit(
+        empty_network(lambda: build_student(described.student, described.facts), len(tensors), where), tensors, where
+    )
     student = build_student(described.student, described.facts)
     fill_weights(student, tensors, str(folder))
     return student.eval().requires_grad_(False).to(device or torch.device("cpu")), described

@@ -14,12 +14,13 @@ import torch
 from torch import Tensor
 
 from koopstep.core.errors import DamagedError, UsageError
+from koopstep.core.files import read_limited
 from koopstep.formats.inert.dialect import Limits
 from koopstep.formats.inert.modules import children, own_tensors, walk
 from koopstep.formats.inert.torch_dialect import modules
 from koopstep.formats.inert.torch_files import ZIP, read_torch_file
 from koopstep.formats.inert.values import Instance, TensorRecord
-from koopstep.formats.torch_files import read_limited, to_tensors
+from koopstep.formats.torch_files import to_tensors
 from koopstep.nets.mlp import MLPConfig
 from koopstep.operators.dense import DenseConfig
 from koopstep.students.kdm import KDMConfig

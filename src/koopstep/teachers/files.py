@@ -16,6 +16,7 @@ from torch import nn
 from koopstep.core.config import Added, Config, dump
 from koopstep.core.errors import DamagedError, UsageError
 from koopstep.core.files import sha256_file
+from koopstep.core.fit import check_fit, empty_network
 from koopstep.core.tensors import fill_weights, load_tensors, save_tensors, tensors_sha256
 from koopstep.teachers.base import Teacher, TrainingData
 from koopstep.teachers.table import TEACHERS, TeacherConfig
@@ -117,6 +118,7 @@ def load_teacher(name_or_path: str | Path, device: torch.device | None = None) -
     if header.tensors_sha256 and header.tensors_sha256 != tensors_sha256(tensors):
         raise DamagedError(f"{path} is damaged: its tensors are not those that were written")
     kind = TEACHERS[header.config.kind]
+    check_fit(empty_network(lambda: kind.build(header.config), len(tensors), str(path)), tensors, str(path))
     model = kind.build(header.config)
     fill_weights(model, tensors, str(path))
     model.eval().requires_grad_(False).to(device or torch.device("cpu"))

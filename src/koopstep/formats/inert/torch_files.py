@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from koopstep.core.errors import DamagedError, UsageError
-from koopstep.formats.inert.archive import StoredArchive
+from koopstep.formats.archive import Archive, of_bytes
 from koopstep.formats.inert.dialect import Dialect, Limits
 from koopstep.formats.inert.legacy import read_legacy, storage_reference
 from koopstep.formats.inert.machine import Machine
@@ -19,7 +19,7 @@ ZIP = b"PK\x03\x04"
 class _ArchiveShelf:
     """Storages that are members of the archive."""
 
-    def __init__(self, archive: StoredArchive, folder: str) -> None:
+    def __init__(self, archive: Archive, folder: str) -> None:
         self._archive, self._folder = archive, folder
         self._storages: dict[str, Storage] = {}
 
@@ -59,7 +59,7 @@ def read_torch_file(data: memoryview, dialect: Dialect, limits: Limits, where: s
 
 
 def _read_archive(data: memoryview, dialect: Dialect, limits: Limits, where: str) -> Any:
-    archive = StoredArchive(data, where)
+    archive = Archive(of_bytes(data), where)
     pickles = [name for name in archive.names if name == "data.pkl" or name.endswith("/data.pkl")]
     if len(pickles) != 1 or any("/code/" in name for name in archive.names):
         raise UsageError(f"{where}: a zip archive that is no file of torch.save (TorchScript programs are not read)")

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from koopstep.core.errors import DamagedError
+from koopstep.core.fit import check_fit, empty_network
 from koopstep.teachers.table import TEACHERS, TeacherConfig
 
 
@@ -29,10 +30,13 @@ class ForeignTeacher:
     recorded: Mapping[str, str] = field(default_factory=dict)
 
 
-def empty_model(config: TeacherConfig) -> nn.Module:
-    """The model of ``config`` without memory for its weights: names and shapes only."""
-    with torch.device("meta"):
-        return TEACHERS[config.kind].build(config)
+def empty_model(config: TeacherConfig, tensors: int, where: str) -> nn.Module:
+    """The model of ``config`` without memory for its weights, of which the file has ``tensors``.
+
+    Raises:
+        DamagedError: it would have far more, or cannot be built.
+    """
+    return empty_network(lambda: TEACHERS[config.kind].build(config), tensors, where)
 
 
 def check_tensors(config: TeacherConfig, tensors: Mapping[str, Tensor], where: str) -> None:
@@ -41,22 +45,7 @@ def check_tensors(config: TeacherConfig, tensors: Mapping[str, Tensor], where: s
     Raises:
         DamagedError: a tensor is missing, superfluous, of another shape, or holds NaN or infinity.
     """
-    wanted = empty_model(config).state_dict()
-    missing, extra = sorted(wanted.keys() - tensors.keys()), sorted(tensors.keys() - wanted.keys())
-    if missing or extra:
-        words = [
-            f"{len(names)} {kind} ({_few(names)})"
-            for kind, names in (("missing", missing), ("too many", extra))
-            if names
-        ]
-        raise DamagedError(f"{where}: its tensors are not those of the network it describes: {'; '.join(words)}")
+    check_fit(empty_model(config, len(tensors), where), tensors, where)
     for name, tensor in tensors.items():
-        if tensor.shape != wanted[name].shape:
-            shapes = f"{tuple(tensor.shape)}, the network it describes has {tuple(wanted[name].shape)}"
-            raise DamagedError(f"{where}: {name} has shape {shapes}")
         if not bool(torch.isfinite(tensor).all()):
             raise DamagedError(f"{where}: {name} holds NaN or infinity")
-
-
-def _few(names: list[str]) -> str:
-    return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")

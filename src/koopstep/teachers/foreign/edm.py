@@ -10,12 +10,13 @@ import torch
 from torch import Tensor
 
 from koopstep.core.errors import DamagedError, UsageError
+from koopstep.core.files import read_limited
 from koopstep.core.levels import iddpm_sigmas
 from koopstep.core.tensors import is_tensor_file
 from koopstep.formats.inert.dialect import Limits
 from koopstep.formats.inert.modules import children, named_tensors
 from koopstep.formats.inert.values import Instance
-from koopstep.formats.torch_files import read_limited, to_tensors
+from koopstep.formats.torch_files import to_tensors
 from koopstep.nets.layers import resampling_kernel
 from koopstep.teachers.edm import EDMConfig
 from koopstep.teachers.foreign.base import ForeignTeacher, check_tensors, empty_model
@@ -91,7 +92,7 @@ def _without_constants(
     Raises:
         DamagedError: such a constant has another value than follows.
     """
-    wanted = empty_model(config).state_dict()
+    wanted = empty_model(config, len(tensors), where).state_dict()
     constants = {name: value for name, value in tensors.items() if name not in wanted}
     resampling = [name for name in constants if name.endswith(".resample_filter")]
     kernel = resampling_kernel(getattr(config.network, "resample_filter", (1, 1))).double()

@@ -6,15 +6,17 @@ Names and defaults are those of NVlabs/edm at 008a4e5; an argument that is not l
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, PositiveInt
+from pydantic import Field
 
 from koopstep.core.config import Config
 from koopstep.core.errors import UsageError
 from koopstep.nets.preconditioning import PRECONDITIONINGS
+from koopstep.nets.unet import Tap
 from koopstep.teachers.edm import EDMConfig
 
+Multiple = Annotated[int, Field(ge=1, le=4096)]
 _SIGMA_MIN, _SIGMA_MAX = 0.002, 80.0  # of EDM's sampler; a network's own limits narrow them
 
 
@@ -69,17 +71,17 @@ class SongUNet(Config):
 
     augment_dim: int = Field(default=0, ge=0, le=1024)
     model_channels: int = Field(default=128, ge=2, le=4096)
-    channel_mult: tuple[PositiveInt, ...] = Field(default=(1, 2, 2, 2), min_length=1, max_length=8)
+    channel_mult: tuple[Multiple, ...] = Field(default=(1, 2, 2, 2), min_length=1, max_length=8)
     channel_mult_emb: int = Field(default=4, ge=1, le=64)
     num_blocks: int = Field(default=4, ge=1, le=32)
-    attn_resolutions: tuple[int, ...] = (16,)
+    attn_resolutions: tuple[int, ...] = Field(default=(16,), max_length=64)
     dropout: float = Field(default=0.10, ge=0, lt=1)
     label_dropout: float = Field(default=0.0, ge=0, le=1)
     embedding_type: str = "positional"
     channel_mult_noise: int = Field(default=1, ge=1, le=64)
     encoder_type: str = "standard"
     decoder_type: str = "standard"
-    resample_filter: tuple[int, ...] = Field(default=(1, 1), min_length=1, max_length=16)
+    resample_filter: tuple[Tap, ...] = Field(default=(1, 1), min_length=1, max_length=16)
 
 
 class DhariwalUNet(Config):
@@ -87,10 +89,10 @@ class DhariwalUNet(Config):
 
     augment_dim: int = Field(default=0, ge=0, le=1024)
     model_channels: int = Field(default=192, ge=2, le=4096)
-    channel_mult: tuple[PositiveInt, ...] = Field(default=(1, 2, 3, 4), min_length=1, max_length=8)
+    channel_mult: tuple[Multiple, ...] = Field(default=(1, 2, 3, 4), min_length=1, max_length=8)
     channel_mult_emb: int = Field(default=4, ge=1, le=64)
     num_blocks: int = Field(default=3, ge=1, le=32)
-    attn_resolutions: tuple[int, ...] = (32, 16, 8)
+    attn_resolutions: tuple[int, ...] = Field(default=(32, 16, 8), max_length=64)
     dropout: float = Field(default=0.10, ge=0, lt=1)
     label_dropout: float = Field(default=0.0, ge=0, le=1)
 

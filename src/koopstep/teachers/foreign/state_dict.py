@@ -38,7 +38,8 @@ def read_state_dict(source: Path, config: TeacherConfig | None) -> ForeignTeache
             f"{source} holds weights and says nothing of their network; put the teacher's config beside it "
             f"({source.stem}.yaml or .json) or name one with --config"
         )
-    tensors, prefix = _renamed(load_state_dict(source), set(empty_model(config).state_dict()))
+    found = load_state_dict(source)
+    tensors, prefix = _renamed(found, set(empty_model(config, len(found), str(source)).state_dict()))
     check_tensors(config, tensors, str(source))
     return ForeignTeacher(config, tensors, (f"names read as {prefix}",) if prefix else ())
 

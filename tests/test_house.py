@@ -40,7 +40,7 @@ EXECUTES = {"eval", "exec", "compile", "__import__"}
 TORCH_PICKLES = {"torch.load", "torch.save"}
 # What opens foreign bytes, which only `formats` does, with one set of limits.
 ARCHIVES = {"zipfile", "tarfile", "gzip", "bz2", "lzma", "zlib", "pickletools"}
-UNPACKS = ARCHIVES | {"Image.open", "np.load", "np.fromfile", "np.memmap", "np.genfromtxt", "np.loadtxt"}
+UNPACKS = ARCHIVES | {"Image.open", "np.load", "np.fromfile", "np.genfromtxt", "np.loadtxt"}
 
 
 @dataclass(frozen=True)

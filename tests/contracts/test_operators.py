@@ -19,6 +19,7 @@ from koopstep.operators.spectral import SpectralConfig
 from koopstep.operators.table import OPERATORS, build_operator
 
 OPTIONS: dict[str, Config] = {
+    "block-decaying": BlockConfig(initial_rate=-0.5),
     "block-channel": BlockConfig(sharing="channel"),
     "block-low-rank": BlockConfig(sharing="low_rank", rank=2),
     "block-none": BlockConfig(sharing="none"),

@@ -58,7 +58,8 @@ class BlockOperator(Operator):
         channels, height, width = shape if len(shape) == 3 else (shape[0], 1, 1)
         if channels % 2:
             raise UsageError(
-                f"operator: a block operator pairs channels and needs an even number of them, got {channels}"
+                f"operator: a block operator pairs channels and needs an even number of them, got {channels}; change "
+                "student.latent (or the network's channels), or choose another operator.kind"
             )
         self.config = config
         self.still, self.state_dependent = config.sharing == "none", False

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,9 +16,11 @@ from koopstep.core.errors import UsageError
 from koopstep.data.collect import CollectSettings, collect
 from koopstep.teachers.files import load_teacher
 from koopstep.workflows.analyze import analyze_run
+from koopstep.workflows.findings import Written
 from koopstep.workflows.recipe import load_recipe
 from koopstep.workflows.train import train_student
 
+Analysed = Callable[[str, str], Written]
 TRAIN = ["training.steps=3", "training.batch_size=8", "training.log_every=1", "objective.trajectory_points=1"]
 SMALL = ["student.network={kind: mlp, width: 16, depth: 2}", "student.latent=8"]
 RUNS = {
@@ -48,12 +52,22 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return made
 
 
+@pytest.fixture(scope="module")
+def analysed(runs: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Analysed:
+    """(run, analysis) -> what it left; worked out once."""
+
+    @functools.cache
+    def once(name: str, what: str) -> Written:
+        out = tmp_path_factory.mktemp(f"{name}-{what}")
+        return analyze_run(runs[name], what, out=out, data=None, place=HERE, console=Quiet())
+
+    return once
+
+
 @pytest.mark.parametrize("what", ["spectrum", "bands", "cumulative", "linearity", "steps", "vicinity", "trajectory"])
 @pytest.mark.parametrize("name", ["digits", "points"])
-def test_every_analysis_leaves_pictures_and_numbers(
-    runs: dict[str, Path], name: str, what: str, tmp_path: Path
-) -> None:
-    result = analyze_run(runs[name], what, out=tmp_path, data=None, place=HERE, console=Quiet())
+def test_every_analysis_leaves_pictures_and_numbers(analysed: Analysed, name: str, what: str) -> None:
+    result = analysed(name, what)
     assert result.values
     files = result.files
     assert {"values.json"} < {file.name for file in files}
@@ -79,13 +93,12 @@ def test_every_analysis_leaves_pictures_and_numbers(
         assert {file.name for file in files} == {"trajectory.png", "trajectory.gif", "values.json"}
     if what == "spectrum":
         assert {"rates.png", "times.png", "band_effects.png"} < {file.name for file in files}
-        assert ((tmp_path / "rate_maps.png") in files) == (name == "digits")
+        assert ("rate_maps.png" in {file.name for file in files}) == (name == "digits")
         assert set(result.values["band_effects"]) == {"real", "modulus", "frequency", "chance"}
 
 
-def test_rates_that_depend_on_the_state_are_read_where_the_path_starts(runs: dict[str, Path], tmp_path: Path) -> None:
-    spread = analyze_run(runs["digits"], "spectrum", out=tmp_path / "a", data=None, place=HERE, console=Quiet())
-    plain = analyze_run(runs["points"], "spectrum", out=tmp_path / "b", data=None, place=HERE, console=Quiet())
+def test_rates_that_depend_on_the_state_are_read_where_the_path_starts(analysed: Analysed) -> None:
+    spread, plain = analysed("digits", "spectrum"), analysed("points", "spectrum")
     told = [level["alpha_spread_between_states"] for level in spread.values["rates"].values()]
     assert all(value is not None and value > 0 for value in told)
     assert all(level["alpha_spread_between_states"] is None for level in plain.values["rates"].values())
@@ -133,8 +146,7 @@ def test_students_without_levels_are_told_so(runs: dict[str, Path], what: str, t
         analyze_run(runs["kdm"], what, out=tmp_path, data=None, place=HERE, console=Quiet())
 
 
-def test_vicinity_and_neighbours_work_for_every_student(runs: dict[str, Path], tmp_path: Path) -> None:
+def test_vicinity_and_neighbours_work_for_every_student(analysed: Analysed) -> None:
     for name in ("kdm", "digits"):
         for what in ("vicinity", "neighbours"):
-            result = analyze_run(runs[name], what, out=tmp_path / name / what, data=None, place=HERE, console=Quiet())
-            assert result.values
+            assert analysed(name, what).values

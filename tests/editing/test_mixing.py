@@ -9,12 +9,16 @@ import pytest
 import torch
 from PIL import Image
 
+from koopstep.analysis.findings import Images
 from koopstep.analysis.frequencies import mean_frequency
 from koopstep.analysis.modes import BANDS, band_masks, rates_of
 from koopstep.core.errors import UsageError
 from koopstep.core.levels import karras_sigmas
+from koopstep.core.pixels import in_plain_range
 from koopstep.editing import masks, mixing
+from koopstep.editing.mix import MixOptions, mix_modes
 from koopstep.editing.mixing import Moment
+from koopstep.editing.pictures import fit
 from koopstep.nets.unet import UNetConfig
 from koopstep.operators.block import BlockConfig
 from koopstep.students.hkd import HKDConfig
@@ -188,3 +192,21 @@ def test_real_pictures_come_back_along_the_path_they_would_have_gone() -> None:
             assert not torch.allclose(latent[0], made.encode(data, 1.0)[0], atol=1e-4)
             again = mixing.finish(made, latent, Moment(u))
             assert torch.allclose(again, at_end, rtol=1e-9, atol=1e-9) is exact
+
+
+def test_edited_pictures_of_another_range_are_shown_in_the_usual_one() -> None:
+    usual, other = student().float(), student().float()
+    other.facts = FACTS.model_copy(update={"data_range": (0.0, 3.0)})
+    options = MixOptions(count=3, ratios=(0.5,))
+    shown, moved = (mix_modes(made, options) for made in (usual, other))
+    torch.testing.assert_close(moved.pictures, in_plain_range(shown.pictures, (0.0, 3.0)))
+    (table, *_), (same, *_) = moved.findings.views, shown.findings.views
+    assert isinstance(table, Images) and isinstance(same, Images) and table.data_range == (-1.0, 1.0)
+    torch.testing.assert_close(table.rows[0].images, in_plain_range(same.rows[0].images, (0.0, 3.0)))
+
+
+def test_pictures_are_brought_into_the_student_s_range() -> None:
+    black_and_white = torch.tensor([0, 255] * 32, dtype=torch.uint8).reshape(1, 1, 8, 8)
+    facts = FACTS.model_copy(update={"data_range": (-0.5, 0.25)})
+    assert fit(black_and_white, facts, "here").unique().tolist() == [-0.5, 0.25]
+    assert fit(black_and_white, FACTS, "here").unique().tolist() == [-1.0, 1.0]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import traceback
+import warnings
 from collections.abc import Sequence
 from typing import Annotated, Any
 
@@ -76,6 +77,12 @@ def build() -> Any:
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command and return its exit code; whatever goes wrong has been said on standard error."""
+    with warnings.catch_warnings():
+        warnings.showwarning = _say_warning
+        return _run(arguments)
+
+
+def _run(arguments: Sequence[str]) -> int:
     try:
         code = build().main(args=list(arguments) or ["--help"], prog_name=_PROGRAM, standalone_mode=False)
     except _UsageProblem as error:
@@ -117,11 +124,19 @@ def _takers(error: Any) -> list[str]:
     return [name for name, flags in known.items() if option in flags]
 
 
+def _say_warning(message: Warning | str, *_: Any, **__: Any) -> None:
+    _say(f"warning: {one_line(str(message))}")
+
+
 def _fail(failure: Failure) -> int:
+    _say(failure.line)
+    return failure.exit_code
+
+
+def _say(line: str) -> None:
     rank = os.environ.get("RANK", "0")
     who = _PROGRAM if rank == "0" else f"{_PROGRAM} (process {rank})"
-    Lossy(sys.stderr).write(f"{who}: {failure.line}\n")
-    return failure.exit_code
+    Lossy(sys.stderr).write(f"{who}: {line}\n")
 
 
 def main() -> None:

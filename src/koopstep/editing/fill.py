@@ -14,6 +14,7 @@ from torch.nn import functional
 from koopstep.analysis.findings import Findings, ImageRow, Images
 from koopstep.core.errors import UsageError
 from koopstep.core.noise import stream_seed
+from koopstep.core.pixels import from_plain_range
 from koopstep.core.records import Found
 from koopstep.core.schedule import Schedule
 from koopstep.editing import masks, zeroshot
@@ -87,18 +88,21 @@ def fill_pictures(
         task: what is missing.
         options: settings.
         pictures: the whole pictures; only their known part is looked at.
-        mean: the mean picture (1, C, H, W) of the data: filling starts from it, else from grey, and it is compared with.
+        mean: the mean picture (1, C, H, W) of the data in [-1, 1]: filling starts from it, else from grey; also compared with.
         teacher: the teacher's network, which is compared with.
 
     Raises:
         UsageError: if the student, the pictures or the settings do not fit.
     """
-    path, device = student.codec.schedule(), next(student.parameters()).device
+    path, plain, device = student.codec.schedule(), student.facts.in_plain_range, next(student.parameters()).device
     basis, hole = basis_of(task, options, student.facts.shape)
     progress, truth = zeroshot.moments(path, options.steps, options.moment), pictures.data
-    start = torch.zeros_like(truth[:1]) if mean.value is None else mean.value
+    start = from_plain_range(
+        torch.zeros_like(truth[:1]) if mean.value is None else mean.value, student.facts.data_range
+    )
     makers = _makers(student, teacher.value, path, basis, start.to(device), progress)
     found = {name: _in_parts(make, truth, pictures.class_labels, options.seed, device) for name, make in makers.items()}
+    found, truth = {name: plain(made) for name, made in found.items()}, plain(truth)
     if mean.value is not None:
         found["mean_fill"] = zeroshot.impose(mean.value.expand_as(truth), truth, basis)
     if isinstance(basis, zeroshot.Patches):

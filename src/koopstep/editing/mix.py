@@ -91,7 +91,7 @@ class MixOptions:
 
 @dataclass(frozen=True)
 class Edit:
-    """An edit: what was found, and the edited pictures (N, C, H, W), of which one folder is made."""
+    """An edit: what was found, and the edited pictures (N, C, H, W) in [-1, 1], of which one folder is made."""
 
     findings: Findings
     pictures: Tensor
@@ -116,7 +116,7 @@ class Setting:
 
 @dataclass(frozen=True)
 class Made:
-    """Pictures (N, C, H, W) as they are decoded: unedited, of the references, and edited by (kind of modes, ratio)."""
+    """Decoded pictures (N, C, H, W) in [-1, 1]: unedited, of the references, and edited by (kind of modes, ratio)."""
 
     original: Tensor
     reference: Tensor
@@ -135,11 +135,11 @@ def mix_modes(student: KoopmanStudent, options: MixOptions, given: Pictures | No
     Raises:
         UsageError: if the student has no rates, or a setting does not fit.
     """
-    shape, device = student.facts.shape, next(student.parameters()).device
+    shape, plain, device = student.facts.shape, student.facts.in_plain_range, next(student.parameters()).device
     rates_of(student)  # says so where there are none
     moment, count = Moment(options.moment, options.reencode), options.count if given is None else len(given.data)
     mask = chosen_mask(options.mask, options.rectangle, masks.lower_left(*shape[1:]), *shape[1:])
-    reference = None if options.reference is None else reference_picture(options.reference, shape)
+    reference = None if options.reference is None else reference_picture(options.reference, student.facts)
     first, *others = parts_of(student, count, moment, seed=options.seed, given=given, reference=reference)
     rates = rates_of(student, first.latent)
     if all(bool((level.alpha == 0).all() and (level.beta == 0).all()) for level in rates):
@@ -151,7 +151,7 @@ def mix_modes(student: KoopmanStudent, options: MixOptions, given: Pictures | No
     setting = Setting(modes, mask, tuple(sorted(set(options.ratios))), moment)
     made = _edited(student, [first, *others], setting)
     if reference is not None:
-        made = Made(made.original, reference.expand(count, -1, -1, -1), made.edited)
+        made = Made(made.original, plain(reference).expand(count, -1, -1, -1), made.edited)
     perceptual = Perceptual(shape, device)
     measured = {
         kind: [
@@ -170,7 +170,7 @@ def mix_modes(student: KoopmanStudent, options: MixOptions, given: Pictures | No
         "moment_matters": mixing.matters(student, moment) or reference is not None,
         "reencoded": moment.reencode,
         "images": "samples" if given is None else given.origin,
-        **({} if given is None else {"inversion": inversion(made.original, given.data, perceptual)}),
+        **({} if given is None else {"inversion": inversion(made.original, plain(given.data), perceptual)}),
         "reference": "other samples" if options.reference is None else str(options.reference),
         "mask_area": masks.area(mask),
         "levels": options.levels,
@@ -180,7 +180,7 @@ def mix_modes(student: KoopmanStudent, options: MixOptions, given: Pictures | No
         "edits": measured,
         **perceptual.summary(),
     }
-    return _shown(values, made, setting, measured, options, None if given is None else given.data)
+    return _shown(values, made, setting, measured, options, None if given is None else plain(given.data))
 
 
 def _kinds_of_modes(chosen: Masks, rates: Sequence[Rates], seed: int) -> dict[str, Masks]:
@@ -206,7 +206,7 @@ def _edited(student: KoopmanStudent, parts: list[Part], setting: Setting) -> Mad
         labels, moment = part.class_labels, setting.moment
 
         def end(latent: Latent, labels: Tensor | None = labels, moment: Moment = moment) -> Tensor:
-            return mixing.finish(student, latent, moment, labels).float().cpu()
+            return student.facts.in_plain_range(mixing.finish(student, latent, moment, labels).float().cpu())
 
         edits = {
             (kind, ratio): end(mixing.mix(part.latent, part.reference, setting.modes[kind], ratio))

@@ -8,8 +8,10 @@ from pathlib import Path
 from torch import Tensor
 
 from koopstep.core.errors import UsageError
+from koopstep.core.pixels import from_plain_range
 from koopstep.data.sources import scaled
 from koopstep.editing import masks
+from koopstep.students.student import DataFacts
 
 
 @dataclass(frozen=True)
@@ -17,7 +19,7 @@ class Pictures:
     """Real pictures.
 
     Attributes:
-        data: (N, C, H, W) float32 in [-1, 1].
+        data: (N, C, H, W) float32, in the student's range.
         class_labels: (N,) int64 for conditional students, else None.
         origin: where they come from, for people.
     """
@@ -27,13 +29,13 @@ class Pictures:
     origin: str
 
 
-def fit(data: Tensor, shape: tuple[int, ...], where: str) -> Tensor:
+def fit(data: Tensor, facts: DataFacts, where: str) -> Tensor:
     """Pictures (N, C, H, W), bytes or in [-1, 1], as the student's data; grey ones get three planes where it has three.
 
     Raises:
         UsageError: if their size is another, or they are coloured and the student's are grey.
     """
-    channels, height, width = shape
+    channels, height, width = facts.shape
     if tuple(data.shape[-2:]) != (height, width):
         raise UsageError(
             f"{where}: is {data.shape[-1]} x {data.shape[-2]} pixels, the student makes {width} x {height}; resize it"
@@ -44,16 +46,16 @@ def fit(data: Tensor, shape: tuple[int, ...], where: str) -> Tensor:
         raise UsageError(
             f"{where}: has {data.shape[1]} colour planes, the student makes {channels}; convert it to grey"
         )
-    return scaled(data)
+    return from_plain_range(scaled(data), facts.data_range)
 
 
-def reference_picture(path: Path, shape: tuple[int, ...]) -> Tensor:
+def reference_picture(path: Path, facts: DataFacts) -> Tensor:
     """A picture file as a student's data (1, C, H, W).
 
     Raises:
         UsageError: if it cannot be read or does not fit.
     """
-    return fit(masks.read_picture(path)[None], shape, str(path))
+    return fit(masks.read_picture(path)[None], facts, str(path))
 
 
 def chosen_mask(

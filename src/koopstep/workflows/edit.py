@@ -83,8 +83,10 @@ def fill_run(
 
 def _of_images(run: Path, place: Place) -> OpenRun:
     opened = open_run(run, place.device)
-    if len(opened.student.facts.shape) != 3:
-        raise UsageError(f"editing is for images; this student makes vectors of shape {opened.student.facts.shape}")
+    facts = opened.student.facts
+    if not facts.is_image:
+        what = "vectors" if len(facts.shape) != 3 else "data that are no images (their data_range is None)"
+        raise UsageError(f"editing is for images; this student makes {what} of shape {facts.shape}")
     return opened
 
 

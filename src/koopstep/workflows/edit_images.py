@@ -42,7 +42,7 @@ def real_pictures(opened: OpenRun, image: Path | None, count: int, seed: int) ->
         data, labels = (source if unseen is None else load_source(unseen)).reference()
         told = unseen or f"{source.name} (its teacher learned from these, too)"
         rows = torch.from_numpy(permutation(seed, len(data))[:count].copy())
-    fitted = fit(data[rows], opened.student.facts.shape, told)
+    fitted = fit(data[rows], opened.student.facts, told)
     return Pictures(fitted, _labels(opened, None if labels is None else labels[rows], len(rows), seed), told)
 
 
@@ -87,7 +87,7 @@ def _labels(opened: OpenRun, known: Tensor | None, count: int, seed: int) -> Ten
 
 
 def mean_picture(opened: OpenRun) -> Found[Tensor]:
-    """The mean (1, C, H, W) of the data that the run's teacher learned from (of at most 10,000 pictures)."""
+    """The mean (1, C, H, W), in [-1, 1], of the data that the run's teacher learned from (of at most 10,000 pictures)."""
     source = data_of_run(opened)
     if source.value is None:
         return Found(None, source.error)

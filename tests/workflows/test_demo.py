@@ -13,6 +13,7 @@ from koopstep.core.errors import Interrupted, UsageError
 from koopstep.workflows import demo
 from koopstep.workflows.console import Quiet
 from koopstep.workflows.demo import run_demo
+from koopstep.workflows.recipe import preset_names
 
 
 @pytest.fixture
@@ -56,6 +57,12 @@ def test_one_preset(tmp_path: Path, tiny_presets: list[tuple[str, str | None]]) 
     weights = (out / "run" / "student" / "model.safetensors").read_bytes()
     again = _demo("checkerboard", out)
     assert again["metrics"] == said["metrics"]
+    for stage in ("collect", "train"):  # what the first run took, not what it takes to see that nothing is left to do
+        assert again["seconds"][stage] == said["seconds"][stage] > 0
+    text = Path(said["report"]).read_text(encoding="utf-8")
+    assert "a moment ago" not in text
+    (out / "seconds.json").unlink()  # as of a version that kept no times
+    assert set(_demo("checkerboard", out)["seconds"]) == {"evaluate", "report"}
     assert (out / "run" / "student" / "model.safetensors").read_bytes() == weights
 
 
@@ -82,3 +89,8 @@ def test_unknown_names(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="unknown method"):
         _demo("checkerboard", tmp_path / "out", method="magic")
     assert not (tmp_path / "out").exists()
+
+
+def test_no_preset_promises_a_time() -> None:
+    for name, about in preset_names().items():
+        assert not re.search(r"minute|hour|second|fast", about), name

@@ -12,8 +12,10 @@ from koopstep.analysis.bands import (
     Band,
     band_effects,
     chance_effects,
+    chance_gaps,
     finest,
     level_effects,
+    share_as_far,
     stands_out,
     tied,
 )
@@ -38,6 +40,7 @@ def bands(subject: Subject) -> Findings:
     rates = rates_of(student, start)
     whole, found = band_effects(student, end, labels, ORDERS, rates=rates)
     chance = chance_effects(student, end, labels)
+    gaps = chance_gaps(student, end, labels) if whole.ndim == 4 else []
     gauge = gauge_of(student.spectrum())
     part, part_labels = tuple(level[:_FOR_LEVELS] for level in end), None if labels is None else labels[:_FOR_LEVELS]
     values: dict[str, Any] = {"gauge": gauge}
@@ -45,11 +48,11 @@ def bands(subject: Subject) -> Findings:
     for order in ORDERS:
         effects = level_effects(student, part, part_labels, rates, order)
         by_level[f"by {ORDER_WORDS[order]}"] = {band: effects[:, place].tolist() for place, band in enumerate(BANDS)}
-        values[order] = _order_values(found, order) | {
+        values[order] = _order_values(found, order, gaps) | {
             "tied_share": tied(rates, order),
             "effect_by_level": dict(zip(student.level_names, effects.tolist(), strict=True)),
         }
-    values[CHANCE] = _order_values(chance, CHANCE)
+    values[CHANCE] = _order_values(chance, CHANCE, gaps)
     shown = student.facts.shown_range
     views = [_order_view(order, whole, found, gauge, shown) for order in ORDERS]
     title = "change of the sample when a third of one level's modes is dropped"
@@ -57,9 +60,14 @@ def bands(subject: Subject) -> Findings:
     return Findings(values, views + ([_profiles(whole, found, chance)] if whole.ndim == 4 else []))
 
 
-def _order_values(found: list[Band], order: str) -> dict[str, Any]:
+def _order_values(found: list[Band], order: str, gaps: list[float]) -> dict[str, Any]:
     values: dict[str, Any] = {band.band: band.summary() for band in found if band.order == order}
-    return values | {"highest_frequency_band": finest(found, order), "stands_out": stands_out(found, order)}
+    share = share_as_far(found, order, gaps)
+    return values | {
+        "highest_frequency_band": finest(found, order),
+        "share_as_far": share,
+        "stands_out": stands_out(share),
+    }
 
 
 def _order_view(order: Order, whole: Tensor, found: list[Band], gauge: str, shown_range: DataRange) -> View:

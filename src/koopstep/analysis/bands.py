@@ -6,7 +6,6 @@ make up a band does depend on the gauge, for modes are sorted by their rates. Th
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,14 +13,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from koopstep.analysis.frequencies import mean_frequency, pulls, radial_profile
+from koopstep.analysis.frequencies import mean_frequency, radial_profile
 from koopstep.analysis.modes import BANDS, Masks, Order, band_masks, drop, full, has_rates, keep, rates_of
 from koopstep.core.errors import UsageError
 from koopstep.operators.rates import Rates
 from koopstep.students.student import KoopmanStudent, Latent
 
 CHANCE = "chance"
-"""The order of the control, whose thirds are drawn by lot."""
+"""The order of the control, whose thirds are drawn by chance."""
+DRAWS, DRAWN_ROWS = 39, 16
+"""Random choices of modes that a gap between thirds is held against, and the rows it is measured on."""
+_RARE = 0.05
 _SAME = 1e-6  # keys closer than this share of a level's range count as equal
 
 
@@ -96,14 +98,35 @@ def band_effects(
 def chance_effects(
     student: KoopmanStudent, latent: Latent, class_labels: Tensor | None, *, seed: int = 0
 ) -> list[Band]:
-    """The same for thirds drawn by lot: what any third of the modes does, whatever its rates."""
-    lot = torch.Generator().manual_seed(seed)
-    drawn = [
-        Rates(torch.rand(rates.alpha.shape, generator=lot).to(rates.alpha.device), torch.zeros_like(rates.beta))
-        for rates in rates_of(student, latent)
-    ]
+    """The same for thirds drawn by chance: what any third of the modes does, whatever its rates."""
+    drawn = _drawn_rates(rates_of(student, latent), torch.Generator().manual_seed(seed))
     whole = student.decode(latent, 1.0, class_labels)
     return _thirds(student, latent, class_labels, whole, drawn, "real", CHANCE)
+
+
+@torch.no_grad()
+def chance_gaps(student: KoopmanStudent, latent: Latent, class_labels: Tensor | None, *, seed: int = 1) -> list[float]:
+    """How much finer the finest of three thirds is than the next where thirds are drawn by chance, once a draw; for images.
+
+    The rows (the first of ``latent``) are the same in every draw, so that what varies is the choice of modes.
+    """
+    latent = tuple(level[:DRAWN_ROWS] for level in latent)
+    class_labels = None if class_labels is None else class_labels[:DRAWN_ROWS]
+    generator, rates = torch.Generator().manual_seed(seed), rates_of(student, latent)
+    whole, found = student.decode(latent, 1.0, class_labels), []
+    for _ in range(DRAWS):
+        drawn = _drawn_rates(rates, generator)
+        cut = (student.decode(drop(latent, band_masks(drawn, band, "real")), 1.0, class_labels) for band in BANDS)
+        found.append(_gap([whole - one for one in cut]))
+    return found
+
+
+def _drawn_rates(rates: Sequence[Rates], generator: torch.Generator) -> list[Rates]:
+    """Rates by chance: sorted by them, thirds are drawn by chance."""
+    return [
+        Rates(torch.rand(level.alpha.shape, generator=generator).to(level.alpha.device), torch.zeros_like(level.beta))
+        for level in rates
+    ]
 
 
 @torch.no_grad()
@@ -139,14 +162,30 @@ def finest(bands: Sequence[Band], order: str) -> str | None:
     return max(of_order)[1] if of_order else None
 
 
-def stands_out(bands: Sequence[Band], order: str) -> bool | None:
-    """Whether the finest band is finer than the next by more than two standard errors over samples; None for vectors."""
-    effects = [band.effect for band in bands if band.order == order and band.effect.ndim == 4]
-    if len(effects) < 2:
+def share_as_far(bands: Sequence[Band], order: str, gaps: Sequence[float]) -> float | None:
+    """Share of random choices of modes whose finest third is as far ahead of the next as this order's; None for vectors.
+
+    Args:
+        bands: of :func:`band_effects` or :func:`chance_effects`.
+        order: which of them.
+        gaps: of :func:`chance_gaps`, from the same rows; the order itself counts as one more draw.
+    """
+    effects = [band.effect[:DRAWN_ROWS] for band in bands if band.order == order and band.effect.ndim == 4]
+    if not effects:
         return None
-    first, second = sorted((mean_frequency(effect) for effect in effects), reverse=True)[:2]
-    ours, theirs = (pulls(effect) for effect in sorted(effects, key=mean_frequency, reverse=True)[:2])
-    return bool(first - second > 2 * float((ours - theirs).std()) / math.sqrt(max(len(ours), 1)))
+    ours = _gap(effects)
+    return (1 + sum(gap >= ours for gap in gaps)) / (1 + len(gaps))
+
+
+def stands_out(share: float | None) -> bool | None:
+    """Whether at most one random choice of modes in twenty gets as far (:func:`share_as_far`)."""
+    return None if share is None else share <= _RARE
+
+
+def _gap(effects: Sequence[Tensor]) -> float:
+    """Mean spatial frequency of the finest effect less that of the next, cycles a pixel."""
+    first, second, *_ = sorted((mean_frequency(effect) for effect in effects), reverse=True)
+    return first - second
 
 
 def tied(rates: Sequence[Rates], order: Order) -> float:

@@ -35,15 +35,6 @@ def mean_frequency(images: Tensor) -> float:
     return float(weighted.sum() / plain.sum().clamp(min=1e-30))
 
 
-def pulls(images: Tensor) -> Tensor:
-    """Each image's pull (N,) on :func:`mean_frequency`, of mean 0.
-
-    The standard error of the mean is their standard deviation over the root of N.
-    """
-    weighted, plain = _weighted(images)
-    return (weighted - mean_frequency(images) * plain) / plain.mean().clamp(min=1e-30)
-
-
 def _weighted(images: Tensor) -> tuple[Tensor, Tensor]:
     """Each image's power (N,) times its radius, and alone, summed over frequencies."""
     power, radius = _power(images)

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from koopstep.core.devices import Place
+from koopstep.core.errors import KoopstepError
+from koopstep.core.files import make_folder, read_json, write_json
 from koopstep.figures.html import Chapter, seconds_text, write_report
 from koopstep.workflows.collect import collect_store
 from koopstep.workflows.console import Console
@@ -22,8 +24,7 @@ DEMO_PRESETS = ("checkerboard", "digits")
 _TITLE = "One step instead of many"
 _LEAD = (
     "A diffusion teacher carried noise to data in many network evaluations. Its student lifts the same noise, applies one "
-    "linear (Koopman) operator and decodes: one evaluation. Everything below was made on this machine, a moment ago, from "
-    "noise that training never saw."
+    "linear (Koopman) operator and decodes: one evaluation. Everything below was measured on noise that training never saw."
 )
 
 
@@ -64,9 +65,9 @@ def run_demo(
 
 def _one(recipe: Recipe, folder: Path, *, place: Place, console: Console, stop: Stop) -> tuple[dict[str, Any], Chapter]:
     store, run = folder / "store", folder / "run"
-    seconds: dict[str, float] = {}
     console.say(f"{recipe.preset}: {recipe.about}")
-    with _timed(seconds, "collect"):
+    clock = _Clock(folder / "seconds.json")
+    with clock.stage("collect", finished=(store / "complete.json").is_file()):
         collected = collect_store(
             recipe.teacher.file,
             store,
@@ -77,19 +78,20 @@ def _one(recipe: Recipe, folder: Path, *, place: Place, console: Console, stop: 
             console=console,
             stop=stop,
         )
-    with _timed(seconds, "train"):
+    with clock.stage("train", finished=(run / "student" / "config.json").is_file()):
         trained = train_student(recipe, store, run, resume=True, place=place, console=console, stop=stop)
-    with _timed(seconds, "evaluate"):
+    with clock.stage("evaluate"):
         measured = evaluate_run(run, data=store, reference=None, count=None, metrics=None, place=place, console=console)
-    with _timed(seconds, "report"):
+    with clock.stage("report"):
         chapter = chapter_of(run, store, measured, place)
+    seconds = clock.seconds
     chapter.details["seconds"] = seconds_text(seconds)
     result = {
         "preset": recipe.preset,
         "method": recipe.method,
         "run": str(run),
         "teacher": {"nfe": collected["nfe"], "name": collected["teacher"], **measured["teacher"]},
-        "student": {"nfe": 1, "steps": trained.step, "images_per_second": trained.images_per_second},
+        "student": {"nfe": 1, "steps": trained.step, "images_per_second": trained.images_per_second or None},
         "metrics": measured["metrics"],
         "protocol": measured["protocol"],
         "seconds": {name: round(value, 2) for name, value in seconds.items()},
@@ -98,8 +100,30 @@ def _one(recipe: Recipe, folder: Path, *, place: Place, console: Console, stop: 
     return result, chapter
 
 
-@contextmanager
-def _timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
-    started = time.perf_counter()
-    yield
-    seconds[stage] = time.perf_counter() - started
+class _Clock:
+    """What each stage took, kept in a file: a stage that goes on adds to it, one that was finished before adds nothing.
+
+    Attributes:
+        seconds: by stage; a stage that was finished by a version that kept no file is missing.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        try:
+            kept = read_json(path)
+            self.seconds = {str(name): float(value) for name, value in kept.items()}
+        except (KoopstepError, AttributeError, TypeError, ValueError):
+            self.seconds = {}
+
+    @contextmanager
+    def stage(self, name: str, *, finished: bool | None = None) -> Iterator[None]:
+        """Time a stage; ``finished`` says of a stage that goes on where it stopped whether there is nothing left of it."""
+        started = time.perf_counter()
+        try:
+            yield
+        finally:
+            if not finished:
+                before = self.seconds.get(name, 0.0) if finished is not None else 0.0
+                self.seconds[name] = before + time.perf_counter() - started
+                make_folder(self._path.parent)
+                write_json(self._path, self.seconds)

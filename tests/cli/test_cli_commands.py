@@ -61,6 +61,8 @@ COMMANDS: list[tuple[str, str, dict[str, Any]]] = [
     ("collect t --out s --count 10 --keep all", "collect_store", {"rank": 0, "world": 1}),
     ("data info s", "store_info", {"0": Path("s")}),
     ("data verify s", "verify_store", {"0": Path("s")}),
+    ("data import x --out s --data-range 0,1", "import_store", {"data_range": (0.0, 1.0)}),
+    ("data import x --out s --data-range none", "import_store", {"data_range": None}),
     ("data repair s --teacher t", "repair_store", {"0": Path("s"), "1": "t"}),
     (
         "data import x --out s --hold-out 5",

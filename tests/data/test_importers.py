@@ -266,3 +266,14 @@ def test_moments() -> None:
     uniform = Moments()
     uniform.add(random.uniform(-(3**0.5), 3**0.5, 5000))
     assert not uniform.looks_like_noise()
+
+
+def test_the_range_of_imported_images(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).normal(size=(40, 1, 4, 4)).astype(np.float32)
+    np.save(tmp_path / "paths.npy", np.stack([noise, (noise > 0).astype(np.float32)]))
+    with pytest.warns(UserWarning, match=r"images are in \[-1, 1\], its samples go from 0 to 1"):
+        import_source(tmp_path / "paths.npy", tmp_path / "usual")
+    import_source(tmp_path / "paths.npy", tmp_path / "store", data_range=(0.0, 1.0))  # a warning would be an error here
+    assert TrajectoryStore.open(tmp_path / "store").manifest.teacher.data_range == (0.0, 1.0)
+    import_source(tmp_path / "paths.npy", tmp_path / "latents", data_range=None)
+    assert TrajectoryStore.open(tmp_path / "latents").manifest.teacher.data_range is None

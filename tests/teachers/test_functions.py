@@ -177,7 +177,7 @@ def test_settings_travel_into_the_identity() -> None:
         (lambda: from_velocity(velocity, (2,), solver="ddim"), "known: dopri5, euler, heun, midpoint"),
         (lambda: from_epsilon(epsilon, (2,), alphas_cumprod=ALPHAS, solver="ddpm"), "unknown solver"),
         (lambda: from_denoiser(denoiser, (2,), sigma_min=2.0, sigma_max=1.0), "sigma_min < sigma_max"),
-        (lambda: from_epsilon(epsilon, (2,), alphas_cumprod=torch.linspace(1e-4, 0.02, 1000)), "rise"),
+        (lambda: from_epsilon(epsilon, (2,), alphas_cumprod=torch.linspace(1e-4, 0.02, 1000)), "betas, or reversed"),
         (lambda: from_epsilon(epsilon, (2,), alphas_cumprod=torch.zeros(10)), "between 0 and 1"),
         (lambda: from_epsilon(epsilon, (2,), alphas_cumprod=ALPHAS, timesteps="leading"), "edm, trailing, linspace"),
         (lambda: from_epsilon(epsilon, (2,), alphas_cumprod=ALPHAS, sigma_max=1e-3), "above the lowest level 0.01"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast, get_args
 
@@ -87,6 +88,14 @@ def import_(
             "kdm-cifar10, kdm-cifar10-fm, kdm-cifar10-cond or kdm-ffhq.",
         ),
     ] = "auto",
+    data_range: Annotated[
+        str,
+        typer.Option(
+            "--data-range",
+            metavar="LO,HI",
+            help="What black and white are, of images; `none` of data that are no images.",
+        ),
+    ] = "-1,1",
     as_json: Json = False,
 ) -> None:
     """Bring pairs or paths that were made elsewhere into a store."""
@@ -98,8 +107,21 @@ def import_(
     if layout not in known:
         raise UsageError(f"--layout takes {', '.join(known)}; got {layout!r}")
     output = Output(as_json)
-    result = import_store(source, out, hold_out=hold_out, layout=cast("LayoutName", layout))
+    wanted = _range(data_range)
+    result = import_store(source, out, hold_out=hold_out, layout=cast("LayoutName", layout), data_range=wanted)
     output.finish(result, lambda page: _show(page, result))
+
+
+def _range(text: str) -> tuple[float, float] | None:
+    if text == "none":
+        return None
+    try:
+        low, high = (float(part) for part in text.split(","))
+    except ValueError:
+        low = high = math.nan
+    if not -math.inf < low < high < math.inf:
+        raise UsageError(f"--data-range takes two numbers, as in 0,1, or none; got {text!r}")
+    return low, high
 
 
 def _show(page: Page, result: dict[str, Any]) -> None:

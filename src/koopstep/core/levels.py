@@ -49,8 +49,10 @@ def ddpm_sigmas(alphas_cumprod: Tensor) -> Tensor:
     alphas = alphas_cumprod.to("cpu", torch.float64)
     if alphas.ndim != 1 or not bool(((alphas > 0) & (alphas < 1)).all()):
         raise UsageError("alphas_cumprod must be one row of numbers strictly between 0 and 1")
-    if bool((alphas.diff() > 0).any()):
-        raise UsageError("alphas_cumprod must fall from timestep 0 (data) on; these rise: are they betas, or reversed?")
+    if bool((alphas.diff() >= 0).any()):
+        raise UsageError(
+            "alphas_cumprod must fall with every timestep from 0 (data) on; where these rise, are they betas, or reversed?"
+        )
     return ((1 - alphas) / alphas).sqrt()
 
 

@@ -165,11 +165,12 @@ def _probe(teacher: Teacher, manifest: Manifest, made: Tensor, device: torch.dev
     rows = range(min(PROBED_ROWS, manifest.count))
     half = rows[: (len(rows) + 1) // 2]
     check_repeats(*(make_rows(teacher, manifest, some, device)[0] for some in (rows, rows, half)))
-    said = wrong_facts(teacher, made[-1])
+    said = wrong_facts(manifest.teacher, made[-1])
     if said and manifest.steps < FINE_STEPS:  # a coarse grid overshoots, whatever the facts
         fine = manifest.model_copy(update={"steps": FINE_STEPS, "kept": (0, FINE_STEPS)})
         with contextlib.suppress(UsageError):  # a schedule may have fewer timesteps
-            said = wrong_facts(teacher, make_rows(teacher, fine, range(min(FINE_ROWS, manifest.count)), device)[0][-1])
+            states, _ = make_rows(teacher, fine, range(min(FINE_ROWS, manifest.count)), device)
+            said = wrong_facts(manifest.teacher, states[-1])
     for line in said:
         warnings.warn(line, UserWarning, stacklevel=3)
 

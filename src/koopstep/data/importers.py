@@ -8,6 +8,7 @@ taken as evenly spaced in progress.
 from __future__ import annotations
 
 import math
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -18,14 +19,17 @@ import torch
 
 from koopstep.core.errors import UsageError
 from koopstep.core.files import sha256_file
+from koopstep.core.pixels import PLAIN, DataRange
 from koopstep.data.manifest import Manifest, default_unit_size
 from koopstep.data.moments import Moments
 from koopstep.data.pairs import Array, LayoutName, PairFolder
+from koopstep.data.probe import wrong_facts
 from koopstep.data.writer import StoreWriter
 from koopstep.formats.arrays import map_npy
 from koopstep.teachers.base import TeacherIdentity
 
 _CHECKED_ROWS = 4096
+_LOOKED_AT = 512  # rows of which the range is compared with what is said of it
 
 
 @dataclass(frozen=True)
@@ -81,7 +85,13 @@ class _PathArray:
         return self._array[:, start:stop], None
 
 
-def import_source(source: Path, out: Path, hold_out: int | None = None, layout: LayoutName = "auto") -> ImportReport:
+def import_source(
+    source: Path,
+    out: Path,
+    hold_out: int | None = None,
+    layout: LayoutName = "auto",
+    data_range: DataRange | None = PLAIN,
+) -> ImportReport:
     """Import a folder of KDM pairs or an array of paths into a new store.
 
     Everything is read and checked once before anything is written. Where the noise has a standard deviation
@@ -92,11 +102,15 @@ def import_source(source: Path, out: Path, hold_out: int | None = None, layout: 
         out: folder of the store; new, empty, or an interrupted import of the same source.
         hold_out: rows kept from training; None: a tenth, at most 10,000.
         layout: layout of the pairs; `auto` finds it out.
+        data_range: what black and white are, of images; None of data that are no images.
 
     Raises:
         UsageError: not something that can be imported, contradicting shapes, NaN, or an unclear layout.
         DamagedError: an array file is damaged.
         StorageError: the store cannot be written.
+
+    Warns:
+        UserWarning: the data contradict `data_range`.
     """
     paths = _open(source, layout)
     states_of_first, _ = paths.read(0, 1)
@@ -106,7 +120,10 @@ def import_source(source: Path, out: Path, hold_out: int | None = None, layout: 
     for end, moments in (("noise", paths.noise), ("data", paths.data)):
         if not 0.0 < moments.std < math.inf:
             raise UsageError(f"{source}: the {end} has standard deviation {moments.std}, so it is no {end}")
-    manifest = _manifest(paths, len(states_of_first), hold_out)
+    manifest = _manifest(paths, len(states_of_first), hold_out, data_range)
+    some, _ = paths.read(0, min(paths.count, _LOOKED_AT))
+    for line in wrong_facts(manifest.teacher, torch.from_numpy(np.array(some[-1], dtype=np.float32))):
+        warnings.warn(line, UserWarning, stacklevel=2)
     writer = StoreWriter(out, manifest)
     for unit in writer.pending_units():
         rows = manifest.rows_of(unit)
@@ -117,7 +134,7 @@ def import_source(source: Path, out: Path, hold_out: int | None = None, layout: 
     return ImportReport(paths.layout, paths.count, teacher.noise_scale, teacher.data_scale, writer.seal())
 
 
-def _manifest(paths: _Source, states: int, hold_out: int) -> Manifest:
+def _manifest(paths: _Source, states: int, hold_out: int, data_range: DataRange | None) -> Manifest:
     kept = tuple(range(states))
     row_bytes = 4 * states * int(np.prod(paths.shape))
     unit_size = min(default_unit_size(row_bytes), paths.count)
@@ -132,6 +149,7 @@ def _manifest(paths: _Source, states: int, hold_out: int) -> Manifest:
             data_scale=paths.data.std,
             num_classes=paths.num_classes,
             shape=paths.shape,
+            data_range=data_range,
         ),
         steps=states - 1,
         kept=kept,

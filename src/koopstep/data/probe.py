@@ -7,7 +7,7 @@ from torch import Tensor
 
 from koopstep.core.errors import UsageError
 from koopstep.core.pixels import DataRange
-from koopstep.teachers.base import Teacher
+from koopstep.teachers.base import TeacherIdentity
 
 PROBED_ROWS = 4
 FINE_STEPS, FINE_ROWS = 18, 32
@@ -59,7 +59,7 @@ def _difference(a: Tensor, b: Tensor) -> float:
     return float(((a - b).abs().flatten(1).amax(dim=1) / sizes).max())
 
 
-def wrong_facts(teacher: Teacher, data: Tensor) -> list[str]:
+def wrong_facts(teacher: TeacherIdentity, data: Tensor) -> list[str]:
     """What ends (B, *shape) of a teacher's paths say against its ``data_scale`` and ``data_range``, a line each.
 
     That is a standard deviation that is off by more than a factor of 2, and images that fill less than 60 % of their range or

@@ -10,6 +10,7 @@ from koopstep.core.config import dump
 from koopstep.core.devices import Place
 from koopstep.core.errors import UsageError
 from koopstep.core.outputs import check_not_input
+from koopstep.core.pixels import PLAIN, DataRange
 from koopstep.data.collect import CollectSettings, collect
 from koopstep.data.importers import import_source
 from koopstep.data.pairs import LayoutName
@@ -136,8 +137,10 @@ def repair_store(folder: Path, teacher: str | None, *, place: Place, console: Co
     }
 
 
-def import_store(source: Path, out: Path, *, hold_out: int | None, layout: LayoutName) -> dict[str, Any]:
+def import_store(
+    source: Path, out: Path, *, hold_out: int | None, layout: LayoutName, data_range: DataRange | None = PLAIN
+) -> dict[str, Any]:
     """Bring pairs or paths made elsewhere into a store."""
     check_not_input(out, [source])
-    report = import_source(source, out, hold_out, layout)
+    report = import_source(source, out, hold_out, layout, data_range)
     return store_info(out) | {"layout": report.layout, "noise_scale": report.noise_scale, "root": report.root}

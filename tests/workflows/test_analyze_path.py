@@ -23,8 +23,10 @@ from koopstep.workflows.train import train_student
 Analysed = Callable[[str, str], Written]
 TRAIN = ["training.steps=3", "training.batch_size=8", "training.log_every=1", "objective.trajectory_points=1"]
 SMALL = ["student.network={kind: mlp, width: 16, depth: 2}", "student.latent=8"]
+UNET = "{kind: unet, model_channels: 4, channel_mult: [1, 2], channel_mult_emb: 1, num_blocks: 1, attention_resolutions: []}"
+TINY = [f"student.network={UNET}", "student.lift=null", "initialise=fresh"]
 RUNS = {
-    "digits": ("digits-cond", "hkd+", []),
+    "digits": ("digits-cond", "hkd+", TINY),
     "points": ("checkerboard", "hkd", SMALL),
     "kdm": ("digits-cond", "kdm", []),
 }
@@ -77,7 +79,7 @@ def test_every_analysis_leaves_pictures_and_numbers(analysed: Analysed, name: st
                 assert min(picture.size) > 100
         if file.suffix == ".gif":
             with Image.open(file) as picture:
-                assert picture.n_frames > (10 if name == "digits" else 1)  # type: ignore[attr-defined]  # equal neighbours become one
+                assert picture.n_frames > 1  # type: ignore[attr-defined]  # equal neighbours become one
     if what == "vicinity":
         assert result.values["teacher_at_hand"]
         assert set(result.values) >= {"teacher", "student", "sigma", "unrelated"}

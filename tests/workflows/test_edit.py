@@ -154,6 +154,21 @@ def test_a_student_of_colours_without_its_run(colour: Path, photos: Path, tmp_pa
         assert picture.mode == "RGB"
 
 
+def test_pictures_of_another_range_come_back_as_they_were(photos: Path, tmp_path: Path) -> None:
+    """A student of data in [0, 1] is given real pictures in its range, and what it leaves alone has the same bytes."""
+    facts = COLOUR.model_copy(update={"data_range": (0.0, 1.0)})
+    student = bare(tmp_path / "student", HKDConfig(network=UNET, decoder_told="target"), facts)
+    options = {"image": photos, "count": 2, "rectangle": (0.0, 0.0, 1.0, 0.5)}
+    values = edit(student, "inpaint", tmp_path / "i", **options).values
+    edit(student, "mix", tmp_path / "m", ratios=(0.5,), **options)
+    for index in range(2):
+        given = np.asarray(Image.open(photos / f"{index}.png")).astype(int)
+        for name in "im":
+            made = np.asarray(Image.open(tmp_path / name / "edited" / f"{index:04d}.png")).astype(int)
+            assert np.abs(made[4:] - given[4:]).max() <= 1 < np.abs(made[:4] - given[:4]).max()
+    assert values["results"]["ours"]["known_error"] < 1e-5
+
+
 def test_real_pictures_are_mixed_into(colour: Path, photos: Path, tmp_path: Path) -> None:
     """They are lifted at the end of the path, evolved back to the moment and forth again; outside the mask they stay."""
     options = {"image": photos, "count": 2, "rectangle": (0.0, 0.0, 1.0, 0.5), "ratios": (0.5,)}

@@ -119,7 +119,7 @@ def by_outcome(subject: Subject) -> Findings:
     }
     space = NoiseSpace("noise_space.png", batch.noise, panels, found.names, found.cells)
     flat = student.facts.shape == (2,)
-    captions = {space.file: Caption("Noise space, by what it becomes", _told(shared, flat))}
+    captions = {space.file: Caption("Noise space, by what it becomes", _space_text(shared, flat))}
     source = subject.reference()
     if source.value is None:
         return Findings(values | {"left_out": {"memorisation": source.reason}}, [space], captions)
@@ -136,11 +136,11 @@ def by_outcome(subject: Subject) -> Findings:
         views.append(
             Pairs("nearest_real.png", near, ours, ("nearest real", "student"), subject.student.facts.shown_range)
         )
-        captions["nearest_real.png"] = Caption("Nearest real images", _told_of_copies(copies))
+        captions["nearest_real.png"] = Caption("Nearest real images", _copies_text(copies))
     return Findings(values, views, captions)
 
 
-def _told(shared: Mapping[str, SharedOutcome], flat: bool) -> str:
+def _space_text(shared: Mapping[str, SharedOutcome], flat: bool) -> str:
     return (
         f"Each point is a noise sample, coloured by the {'cell' if flat else 'class'} it becomes (KDM Fig. 2). Untrained: "
         "outcomes dealt to the noise by chance, which is what training starts from. "
@@ -150,7 +150,7 @@ def _told(shared: Mapping[str, SharedOutcome], flat: bool) -> str:
     )
 
 
-def _told_of_copies(copies: Mapping[str, Memorisation]) -> str:
+def _copies_text(copies: Mapping[str, Memorisation]) -> str:
     ratio = {name: float(one.ratio.median()) for name, one in copies.items()}
     return (
         "Above each of the student's samples the real image it is nearest to. Median distance in units of the distance "

@@ -18,7 +18,7 @@ RANK_TOLERANCE = 0.01
 CIRCLE_TOLERANCE = 1e-3
 """An eigenvalue whose modulus differs from 1 by at most this lies on the unit circle."""
 MODES_LISTED = 12
-"""The slowest modes told one by one."""
+"""The slowest modes, listed one by one."""
 _MOST_TIES = 100_000
 
 

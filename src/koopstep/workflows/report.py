@@ -89,13 +89,13 @@ def side_by_side(subject: Subject) -> tuple[View, Caption]:
         found = outcomes(subject)
         rows = slice(0, MOST_ROWS)
         view = PointPairs("samples.png", teacher[rows], student[rows], outcomes=found.teacher, cells=found.cells)
-        told = "Every point on the left and its partner on the right come from the same noise and have one colour."
-        return view, Caption(heading, told)
+        text = "Every point on the left and its partner on the right come from the same noise and have one colour."
+        return view, Caption(heading, text)
     labels, shown = held_out.batch.class_labels, torch.arange(min(_IMAGES, len(teacher)))
     if labels is not None:
         some = labels[:2000].argsort(stable=True)
         shown = some[torch.linspace(0, len(some) - 1, len(shown)).long()]
-    told = "Each image above and the one below it come from the same noise, which training never saw."
+    text = "Each image above and the one below it come from the same noise, which training never saw."
     return Pairs("samples.png", teacher[shown], student[shown], data_range=subject.student.facts.shown_range), Caption(
-        heading, told
+        heading, text
     )

@@ -1,0 +1,67 @@
+"""An analysis is a function and an entry: the command, the report and what is refused follow from them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tiny_way import HERE, tiny_recipe, tiny_store, train_tiny
+
+from koopstep.analysis.findings import Caption, Curves, Findings
+from koopstep.analysis.subject import Subject
+from koopstep.core.errors import UsageError
+from koopstep.workflows.analyses import ANALYSES, Entry, Need
+from koopstep.workflows.analyze import analyze_run
+from koopstep.workflows.console import Quiet
+from koopstep.workflows.report import chapter_of
+
+MEASURED: dict[str, Any] = {"metrics": {}, "teacher": {}, "protocol": {}, "left_out": {}}
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("analyses")
+    train_tiny(tiny_recipe("training.steps=2"), tiny_store(folder / "store"), folder / "run")
+    return folder / "run"
+
+
+@pytest.fixture
+def table(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Entry]]:
+    """The table of analyses, empty."""
+    for name in list(ANALYSES):
+        monkeypatch.delitem(ANALYSES, name)
+    yield ANALYSES
+    ANALYSES.clear()  # and what was there comes back
+
+
+def count_rows(subject: Subject) -> Findings:
+    rows = len(subject.held_out().batch)
+    view = Curves("mine.png", {"rows": {"all": ([0, 1], [rows, rows])}}, across="nothing")
+    hidden = Curves("hidden.png", view.panels, across="nothing")
+    return Findings({"rows": rows}, [view, hidden], {"mine.png": Caption("My analysis", f"It counted {rows} rows.")})
+
+
+def test_an_entry_is_a_command_and_a_part_of_the_report(run: Path, tmp_path: Path, table: dict[str, Entry]) -> None:
+    table["mine"] = Entry("counts rows", ("held-out rows",), count_rows, in_report=True)
+    found = analyze_run(run, "mine", out=tmp_path / "out", data=None, place=HERE, console=Quiet())
+    assert found.values == {"rows": 20}
+    assert [file.name for file in found.files] == ["mine.png", "hidden.png", "values.json"]
+    chapter = chapter_of(run, run.parent / "store", MEASURED, HERE)
+    (picture,) = (picture for picture in chapter.pictures if picture.title == "My analysis")
+    assert picture.caption == "It counted 20 rows." and picture.path == run / "report" / "mine.png"
+    assert not (run / "report" / "hidden.png").exists()
+    assert '"rows": 20' in chapter.details["mine in numbers"]
+
+
+@pytest.mark.parametrize(("need", "words"), [("path", "--method hkd"), ("rates", "--method hkd")])
+def test_needs_that_are_not_met_are_refused_and_left_out_of_reports(
+    run: Path, need: Need, words: str, tmp_path: Path, table: dict[str, Entry]
+) -> None:
+    table["mine"] = Entry("needs more", (need,), count_rows, in_report=True)
+    with pytest.raises(UsageError, match=words):
+        analyze_run(run, "mine", out=tmp_path / "out", data=None, place=HERE, console=Quiet())
+    assert not (tmp_path / "out").exists()
+    chapter = chapter_of(run, run.parent / "store", MEASURED, HERE)
+    assert "My analysis" not in [picture.title for picture in chapter.pictures]

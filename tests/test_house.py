@@ -194,6 +194,15 @@ def strange_bytes(house: House) -> Iterator[str]:
                     yield f"{module.name}:{node.lineno} uses {name}, which is for formats"
 
 
+def surroundings(house: House) -> Iterator[str]:
+    """Environment variables read elsewhere than in the one place that says what each means."""
+    for module in house.values():
+        for node in ast.walk(module.tree) if module.name != "koopstep.core.environment" else ():
+            named = node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""
+            if named in ("environ", "environb", "getenv", "putenv"):
+                yield f"{module.name}:{node.lineno} uses os.{named}, which is for koopstep.core.environment"
+
+
 def prints(house: House) -> Iterator[str]:
     for module in house.values():
         for node in ast.walk(module.tree):
@@ -216,6 +225,7 @@ RULES: tuple[Rule, ...] = (
     sizes,
     foreign_code,
     strange_bytes,
+    surroundings,
     prints,
 )
 
@@ -274,6 +284,8 @@ LONG_FUNCTION = "def f() -> None:\n" + "    pass\n" * 60
         (strange_bytes, {"koopstep.data.a": "from gzip import open"}),
         (strange_bytes, {"koopstep.editing.a": "from PIL import Image\nx = Image.open('a.png')"}),
         (strange_bytes, {"koopstep.data.a": "import numpy as np\nx = np.load('f', allow_pickle=False)"}),
+        (surroundings, {"koopstep.cli.a": "import os\nos.environ['X'] = '1'"}),
+        (surroundings, {"koopstep.data.a": "from os import getenv\nx = getenv('X')"}),
         (prints, {"koopstep.core.a": "print(1)"}),
     ],
 )

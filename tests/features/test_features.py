@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from koopstep.core.environment import cache_folder
 from koopstep.core.errors import UsageError
 from koopstep.evaluation.feature_metrics import FEATURE_METRICS
 from koopstep.evaluation.metrics import applicable, evaluate
@@ -44,7 +45,7 @@ def projection(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Projection:
     monkeypatch.setenv("KOOPSTEP_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("KOOPSTEP_WEIGHTS", str(tmp_path / "weights"))
 
-    def load(name: str, device: object = None) -> FeatureNetwork:
+    def load(name: str, device: object = None, folder: Path | None = None) -> FeatureNetwork:
         return FeatureNetwork(name, "abc", "words", network, lambda images: images)
 
     monkeypatch.setattr(features, "load_network", load)
@@ -80,7 +81,7 @@ def test_the_reference_is_remembered_on_disk_and_a_broken_cache_is_made_again(pr
         first.known.append((reference, "digest 30"))
         seen = first.look("inception-768", reference)
         assert projection.seen == expected
-    (cached,) = features.cache_folder().glob("*.safetensors")
+    (cached,) = (cache_folder() / "features").glob("*.safetensors")
     cached.write_bytes(b"broken")
     second = eyes()
     second.known.append((reference, "digest 30"))
@@ -103,7 +104,7 @@ def test_images_are_rounded_to_bytes_first(projection: Projection) -> None:
 def test_lpips_of_pairs_and_its_permuted_control(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
     network = LPIPS("squeeze")
-    monkeypatch.setattr(features, "find_lpips", lambda name: network)
+    monkeypatch.setattr(features, "find_lpips", lambda name, folder: network)
     target = torch.rand(9, 1, 32, 32, generator=torch.Generator().manual_seed(1)) * 2 - 1
     samples = Samples(target.clone(), target=target, eyes=eyes())
     values = evaluate(samples, ["lpips", "lpips_permuted"])
@@ -120,3 +121,13 @@ def test_missing_weights_are_named_and_leave_a_preset_s_metrics_out(
         evaluate(samples, ["fid_768"])
     with pytest.raises(UsageError, match=r"LPIPS.*lpips_squeeze_backbone"):
         evaluate(samples, ["lpips"])
+
+
+def test_a_folder_that_is_named_wins_over_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KOOPSTEP_WEIGHTS", str(tmp_path / "of-the-environment"))
+    (tmp_path / "named").mkdir()
+    (tmp_path / "named" / "resnet56-4bfd9763.th").write_bytes(b"")
+    assert not features.available("resnet56") and features.available("resnet56", tmp_path / "named")
+    looking = Eyes(torch.device("cpu"), weights=tmp_path / "elsewhere")
+    with pytest.raises(UsageError, match="elsewhere"):
+        looking.look("resnet56", images(2, 0))

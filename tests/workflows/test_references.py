@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -205,3 +206,17 @@ def test_a_run_names_the_data(tmp_path: Path) -> None:
     assert read_config(tmp_path / "run").training_data == board
     identity = mixture_teacher(MEANS, SPREAD).identity(2)
     assert "nothing says" in training_data("nowhere", identity).reason
+
+
+def test_the_weights_folder_is_passed_down_and_the_environment_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("KOOPSTEP_WEIGHTS", raising=False)
+    digits = load_source("digits").identity()
+    recipe = image_recipe("digits")
+    measured = recipe.evaluation.model_copy(update={"metrics": ("pair_mse", "fid_768")})
+    recipe = recipe.model_copy(update={"evaluation": measured})
+    train_tiny(recipe, image_store(tmp_path / "store", digits), tmp_path / "run")
+    assert main.run(["evaluate", str(tmp_path / "run"), "--weights", str(tmp_path / "empty"), "--json"]) == 0
+    assert "weights" in json.loads(capsys.readouterr().out.splitlines()[-1])["left_out"]["fid_768"]
+    assert "KOOPSTEP_WEIGHTS" not in os.environ

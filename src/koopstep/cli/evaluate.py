@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -49,8 +48,6 @@ def evaluate(
     from koopstep.sampling.fewstep import Stepping
     from koopstep.workflows.evaluate import evaluate_run
 
-    if weights is not None:
-        os.environ["KOOPSTEP_WEIGHTS"] = str(weights)
     output = Output(as_json)
     with place_of(device) as place:
         result = evaluate_run(
@@ -63,6 +60,7 @@ def evaluate(
             console=output.console,
             reference_count=reference_count,
             stepping=Stepping(steps, between),
+            weights=weights,
         )
 
     def show(page: Page) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 from dataclasses import dataclass
 
+from koopstep.core.environment import DEBUG_VARIABLE
 from koopstep.core.errors import KoopstepError
 from koopstep.core.text import printable
 
@@ -16,7 +17,6 @@ EXIT_CODES: dict[int, str] = {
     75: "stopped by a signal after saving, run again to go on",
 }
 
-DEBUG_VARIABLE = "KOOPSTEP_DEBUG"
 
 _UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
 _WRONG_PATH = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST)

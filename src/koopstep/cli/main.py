@@ -12,8 +12,9 @@ from typing import Annotated, Any
 import typer
 
 from koopstep.cli import analyze, collect, compare, data, demo, edit, evaluate, presets, sample, teacher, train
-from koopstep.cli.failures import DEBUG_VARIABLE, EXIT_CODES, Failure, describe, one_line
+from koopstep.cli.failures import EXIT_CODES, Failure, describe, one_line
 from koopstep.cli.streams import Lossy, tolerant
+from koopstep.core.environment import launched, wants_traceback
 from koopstep.core.errors import Interrupted
 
 _PROGRAM = "koopstep"
@@ -90,9 +91,9 @@ def _run(arguments: Sequence[str]) -> int:
     except typer.Abort:
         return _fail(describe(KeyboardInterrupt()))
     except (Exception, KeyboardInterrupt) as error:
-        if isinstance(error, Interrupted) and os.environ.get("RANK", "0") != "0":
+        if isinstance(error, Interrupted) and launched().rank:
             return error.exit_code  # every process stops at the same step, and the first says so
-        if os.environ.get(DEBUG_VARIABLE):
+        if wants_traceback():
             traceback.print_exc()
         return _fail(describe(error))
     if code == _CTRL_C:
@@ -134,8 +135,8 @@ def _fail(failure: Failure) -> int:
 
 
 def _say(line: str) -> None:
-    rank = os.environ.get("RANK", "0")
-    who = _PROGRAM if rank == "0" else f"{_PROGRAM} (process {rank})"
+    rank = launched().rank
+    who = _PROGRAM if rank == 0 else f"{_PROGRAM} (process {rank})"
     Lossy(sys.stderr).write(f"{who}: {line}\n")
 
 
@@ -144,7 +145,7 @@ def main() -> None:
     tolerant(sys.stdout)
     tolerant(sys.stderr)
     code = run(sys.argv[1:])
-    if "RANK" in os.environ:
+    if launched().by_torchrun:
         # under torchrun: gloo's threads may still run, and then the interpreter's own way out ends in an abort
         sys.stdout.flush()
         sys.stderr.flush()

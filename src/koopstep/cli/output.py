@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ from rich.text import Text
 
 from koopstep.cli.console import Screen, terminal
 from koopstep.cli.streams import Lossy, abandon
+from koopstep.core.environment import launched
 from koopstep.core.errors import Interrupted
 from koopstep.core.text import printable
 from koopstep.workflows.console import Console, Quiet
@@ -38,7 +38,7 @@ class Output:
 
     def __init__(self, as_json: bool) -> None:
         self._as_json = as_json
-        self._speaks = os.environ.get("RANK", "0") == "0"
+        self._speaks = launched().rank == 0
         self.console: Console = Screen(sys.stderr) if self._speaks else Quiet()
 
     def finish(self, result: Mapping[str, Any], show: Callable[[Page], None]) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from koopstep.cli.failures import DEBUG_VARIABLE, EXIT_CODES
+from koopstep.cli.failures import EXIT_CODES
 from koopstep.cli.main import build
+from koopstep.core.environment import DEBUG_VARIABLE
 
 _HEAD = f"""# Commands
 

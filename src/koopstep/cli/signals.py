@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+from koopstep.core.environment import launched
+
 _SHOW_CURSOR = b"\x1b[?25h"
 _NOTICE = b"\nkoopstep: stopping as soon as the work so far is saved; press Ctrl-C again to stop at once\n"
 
@@ -26,7 +28,7 @@ def stop_on_signals() -> Iterator[Callable[[], bool]]:
     def handle(number: int, frame: FrameType | None) -> None:
         nonlocal asked
         asked = True
-        if number == signal.SIGINT and "RANK" not in os.environ:
+        if number == signal.SIGINT and not launched().by_torchrun:
             signal.signal(signal.SIGINT, signal.SIG_DFL)
             with contextlib.suppress(OSError):  # unbuffered: a handler may run within any other write
                 os.write(2, (_SHOW_CURSOR if os.isatty(2) else b"") + _NOTICE)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from dataclasses import dataclass
 import torch
 import torch.distributed
 
+from koopstep.core.environment import device_name, launched
 from koopstep.core.errors import UsageError
 
 
@@ -33,7 +33,7 @@ def choose_device(name: str | None = None) -> torch.device:
     Raises:
         UsageError: if the named device does not exist here.
     """
-    name = name or os.environ.get("KOOPSTEP_DEVICE") or ("cuda" if torch.cuda.is_available() else "cpu")
+    name = name or device_name() or ("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
     except RuntimeError as error:
@@ -51,11 +51,12 @@ def prepare(name: str | None = None) -> Place:
     Denormals are flushed because a converged training loop on a CPU slows down several times without it.
     """
     torch.set_flush_denormal(True)
-    world, rank = int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("RANK", "0"))
+    process = launched()
+    rank, world = process.rank, process.world
     device = choose_device(name)
     if world > 1 and not torch.distributed.is_initialized():
         if device.type == "cuda":
-            device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+            device = torch.device("cuda", process.local_rank)
             torch.cuda.set_device(device)
         torch.distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
     return Place(device, rank, world)

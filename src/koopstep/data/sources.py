@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from koopstep.core.environment import data_folder
 from koopstep.core.errors import UsageError
 from koopstep.core.files import sha256_bytes
 from koopstep.core.noise import stream_seed
@@ -159,12 +160,12 @@ def load_source(name_or_path: str) -> DataSource:
     """
     if name_or_path in SOURCES:
         return SOURCES[name_or_path]()
-    candidates = (Path(name_or_path), standard.data_folder() / name_or_path)
+    candidates = (Path(name_or_path), data_folder() / name_or_path)
     path = next((path for path in candidates if path.exists()), None)
     if path is None:
         raise UsageError(
             f"no data {name_or_path!r}: neither built in ({', '.join(SOURCES)}) nor a path here or below "
-            f"{standard.data_folder().absolute()} (KOOPSTEP_DATA=FOLDER names another)"
+            f"{data_folder().absolute()} (KOOPSTEP_DATA=FOLDER names another)"
         )
     loaded = images.load(path)
     return FixedSet(path.name, loaded.images, loaded.labels)

@@ -11,13 +11,13 @@ in a sub-folder ``mnist`` / ``cifar10``:
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from koopstep.core.environment import data_folder
 from koopstep.core.errors import DamagedError, UsageError
 from koopstep.core.files import read_limited
 from koopstep.formats.arrays import read_idx, read_npz
@@ -37,11 +37,6 @@ class LabelledBytes(NamedTuple):
 
     images: Bytes
     labels: npt.NDArray[np.int64]
-
-
-def data_folder() -> Path:
-    """Where the user keeps data sets: ``$KOOPSTEP_DATA``, else ``data``."""
-    return Path(os.environ.get("KOOPSTEP_DATA") or "data")
 
 
 def load_mnist(split: Split) -> LabelledBytes:

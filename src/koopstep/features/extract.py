@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
@@ -12,6 +11,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from koopstep.core.environment import cache_folder
 from koopstep.core.errors import KoopstepError
 from koopstep.core.files import sha256_bytes
 from koopstep.core.tensors import load_tensors, save_tensors
@@ -45,11 +45,13 @@ class Eyes:
     Attributes:
         device: Where networks run.
         progress: Shows bars; nothing is said without.
+        weights: Folder of the networks' weights; that of ``KOOPSTEP_WEIGHTS`` when None.
         known: (set of images, digest) of sets worth remembering on disk (the reference), found by identity.
     """
 
     device: torch.device
     progress: Progress = lambda title, total, unit: nullcontext(_Silent())
+    weights: Path | None = None
     known: list[tuple[Tensor, str]] = field(default_factory=list)
     _networks: dict[str, FeatureNetwork] = field(default_factory=dict)
     _lpips: LPIPS | None = None
@@ -70,7 +72,7 @@ class Eyes:
 
     def distance(self, a: Tensor, b: Tensor) -> Tensor:
         """LPIPS (SqueezeNet) of images row by row: (N,), clipped to [-1, 1] first."""
-        network = self._lpips = self._lpips or find_lpips("squeeze").to(self.device)
+        network = self._lpips = self._lpips or find_lpips("squeeze", self.weights).to(self.device)
         parts = []
         with torch.no_grad(), self.progress("comparing images by LPIPS", len(a), "image") as bar:
             for start in range(0, len(a), BATCH):
@@ -87,7 +89,7 @@ class Eyes:
 
     def _network(self, name: str) -> FeatureNetwork:
         if name not in self._networks:
-            self._networks[name] = load_network(name, self.device)
+            self._networks[name] = load_network(name, self.device, self.weights)
         return self._networks[name]
 
     def _remembered(self, name: str, images: Tensor) -> Features:
@@ -96,7 +98,7 @@ class Eyes:
         network = self._network(name)
         if digest is None:
             return self._look(network, images)
-        path = cache_folder() / f"{sha256_bytes(f'{name} {network.sha256} {digest}'.encode())}.safetensors"
+        path = cache_folder() / "features" / f"{sha256_bytes(f'{name} {network.sha256} {digest}'.encode())}.safetensors"
         try:
             tensors, _ = load_tensors(path)
             if len(tensors["vectors"]) == len(images):
@@ -119,19 +121,13 @@ class Eyes:
         return Features(torch.cat(vectors), torch.cat(logits) if logits else None)
 
 
-def available(name: str) -> bool:
+def available(name: str, folder: Path | None = None) -> bool:
     """True when the weights of a network (or of LPIPS) are in the weights folder; True for no network."""
     if not name:
         return True
-    return has_lpips("squeeze") if name == LPIPS_NAME else has_weights(name)
+    return has_lpips("squeeze", folder) if name == LPIPS_NAME else has_weights(name, folder)
 
 
 def preparation(name: str) -> str:
     """What is done to images before a network sees them."""
     return "clipped to [-1, 1], grey repeated, no resize" if name == LPIPS_NAME else NETWORKS[name].preparation
-
-
-def cache_folder() -> Path:
-    """Where features of references are kept: ``$KOOPSTEP_CACHE``, else ``~/.cache/koopstep``; safe to delete."""
-    named = os.environ.get("KOOPSTEP_CACHE")
-    return (Path(named) if named else Path.home() / ".cache" / "koopstep") / "features"

@@ -170,17 +170,18 @@ def build_lpips(net: LPIPSName, backbone: Path, heads: Path) -> LPIPS:
     return model
 
 
-def has_lpips(net: LPIPSName) -> bool:
+def has_lpips(net: LPIPSName, folder: Path | None = None) -> bool:
     """True when the weights folder holds what :func:`find_lpips` needs."""
-    return has_file(*_FILES[net]) and has_file(_heads_file(net))
+    return has_file(*_FILES[net], folder=folder) and has_file(_heads_file(net), folder=folder)
 
 
-def find_lpips(net: LPIPSName) -> LPIPS:
-    """LPIPS from the weights folder (see :mod:`koopstep.features.weights`).
+def find_lpips(net: LPIPSName, folder: Path | None = None) -> LPIPS:
+    """LPIPS from the weights folder: ``folder``, else the one of ``KOOPSTEP_WEIGHTS``.
 
     Raises:
         UsageError: if its two files are not there.
         DamagedError: if they are broken.
     """
-    backbone = find_file(*_FILES[net], what=f"backbone of LPIPS ({net})")
-    return build_lpips(net, backbone, find_file(_heads_file(net), what=f"linear heads of LPIPS ({net}, version 0.1)"))
+    backbone = find_file(*_FILES[net], what=f"backbone of LPIPS ({net})", folder=folder)
+    heads = find_file(_heads_file(net), what=f"linear heads of LPIPS ({net}, version 0.1)", folder=folder)
+    return build_lpips(net, backbone, heads)

@@ -133,13 +133,13 @@ NETWORKS: dict[str, Entry] = {
 }
 
 
-def has_weights(name: str) -> bool:
-    """True when the weights folder holds the file of a network."""
-    return has_file(*NETWORKS[name].files)
+def has_weights(name: str, folder: Path | None = None) -> bool:
+    """True when the weights folder (``folder``, else ``KOOPSTEP_WEIGHTS``) holds the file of a network."""
+    return has_file(*NETWORKS[name].files, folder=folder)
 
 
-def load_network(name: str, device: torch.device | None = None) -> FeatureNetwork:
-    """A network of :data:`NETWORKS` with its weights from the weights folder.
+def load_network(name: str, device: torch.device | None = None, folder: Path | None = None) -> FeatureNetwork:
+    """A network of :data:`NETWORKS` with its weights from the weights folder (``folder``, else ``KOOPSTEP_WEIGHTS``).
 
     Raises:
         UsageError: if there is no such network, or no file of it in the folder (see ``KOOPSTEP_WEIGHTS``).
@@ -148,7 +148,7 @@ def load_network(name: str, device: torch.device | None = None) -> FeatureNetwor
     if name not in NETWORKS:
         raise UsageError(f"unknown feature network {name!r}; known: {', '.join(NETWORKS)}")
     entry = NETWORKS[name]
-    path: Path = find_file(*entry.files, what=entry.what)
+    path: Path = find_file(*entry.files, what=entry.what, folder=folder)
     try:
         module = entry.load(load_state_dict(path))
     except (RuntimeError, KeyError) as error:

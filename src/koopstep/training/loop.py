@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import os
 import shutil
 import time
 from abc import ABC, abstractmethod
@@ -14,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from koopstep.core.devices import Place, seeded, sum_over_processes
+from koopstep.core.environment import names_compiler
 from koopstep.core.errors import NumericsError, UsageError
 from koopstep.core.noise import stream_seed
 from koopstep.training.ema import AverageWeights
@@ -142,7 +142,7 @@ def _move(state: TrainingState, config: TrainingConfig, rate: float, weights: li
 
 def check_compiler(device: torch.device) -> None:
     """Raise UsageError where ``torch.compile`` has no compiler to work with."""
-    if device.type == "cpu" and not (os.environ.get("CXX") or shutil.which("g++") or shutil.which("clang++")):
+    if device.type == "cpu" and not (names_compiler() or shutil.which("g++") or shutil.which("clang++")):
         raise UsageError("training.compile needs a C++ compiler (g++) on this machine; set training.compile=false")
     if device.type == "cuda" and importlib.util.find_spec("triton") is None:
         raise UsageError("training.compile needs Triton on a GPU; pip install triton, or set training.compile=false")

@@ -54,6 +54,7 @@ def evaluate_run(
     console: Console,
     reference_count: int | None = None,
     stepping: Stepping = ONE_STEP,
+    weights: Path | None = None,
 ) -> dict[str, Any]:
     """Measure a student and its teacher; writes ``report/evaluation.json`` into a run.
 
@@ -67,6 +68,7 @@ def evaluate_run(
         console: where words go.
         reference_count: real images used, an even choice; at most 5,000 when absent.
         stepping: how the student samples.
+        weights: folder of feature networks' weights; that of ``KOOPSTEP_WEIGHTS`` when absent.
 
     Raises:
         UsageError: on anything missing or unknown.
@@ -76,7 +78,7 @@ def evaluate_run(
     named = tuple(metrics) if metrics else (config.recipe.evaluation.metrics if config else _WITHOUT_RUN)
     real = _reference(named, compared, reference_count)
     judge = _classifier(named, real)
-    eyes = _eyes(compared, real, place, console)
+    eyes = _eyes(compared, real, Eyes(place.device, console.bar, weights))
     student, teacher = _samples(compared, real, judge, eyes, config.recipe.evaluation.seed if config else 0)
     left_out = _left_out(student, named, compared, real)
     if metrics and left_out:
@@ -181,12 +183,11 @@ def _chosen(source: DataSource, count: int | None, facts: DataFacts) -> Referenc
     return Reference(source.name, digest, facts.in_plain_range(data), labels, source.cells)
 
 
-def _eyes(compared: Comparison, real: Reference | None, place: Place, console: Console) -> Eyes | None:
-    """Feature networks, for images of one or three planes."""
+def _eyes(compared: Comparison, real: Reference | None, eyes: Eyes) -> Eyes | None:
+    """``eyes`` that know the real data, for images of one or three planes."""
     facts = compared.run.student.facts
     if not facts.is_image or facts.shape[0] not in (1, 3):
         return None
-    eyes = Eyes(place.device, console.bar)
     if real is not None:
         eyes.known.append((real.data, f"{real.sha256} {len(real.data)}"))
     return eyes

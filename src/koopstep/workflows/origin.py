@@ -115,6 +115,11 @@ def named_reference(name: str, facts: DataFacts, learned: TrainingData | None) -
             f"the reference {source.name!r} has shape {source.shape}, the student makes {facts.shape}; name other data "
             "with --reference"
         )
+    if len(facts.shape) == 3 and not facts.is_image:
+        raise UsageError(
+            f"the reference {source.name!r} holds images and the student makes none (its data_range is None); there is "
+            "nothing to compare"
+        )
     classes = facts.num_classes or (learned.num_classes if learned else 0) or 0
     if classes and source.num_classes not in (0, classes):
         raise UsageError(

@@ -35,7 +35,7 @@ def empty_network(build: Callable[[], nn.Module], tensors: int, where: str) -> n
         UsageError: whatever ``build`` refuses.
     """
     try:
-        with _at_most(4 * tensors + _SLACK), torch.device("meta"):
+        with _at_most(2 * tensors + _SLACK), torch.device("meta"):
             return build()
     except _TooMany as error:
         raise DamagedError(

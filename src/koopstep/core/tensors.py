@@ -15,7 +15,7 @@ from koopstep.core.errors import DamagedError
 from koopstep.core.files import read_bytes, sha256_bytes, write_atomic
 
 _LONGEST_HEADER = 8 << 20  # bytes; the header is text that takes far more memory when it is read
-_MOST_TENSORS = 40_000
+_MOST_TENSORS = 20_000
 
 
 def tensors_to_bytes(tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> bytes:

@@ -33,7 +33,7 @@ def test_a_sample_depends_on_seed_and_index_only(num_classes: int) -> None:
     assert (many.shape, many.dtype, many.requires_grad) == ((11, 1, 2, 3), torch.float32, False)
     for count, batch_size in ((11, 1), (11, 4), (5, 1024), (1, 3)):
         samples, classes = generate(student, count, seed=3, batch_size=batch_size)
-        torch.testing.assert_close(samples, many[:count], rtol=1e-5, atol=1e-6)
+        torch.testing.assert_close(samples, many[:count], rtol=1e-4, atol=1e-5)
         assert (classes is None) == (num_classes == 0)
         if classes is not None and labels is not None:
             assert torch.equal(classes, labels[:count])
@@ -53,7 +53,7 @@ def test_batches_come_in_order_and_nothing_is_lost() -> None:
     parts = list(generate_in_batches(student, noise, None, batch_size=3))
     assert [len(part) for part in parts] == [3, 3, 1]
     with torch.no_grad():
-        torch.testing.assert_close(torch.cat(parts), student.generate(noise), rtol=1e-5, atol=1e-6)
+        torch.testing.assert_close(torch.cat(parts), student.generate(noise), rtol=1e-4, atol=1e-5)
 
 
 def test_classes_are_taken_in_turn_or_drawn_by_index() -> None:

@@ -275,11 +275,13 @@ def test_samples_as_numbers(way: Way, tmp_path: Path) -> None:
     assert first.shape == (9, 2) and first.dtype == np.float32
     _sample(way.run, tmp_path / "b.npz", count=4)
     with np.load(tmp_path / "b.npz") as file:
-        np.testing.assert_allclose(file["samples"], first[:4], atol=1e-6)
+        np.testing.assert_allclose(file["samples"], first[:4], rtol=1e-4, atol=1e-4)
     _sample(way.run, tmp_path / "c.npz", seed=1)
     with np.load(tmp_path / "c.npz") as file:
         assert not np.allclose(file["samples"], first)
-    np.testing.assert_allclose(first[:8], generated(way.run, way.store).numpy(), atol=1e-5)  # the store's seed is 0
+    np.testing.assert_allclose(
+        first[:8], generated(way.run, way.store).numpy(), rtol=1e-4, atol=1e-4
+    )  # the store's seed is 0
 
 
 def test_samples_are_not_written_over_what_is_there(way: Way, tmp_path: Path) -> None:

@@ -94,6 +94,17 @@ def test_an_edm_pickle_becomes_a_teacher(builder: Callable[[str, str], ModuleTyp
     assert again["sha256"] == result["sha256"]
 
 
+def test_a_user_may_know_what_a_teacher_learned_from(builder: Callable[[str, str], ModuleType], tmp_path: Path) -> None:
+    edm_pickle(builder, tmp_path / "net.pkl")
+    np.savez(tmp_path / "data.npz", images=np.arange(4 * 8 * 8 * 3, dtype=np.uint8).reshape(4, 8, 8, 3))
+    result = run(tmp_path / "net.pkl", tmp_path / "net.safetensors", data=str(tmp_path / "data.npz"))
+    assert result["training_data"]["name"] == "data.npz"
+    assert load_teacher(tmp_path / "net.safetensors").teacher.training_data is not None
+    with pytest.raises(UsageError, match=r"has shape \(1, 8, 8\) with 10 classes, the teacher makes \(3, 8, 8\)"):
+        run(tmp_path / "net.pkl", tmp_path / "other.safetensors", data="digits")
+    assert not (tmp_path / "other.safetensors").exists()
+
+
 def test_the_digest_that_is_wanted(builder: Callable[[str, str], ModuleType], tmp_path: Path) -> None:
     """A single changed bit is refused where the digest is known: weights alone would not show it."""
     source = tmp_path / "net.pkl"

@@ -86,6 +86,15 @@ def convert(
     dtype: Annotated[
         str, typer.Option("--dtype", metavar="NAME", help="How weights are stored: float32, float16 or float64.")
     ] = "float32",
+    data: Annotated[
+        str | None,
+        typer.Option(
+            "--data",
+            metavar="F",
+            help="What the teacher learned from, where you know it (name, folder, .zip or .npz): what its samples, and its "
+            "students', are compared with.",
+        ),
+    ] = None,
     overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
@@ -103,6 +112,7 @@ def convert(
         console=output.console,
         changes=changes or [],
         overwrite=overwrite,
+        data=data,
     )
     output.finish(result, lambda page: _show(page, result))
 

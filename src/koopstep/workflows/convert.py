@@ -15,9 +15,11 @@ from koopstep.core.files import make_folder, publish_folder, read_bytes, read_js
 from koopstep.core.outputs import check_not_input, check_output
 from koopstep.core.text import markdown
 from koopstep.core.yaml_reader import parse_yaml
+from koopstep.data.sources import load_source
 from koopstep.students.files import load_student, save_student
 from koopstep.students.foreign import ForeignStudent, is_checkerboard_module, read_checkerboard_module
 from koopstep.students.table import build_student
+from koopstep.teachers.base import TrainingData
 from koopstep.teachers.files import TeacherHeader, save_teacher
 from koopstep.teachers.foreign.base import ForeignTeacher
 from koopstep.teachers.foreign.table import FOREIGN, sniff, source_sha256
@@ -46,6 +48,7 @@ def convert(
     console: Console,
     changes: Sequence[str] = (),
     overwrite: bool = False,
+    data: str | None = None,
 ) -> dict[str, Any]:
     """Read a foreign checkpoint without running anything in it, and write it as a teacher file or a student folder.
 
@@ -58,6 +61,7 @@ def convert(
         console: where words go.
         changes: ``key=value`` texts for the teacher's config, such as ``solver=ddim``; not for what the weights decide.
         overwrite: whether a teacher's file that is there may be replaced; what is read never is.
+        data: name or path of what the teacher learned from, where the user knows it; every store repeats it.
 
     Raises:
         UsageError: an ``out`` that is there or is an input, an unknown format or content, another digest, a missing
@@ -75,8 +79,8 @@ def convert(
     if sha256 is not None and sha256.lower() != digest:
         raise DamagedError(f"{source} has SHA-256 {digest}, wanted {sha256}; it is another file, or was changed")
     if is_checkerboard_module(source):
-        if changes:
-            raise UsageError("this file is a student, which has nothing to change; leave -o away")
+        if changes or data is not None:
+            raise UsageError("this file is a student, which has nothing to change; leave -o and --data away")
         return _write_student(read_checkerboard_module(source), source, digest, out, weights_dtype)
     name = sniff(source)
     described = _read_config(source, config) if FOREIGN[name].wants_config or config is not None else None
@@ -85,7 +89,20 @@ def convert(
     teacher = _changed(FOREIGN[name].read(source, described), changes, source)
     for note in teacher.notes:
         console.say(note)
-    return _write_teacher(teacher, name, source, digest, out, weights_dtype)
+    learned_from = None if data is None else _learned_from(data, teacher)
+    return _write_teacher(teacher, name, source, digest, out, weights_dtype, learned_from)
+
+
+def _learned_from(data: str, teacher: ForeignTeacher) -> TrainingData:
+    """The record of the data that a user says the teacher learned from."""
+    found = load_source(data).identity()
+    classes = teacher.config.num_classes
+    if found.shape != tuple(teacher.config.shape) or (classes and found.num_classes != classes):
+        raise UsageError(
+            f"--data {data}: has shape {found.shape} with {found.num_classes or 'no'} classes, the teacher makes "
+            f"{tuple(teacher.config.shape)} with {classes or 'no'}; it did not learn from this"
+        )
+    return found
 
 
 def _check_place(source: Path, config: Path | None, out: Path, overwrite: bool) -> None:
@@ -108,7 +125,13 @@ def _changed(teacher: ForeignTeacher, changes: Sequence[str], source: Path) -> F
 
 
 def _write_teacher(
-    teacher: ForeignTeacher, name: str, source: Path, digest: str, out: Path, weights_dtype: str
+    teacher: ForeignTeacher,
+    name: str,
+    source: Path,
+    digest: str,
+    out: Path,
+    weights_dtype: str,
+    learned_from: TrainingData | None,
 ) -> dict[str, Any]:
     model = TEACHERS[teacher.config.kind].build(teacher.config)
     model.load_state_dict(dict(teacher.tensors))  # every reader has checked that they fit
@@ -119,6 +142,7 @@ def _write_teacher(
         made_by=f"koopstep teacher convert {source.name} (SHA-256 {digest}); torch {torch.__version__}",
         weights_dtype=weights_dtype,
         source=recorded,
+        training_data=learned_from,
     )
     save_teacher(out, header, model)
     written = teacher_info(str(out))

@@ -1,1 +1,1 @@
-"""What a student learned: spectra, outliers, neighbourhoods of the noise, and the figures that show them."""
+"""What a student learned, in numbers, and what is to be seen in them: views, which nothing here draws."""

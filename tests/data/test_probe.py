@@ -17,6 +17,7 @@ from koopstep.core.pixels import DataRange
 from koopstep.data.collect import CollectSettings, collect
 from koopstep.data.manifest import Manifest, root_digest
 from koopstep.data.store import TrajectoryStore
+from koopstep.teachers.analytic import MixtureDenoiser
 from koopstep.teachers.functions import from_denoiser, from_velocity
 
 SETTINGS = CollectSettings(count=64, steps=3, unit_size=32)
@@ -160,6 +161,20 @@ def test_a_wrong_data_range_is_said_aloud(made: DataRange, said: DataRange | Non
     words = [str(warning.message) for warning in caught]
     assert (not words) if right else ("its images are in" in words[0] and "data_range=" in words[0])
     assert store.manifest.teacher.data_range == said
+
+
+def test_a_coarse_grid_does_not_hide_a_wrong_range(tmp_path: Path) -> None:
+    signs = torch.randn(8, 16, generator=torch.Generator().manual_seed(0)).sign()
+    exact = MixtureDenoiser(0.5 * signs, torch.ones(8), spread=0.02)
+
+    def denoiser(x: Tensor, sigma: Tensor, labels: Tensor | None) -> Tensor:
+        return exact(x.flatten(1), sigma).reshape(x.shape)
+
+    settings = SETTINGS.model_copy(update={"steps": 4})
+    with pytest.warns(UserWarning, match=r"images are in \[-1, 1\], its samples go from -0.5"):
+        store = fill(tmp_path / "usual", from_denoiser(denoiser, (1, 4, 4)), settings)
+    assert float(store.batch(store.training_rows()).data.abs().max()) > 0.6  # the stored ends overshoot
+    fill(tmp_path / "right", from_denoiser(denoiser, (1, 4, 4), data_range=(-0.5, 0.5)), settings)
 
 
 def test_a_store_of_the_usual_range_is_what_it_was(tmp_path: Path) -> None:

@@ -66,7 +66,7 @@ class Recipe(Config):
         preset: the name it started from; of one's own file, the name without its ending.
         method: the method applied to it.
         about: one line for people.
-        data: name or path of the data that `teacher train` trains on; samples are compared with what their teacher learned from.
+        data: name or path of what `teacher train` learns from; samples are compared with what their own teacher learned from.
         initialise: what the student starts from: ``fresh`` weights, or the ``teacher``'s in the decoder.
         paths: what a step learns from: rows ``stored`` by ``collect``, or fresh ones that the teacher makes ``live``.
         tracking: ``tensorboard`` writes event files into the run beside ``metrics.jsonl``.

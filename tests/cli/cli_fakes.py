@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any, Literal
 
@@ -77,6 +78,7 @@ ANSWERS: dict[str, dict[str, Any]] = {
             "presets": [{"name": "board", "about": "points"}],
             "methods": [{"name": "kdm", "about": "dense"}],
         },
+        "preset_yaml": "about: points\n",
         "show_preset": {
             "preset": "board",
             "method": "kdm",
@@ -100,7 +102,7 @@ ANSWERS: dict[str, dict[str, Any]] = {
         "repair_store": {"count": 10, "damaged": [], "repaired": [3], "identical": True, "root": "ab"},
         "import_store": INFO | {"layout": "kdm-ffhq"},
     },
-    "koopstep.workflows.recipe": {"load_recipe": {"a": "recipe"}},
+    "koopstep.workflows.record": {"choose_run": ({"a": "recipe"}, Path("s"), Path("r"))},
     "koopstep.workflows.train": {"train_student": Trained(5, float("inf"), 1.0, 2000.0)},
     "koopstep.workflows.sample": {
         "sample_run": {"seconds": 0.1, "images_per_second": 40.0, "count": 4, "files": ["x.png"]}

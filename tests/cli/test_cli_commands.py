@@ -21,6 +21,7 @@ COMMANDS: list[tuple[str, str, dict[str, Any]]] = [
     ("demo", "run_demo", {"0": None, "1": "kdm", "2": Path("runs/demo")}),
     ("presets", "list_presets", {}),
     ("presets board --method hkd", "show_preset", {"0": "board", "1": "hkd"}),
+    ("presets board", "show_preset", {"0": "board", "1": None}),
     (
         "teacher train board --out t -o a=1 -o b.c=2 --resume",
         "train_teacher",
@@ -69,11 +70,16 @@ COMMANDS: list[tuple[str, str, dict[str, Any]]] = [
         "import_store",
         {"0": Path("x"), "1": Path("s"), "hold_out": 5, "layout": "auto"},
     ),
-    ("train board --data s --out r -o a=1", "load_recipe", {"0": "board", "1": "kdm", "2": ["a=1"]}),
+    (
+        "train board --data s --out r -o a=1",
+        "choose_run",
+        {"0": "board", "1": None, "2": ["a=1"], "3": Path("s"), "4": Path("r"), "resume": False},
+    ),
+    ("train r --resume", "choose_run", {"0": "r", "1": None, "2": [], "3": None, "4": None, "resume": True}),
     (
         "train board --data s --out r",
         "train_student",
-        {"0": {"a": "recipe"}, "1": Path("s"), "2": Path("r"), "resume": False},
+        {"0": {"a": "recipe"}, "1": Path("s"), "2": Path("r"), "resume": False, "overwrite": False},
     ),
     (
         "sample r --count 4 --seed 9 --class-labels 0,1 --steps 3 --between path --out x.png",
@@ -230,7 +236,7 @@ def test_under_torchrun_only_the_first_process_speaks(
         ("data import x --out s --layout odd", "--layout takes auto, kdm-ffhq"),
         ("collect t --out s --count ten", "--count"),
         ("collect t --out s --count 0", "--count"),
-        ("train board --data s", "--out"),
+        ("presets --yaml", "--yaml prints one preset"),
         ("train board --data s --out r --fast", "--fast"),
         ("trian board", "trian"),
         ("data", "info, verify, repair, import"),

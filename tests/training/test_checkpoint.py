@@ -180,8 +180,8 @@ def test_what_differs_is_named(tmp_path: Path, name: str) -> None:
     _train(tmp_path, _config(), until=2)
     state = _fresh(_config())
     before = numbers(state)
-    with pytest.raises(UsageError, match=rf"{name} was {OURS.get(name)}, is now other"):
-        load_latest(tmp_path, state, OURS | {name: "other"})
+    with pytest.raises(UsageError, match=rf"{name} was {OURS.get(name)}, is now 1"):
+        load_latest(tmp_path, state, OURS | {name: "1"})
     assert state.step == 0 and distance(before, numbers(state)) == 0
 
 

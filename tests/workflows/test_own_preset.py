@@ -16,8 +16,8 @@ from koopstep.core.errors import UsageError
 from koopstep.data.store import TrajectoryStore
 from koopstep.students.student import DataFacts
 from koopstep.workflows.console import Quiet
-from koopstep.workflows.presets import show_preset
-from koopstep.workflows.recipe import load_recipe
+from koopstep.workflows.presets import preset_yaml, show_preset
+from koopstep.workflows.recipe import load_recipe, load_teacher_recipe
 from koopstep.workflows.teacher import train_teacher
 
 
@@ -79,6 +79,66 @@ def test_a_file_that_is_not_there_or_no_text(tmp_path: Path) -> None:
         load_recipe("nothing")
 
 
+def test_a_file_extends_a_preset_or_another_file(tmp_path: Path) -> None:
+    (tmp_path / "far").mkdir()
+    settings = "extends: digits\ntraining: {steps: 7, seed: 3}\nmethods: {hkd: {training: {seed: 4}}}\n"
+    (tmp_path / "mine.yaml").write_text(settings)
+    (tmp_path / "far" / "child.yaml").write_text("extends: ../mine.yaml\nmethod: hkd\nobjective: {trajectory: 0.125}\n")
+    mine, digits = load_recipe(str(tmp_path / "mine.yaml")), load_recipe("digits")
+    training = digits.training.model_copy(update={"steps": 7, "seed": 3})
+    assert mine == digits.model_copy(update={"preset": "mine", "training": training})
+    assert load_recipe(str(tmp_path / "mine.yaml"), "hkd").training.steps == 7  # the nearer file wins over the method
+    child = load_recipe(str(tmp_path / "far" / "child.yaml"))
+    assert (child.preset, child.method, child.student.kind) == ("child", "hkd", "hkd")
+    assert (child.objective.trajectory, child.training.seed, child.training.steps) == (0.125, 4, 7)
+    assert child.objective.trajectory_every == load_recipe("digits", "hkd").objective.trajectory_every
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("extends: mine.yaml", r"mine\.yaml extends itself"),
+        ("extends: other.yaml", r"mine\.yaml extends itself, by way of .*other\.yaml"),
+        ("extends: digitss", r"unknown preset 'digitss'; did you mean 'digits'\? .*`extends` of .*mine\.yaml"),
+        ("extends: [digits]", "'extends' must be a name"),
+        ("extends: digits\ntraining: {stepz: 3}", r"unknown field 'training\.stepz'; did you mean 'steps'"),
+    ],
+)
+def test_what_cannot_be_extended_is_named(tmp_path: Path, text: str, words: str) -> None:
+    (tmp_path / "mine.yaml").write_text(text)
+    (tmp_path / "other.yaml").write_text("extends: mine.yaml")
+    with pytest.raises(UsageError, match=words):
+        load_recipe(str(tmp_path / "mine.yaml"))
+
+
+@pytest.mark.parametrize(("preset", "method"), [("checkerboard", "kdm"), ("digits-cond", "hkd+"), ("cifar10", "hkd")])
+def test_a_preset_written_out_is_the_same(tmp_path: Path, preset: str, method: str) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(preset_yaml(preset, method), encoding="utf-8")
+    assert load_recipe(str(path)) == load_recipe(preset, method).model_copy(update={"preset": "mine"})
+    assert load_teacher_recipe(str(path)) == load_teacher_recipe(preset)
+    if method != "kdm":
+        with pytest.raises(UsageError, match=r"written for the method .* and cannot become 'kdm'"):
+            load_recipe(str(path), "kdm")
+
+
+def test_a_change_in_a_file_is_not_undone_by_its_own_method(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    text = preset_yaml("checkerboard", "hkd")
+    assert "  trajectory: 0.25\n" in text
+    path.write_text(text.replace("  trajectory: 0.25\n", "  trajectory: 0.5\n"), encoding="utf-8")
+    assert load_recipe(str(path), "hkd").objective.trajectory == 0.5
+
+
+def test_a_student_needs_no_word_about_its_teachers_training(tmp_path: Path) -> None:
+    name = written(tmp_path / "mine.yaml", teacher={"file": "mixture"})
+    assert load_recipe(name).teacher.model is None
+    with pytest.raises(UsageError, match=r"teacher of .*mine\.yaml: field 'teacher\.model' is missing"):
+        load_teacher_recipe(name)
+    with pytest.raises(UsageError, match="does not say what its teacher is"):
+        show_preset(name)
+
+
 def test_closed_forms_are_shown(tmp_path: Path) -> None:
     shown = show_preset(written(tmp_path / "mine.yaml"))
     assert (shown["preset"], shown["teacher"]["kind"], shown["teacher"]["parameters"]) == ("mine", "mixture", 0)
@@ -104,7 +164,7 @@ def test_a_teacher_is_trained_from_a_file(tmp_path: Path) -> None:
     said = train_teacher(
         name, tmp_path / "t.safetensors", changes=[], resume=False, place=HERE, console=Quiet(), stop=lambda: False
     )
-    assert (said["step"], said["name"]) == (2, "mine")
+    assert (said["step"], said["name"]) == (2, "t")
     assert said["made_by"].startswith(f"koopstep teacher train {name}; ")
 
 

@@ -15,7 +15,7 @@ from koopstep.students.student import DataFacts
 from koopstep.teachers.files import find_teacher
 from koopstep.teachers.table import TEACHERS
 from koopstep.workflows.presets import show_preset
-from koopstep.workflows.recipe import Recipe, load_recipe
+from koopstep.workflows.recipe import Recipe, load_recipe, load_teacher_recipe
 
 # teacher, student (trained), student (to sample): published 55.73 M, 47.48 M (47.49 M with classes), 32.0 M; 18.20 M
 SIZES = {
@@ -89,7 +89,9 @@ def test_the_student_is_that_of_table_7(name: str) -> None:
 @pytest.mark.parametrize("name", TEACHER)
 def test_the_teacher_is_edm_s(name: str) -> None:
     recipe = load_recipe(name)
-    model, training, collect = recipe.teacher.model, recipe.teacher.training, recipe.collect
+    made = load_teacher_recipe(name).teacher
+    model, training, collect = made.model, made.training, recipe.collect
+    assert recipe.teacher.model == model
     data, nfe, pairs, dropout, batch = TEACHER[name]
     assert recipe.data == data
     assert (model.network.dropout, model.network.augment_channels) == (dropout, 9)  # type: ignore[union-attr]

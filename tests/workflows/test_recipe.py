@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,9 @@ from koopstep.core.config import dump
 from koopstep.core.errors import UsageError
 from koopstep.data.sources import SOURCES
 from koopstep.evaluation.metrics import METRICS
-from koopstep.workflows import recipe as recipes
+from koopstep.workflows import layers as recipes
 from koopstep.workflows.presets import list_presets, show_preset
-from koopstep.workflows.recipe import Recipe, load_recipe, method_names, preset_names
+from koopstep.workflows.recipe import Recipe, load_recipe, load_teacher_recipe, method_names, preset_names
 
 PRESETS, METHODS = sorted(preset_names()), sorted(method_names())
 
@@ -55,7 +56,7 @@ def _seed_after(monkeypatch: pytest.MonkeyPatch, layers: int) -> Recipe:
             "kdm": {"about": "", "settings": {"training": {"seed": 92}}},
         },
     }
-    monkeypatch.setattr(recipes, "_read", lambda name: files[name])
+    monkeypatch.setattr(recipes, "read_packaged", lambda name: json.loads(json.dumps(files[name])))
     monkeypatch.setattr(recipes, "preset_names", lambda: {"made-up": ""})
     changes = ["training.seed=5"] if layers > 5 else []
     return load_recipe("made-up", "other", changes, budget="short")
@@ -71,8 +72,8 @@ def test_later_ones_win(monkeypatch: pytest.MonkeyPatch, layers: int) -> None:
 
 def test_another_kind_replaces_the_whole() -> None:
     below = {"operator": {"kind": "dense", "affine": True}, "latent": 3}
-    assert recipes._merge(below, {"operator": {"kind": "spectral"}}) == {"operator": {"kind": "spectral"}, "latent": 3}
-    assert recipes._merge(below, {"operator": {"continuous": True}})["operator"] == {
+    assert recipes.merge(below, {"operator": {"kind": "spectral"}}) == {"operator": {"kind": "spectral"}, "latent": 3}
+    assert recipes.merge(below, {"operator": {"continuous": True}})["operator"] == {
         "kind": "dense",
         "affine": True,
         "continuous": True,
@@ -181,7 +182,7 @@ def test_every_budget_fits(preset: str, method: str, budget: str | None) -> None
     recipe = load_recipe(preset, method, budget=budget)
     for world in (1, 2):
         recipe.training.check(world)
-        recipe.teacher.training.check(world)
+        load_teacher_recipe(preset).teacher.training.check(world)
     held_out = recipe.collect.hold_out
     assert held_out is not None and recipe.collect.count - held_out >= recipe.training.batch_size
     assert set(recipe.evaluation.metrics) <= set(METRICS)
@@ -193,6 +194,25 @@ def test_a_budget_is_shorter() -> None:
     for preset in ("checkerboard", "digits"):
         whole, quick = load_recipe(preset).training, load_recipe(preset, budget="quick").training
         assert quick.steps * quick.batch_size < whole.steps * whole.batch_size
+
+
+def _flat(settings: dict[str, Any], above: str = "") -> dict[str, Any]:
+    result: dict[str, Any] = {}
+    for name, value in settings.items():
+        result |= _flat(value, f"{above}{name}.") if isinstance(value, dict) else {above + name: value}
+    return result
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("base", ["digits", "cifar10"])
+def test_presets_with_classes_differ_in_what_they_say(base: str, method: str) -> None:
+    """They extend the one without; every other value is its own."""
+    plain, classes = (_flat(dump(load_recipe(name, method))) for name in (base, f"{base}-cond"))
+    different = {name for name in {*plain, *classes} if plain.get(name) != classes.get(name)}
+    assert different == {"preset", "about", "teacher.file", "teacher.model.num_classes", "evaluation.metrics"}
+    assert (plain["teacher.model.num_classes"], classes["teacher.model.num_classes"]) == (0, 10)
+    quick = (load_recipe("digits-cond", method, budget=budget) for budget in (None, "quick"))
+    assert len({recipe.training.steps for recipe in quick}) == 1  # the budget of `digits` is not its own
 
 
 def test_hkd_takes_the_teachers_network() -> None:

@@ -19,7 +19,7 @@ from koopstep.teachers.files import load_teacher
 from koopstep.workflows import teacher as teach
 from koopstep.workflows.collect import collect_store
 from koopstep.workflows.console import Quiet
-from koopstep.workflows.recipe import Recipe, load_recipe
+from koopstep.workflows.recipe import TeacherRecipe, load_recipe, load_teacher_recipe
 from koopstep.workflows.teacher import teacher_info, train_teacher
 
 TINY = [
@@ -87,8 +87,9 @@ def test_the_file_holds_the_average(tmp_path: Path) -> None:
 
 
 def test_stopped_and_gone_on(tmp_path: Path) -> None:
-    _train("checkerboard", tmp_path / "straight.safetensors")
-    out = tmp_path / "stopped.safetensors"
+    straight = tmp_path / "straight" / "mine.safetensors"
+    assert _train("checkerboard", straight)["name"] == "mine"  # of its file: the preset's name is another teacher's
+    out = tmp_path / "stopped" / "mine.safetensors"
     with pytest.raises(Interrupted, match="step 5 of 12"):
         _train("checkerboard", out, after=5)
     assert not out.exists()
@@ -97,15 +98,15 @@ def test_stopped_and_gone_on(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"teacher\.training\.learning_rate was"):
         _train("checkerboard", out, [*TINY, "teacher.training.learning_rate=0.5"], resume=True)
     assert _train("checkerboard", out, resume=True)["step"] == 12
-    assert out.read_bytes() == (tmp_path / "straight.safetensors").read_bytes()
+    assert out.read_bytes() == straight.read_bytes()
 
 
 def _refused(monkeypatch: pytest.MonkeyPatch, out: Path, **changes: Any) -> str:
     """What is said of the checkerboard's recipe with some sections exchanged."""
-    recipe = dump(load_recipe("checkerboard", changes=TINY))
+    recipe = dump(load_teacher_recipe("checkerboard", TINY))
     teacher = recipe["teacher"] | changes.pop("teacher", {})
-    changed = Recipe.parse(recipe | {"teacher": teacher} | changes, "changed")
-    monkeypatch.setattr(teach, "load_recipe", lambda *a, **k: changed)
+    changed = TeacherRecipe.parse(recipe | {"teacher": teacher} | changes, "changed")
+    monkeypatch.setattr(teach, "load_teacher_recipe", lambda *a, **k: changed)
     with pytest.raises(UsageError) as caught:
         _train("checkerboard", out)
     assert not out.exists() and not out.with_name(out.name + ".run").exists()

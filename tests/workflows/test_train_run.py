@@ -44,7 +44,10 @@ def test_what_is_there_in_the_end(finished: Path, store: Path) -> None:
     assert [row["step"] for row in rows] == list(range(1, 13))
     assert set(rows[0]) == {"step", "total", "reconstruction", "latent", "prediction", "learning_rate", "seconds"}
     config = read_config(finished)
-    assert config.recipe == tiny_recipe()
+    assert (
+        config.recipe.model_copy(update={"collect": tiny_recipe().collect, "teacher": tiny_recipe().teacher})
+        == tiny_recipe()
+    )
     assert config.data == str(store.resolve())
     assert config.data_root == TrajectoryStore.open(store).root
     provenance = json.loads((finished / "student" / "config.json").read_text())["provenance"]
@@ -140,7 +143,7 @@ def test_starting_over_a_run_is_refused(tmp_path: Path, store: Path) -> None:
 
 
 CHANGES = [
-    "training.steps=13",
+    "training.steps=11",
     "training.batch_size=16",
     "training.micro_batch=4",
     "training.optimizer=adamw",
@@ -194,14 +197,23 @@ def test_going_on_with_other_data_is_refused(begun: Path, tmp_path: Path) -> Non
         train_tiny(tiny_recipe(), tiny_store(tmp_path / "store", seed=1), begun, resume=True)
 
 
+_FREE = (
+    "training.log_every=2",
+    "training.checkpoint_every=5",
+    "training.keep_checkpoints=1",
+    "training.read_ahead=true",
+)
+
+
 def test_what_does_not_change_the_result_may_change(tmp_path: Path, store: Path, finished: Path) -> None:
     run = tmp_path / "run"
     with pytest.raises(Interrupted):
         train_tiny(tiny_recipe(), store, run, stop_after=3)
-    moved = tiny_recipe("evaluation.metrics=[pair_mse]", "tracking=tensorboard", "about=the same")
+    moved = tiny_recipe("evaluation.metrics=[pair_mse]", "tracking=tensorboard", "about=the same", *_FREE)
     pytest.importorskip("tensorboard")
     train_tiny(moved, store, run, resume=True)
-    assert read_config(run).recipe == moved
+    recorded = read_config(run).recipe
+    assert (recorded.evaluation, recorded.tracking, recorded.about) == (moved.evaluation, moved.tracking, moved.about)
     name = "student/model.safetensors"
     assert (run / name).read_bytes() == (finished / name).read_bytes()
 

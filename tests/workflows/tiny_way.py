@@ -36,7 +36,6 @@ def tiny_recipe(*changes: str) -> Recipe:
             "teacher": {
                 "file": "mixture",
                 "model": {"kind": "mixture", "dimension": 2, "components": 3, "spread": SPREAD},
-                "training": {"steps": 1, "batch_size": 1},
             },
             "collect": {"count": 120, "steps": 3, "hold_out": 20},
             "student": {

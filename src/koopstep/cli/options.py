@@ -34,6 +34,15 @@ Store = Annotated[Path, typer.Argument(metavar="DIR", help="Folder of a trajecto
 Method = Annotated[
     str, typer.Option("--method", metavar="M", help="How the student learns; `koopstep presets` lists them.")
 ]
+ChosenMethod = Annotated[
+    str | None,
+    typer.Option(
+        "--method",
+        metavar="M",
+        help="How the student learns (`koopstep presets` lists them); else what the file says, else kdm.",
+        show_default=False,
+    ),
+]
 Preset = Annotated[
     str,
     typer.Argument(

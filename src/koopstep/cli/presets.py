@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from koopstep.cli.options import Json, Method
+from koopstep.cli.options import ChosenMethod, Json
+from koopstep.core.errors import UsageError
 
 if TYPE_CHECKING:
     from koopstep.cli.output import Page
@@ -22,15 +23,25 @@ def presets(
             metavar="[NAME]", help="A preset, or your own .yaml file, to print in full.", show_default=False
         ),
     ] = None,
-    method: Method = "kdm",
+    method: ChosenMethod = None,
+    as_yaml: Annotated[
+        bool, typer.Option("--yaml", help="Print the preset as a file that `koopstep train` takes.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """List presets and methods, or print one preset in full."""
     import yaml
 
-    from koopstep.cli.output import Output, flat, plain
-    from koopstep.workflows.presets import list_presets, show_preset
+    from koopstep.cli.output import Output, flat, plain, write_out
+    from koopstep.workflows.presets import list_presets, preset_yaml, show_preset
 
+    if as_yaml:
+        if name is None or as_json:
+            raise UsageError(
+                "--yaml prints one preset, as in `koopstep presets digits --yaml > mine.yaml`, without --json"
+            )
+        write_out(preset_yaml(name, method))
+        return
     output = Output(as_json)
     if name is None:
         result = list_presets()

@@ -8,23 +8,38 @@ from typing import Annotated
 
 import typer
 
-from koopstep.cli.options import Changes, Device, Json, Method, Preset, Resume
+from koopstep.cli.options import Changes, ChosenMethod, Device, Json, Overwrite, Resume
 
 JSON_KEYS = "JSON: run, step, loss, seconds, images_per_second."
 
 
 def train(
-    preset: Preset,
-    data: Annotated[Path, typer.Option("--data", metavar="DIR", help="The trajectory store to learn from.")],
-    out: Annotated[Path, typer.Option("--out", metavar="RUN", help="The run folder to make.")],
-    method: Method = "kdm",
+    preset: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[PRESET|RUN]",
+            help="Where settings come from: a name (`koopstep presets` lists them), your own .yaml file, a run's config.yaml, "
+            "or with --resume the folder of the run to go on with.",
+            show_default=False,
+        ),
+    ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option("--data", metavar="DIR", help="The trajectory store to learn from.", show_default=False),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="RUN", help="The run folder to make.", show_default=False)
+    ] = None,
+    method: ChosenMethod = None,
     changes: Changes = None,
     resume: Resume = False,
+    overwrite: Overwrite = False,
     device: Device = None,
     as_json: Json = False,
 ) -> None:
     """Train a student on stored paths.
 
+    `koopstep train RUN --resume` goes on with a run and needs no other option; `-o training.steps=N` makes it longer.
     Under torchrun it is trained on several processes.
     """
     from koopstep.cli.output import Output, place_of
@@ -32,11 +47,20 @@ def train(
 
     output = Output(as_json)
     with stop_on_signals() as stop:
-        from koopstep.workflows.recipe import load_recipe
+        from koopstep.workflows.record import choose_run
         from koopstep.workflows.train import train_student
 
-        recipe = load_recipe(preset, method, changes or [])
+        recipe, store, run = choose_run(preset, method, changes or [], data, out, resume=resume)
         with place_of(device) as place:
-            trained = train_student(recipe, data, out, resume=resume, place=place, console=output.console, stop=stop)
-    result = {"run": str(out), **asdict(trained)}
+            trained = train_student(
+                recipe,
+                store,
+                run,
+                resume=resume,
+                overwrite=overwrite,
+                place=place,
+                console=output.console,
+                stop=stop,
+            )
+    result = {"run": str(run), **asdict(trained)}
     output.finish(result, lambda page: page.facts(result))

@@ -62,6 +62,23 @@ class CollectSettings(Config):
         return self
 
 
+def settings_of(manifest: Manifest) -> CollectSettings:
+    """The settings that describe a store: those of a collected one make the same store again."""
+    kept, steps = manifest.kept, manifest.steps
+    keep: Literal["ends", "all"] | int = "ends" if len(kept) == 2 else "all" if len(kept) == steps + 1 else len(kept)
+    return CollectSettings(
+        count=manifest.count,
+        steps=steps,
+        keep=keep,
+        seed=manifest.seed,
+        hold_out=manifest.hold_out,
+        dtype=manifest.dtype,
+        unit_size=manifest.unit_size,
+        micro_batch=manifest.micro_batch,
+        autocast=manifest.autocast,
+    )
+
+
 @dataclass(frozen=True)
 class CollectReport:
     """Where a collection stands: `done` of `total` rows committed in the store, `bytes` of them on disk.

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +28,18 @@ from koopstep.core.files import (
 )
 from koopstep.core.tensors import load_tensors, save_tensors
 from koopstep.training.loop import TrainingState
+from koopstep.training.settings import may_change
 
+_FORMAT = 2
 _NAME = re.compile(r"step-(\d{8})")
+
+
+def flat(settings: Mapping[str, Any], above: str = "") -> dict[str, str]:
+    """Nested settings as dotted names with their values in JSON, so that a difference can be named."""
+    result: dict[str, str] = {}
+    for name, value in settings.items():
+        result |= flat(value, f"{above}{name}.") if isinstance(value, dict) else {above + name: json.dumps(value)}
+    return result
 
 
 def save_checkpoint(folder: Path, state: TrainingState, identity: dict[str, str], keep: int) -> Path:
@@ -53,7 +64,7 @@ def save_checkpoint(folder: Path, state: TrainingState, identity: dict[str, str]
         raise StorageError(f"cannot write {temporary}: {error.strerror}; older checkpoints are untouched") from error
     try:
         digests = {name: save_tensors(temporary / f"{name}.safetensors", part) for name, part in _parts(state).items()}
-        described = {"format": 1, "step": state.step, "files": digests, "identity": identity}
+        described = {"format": _FORMAT, "step": state.step, "files": digests, "identity": identity}
         if state.scaler.is_enabled():
             described["scaler"] = state.scaler.state_dict()
         write_json(temporary / "state.json", described | {"sha256": _digest(described)})
@@ -82,7 +93,7 @@ def load_latest(folder: Path, state: TrainingState, identity: dict[str, str]) ->
 
     Raises:
         DamagedError: if there are checkpoints, but none is whole.
-        UsageError: if the run depends on something else than the checkpoint did; names what.
+        UsageError: if the run depends on something else than the checkpoint did, beyond what `may_change`; names what.
     """
     damaged: list[str] = []
     for step, path in reversed(checkpoints(folder)):
@@ -91,7 +102,7 @@ def load_latest(folder: Path, state: TrainingState, identity: dict[str, str]) ->
         except (DamagedError, UsageError) as error:
             damaged.append(f"{path.name} ({error})")
             continue
-        _compare(described["identity"], identity, path)
+        _compare(described, identity, path)
         _restore(state, files, int(described["step"]))
         if state.scaler.is_enabled() and "scaler" in described:
             state.scaler.load_state_dict(described["scaler"])
@@ -125,8 +136,16 @@ def _digest(described: dict[str, Any]) -> str:
     return sha256_bytes(json.dumps(described, sort_keys=True).encode())
 
 
-def _compare(theirs: dict[str, str], ours: dict[str, str], path: Path) -> None:
-    different = [name for name in sorted({*theirs, *ours}) if theirs.get(name) != ours.get(name)]
+def _compare(described: dict[str, Any], ours: dict[str, str], path: Path) -> None:
+    """Raise UsageError where a run was begun with something else. Format 1 (version 0.1) knew fewer settings than today."""
+    theirs: dict[str, str] = described["identity"]
+    names = {*theirs} & {*ours} if described["format"] == 1 else {*theirs, *ours}
+    different = [
+        name
+        for name in sorted(names)
+        if theirs.get(name) != ours.get(name)
+        and not (name in theirs and name in ours and may_change(name, theirs[name], ours[name]))
+    ]
     if different:
         shown = "; ".join(f"{name} was {theirs.get(name)}, is now {ours.get(name)}" for name in different[:3])
         more = f"; and {len(different) - 3} more" if len(different) > 3 else ""

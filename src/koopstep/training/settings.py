@@ -97,6 +97,24 @@ class TrainingConfig(Config):
         return self.learning_rate * SCHEDULES[self.schedule](share)
 
 
+# what may be another at the same result
+_FREE = ("checkpoint_every", "keep_checkpoints", "log_every", "read_ahead")
+
+
+def may_change(name: str, before: str, now: str) -> bool:
+    """Whether training that was begun with one value of a setting may go on with another.
+
+    Args:
+        name: dotted, as in ``training.steps`` or ``teacher.training.steps``.
+        before: its value in JSON.
+        now: the other one; steps may only become more.
+    """
+    *_, section, last = ("", *name.split("."))
+    if section != "training":
+        return False
+    return last in _FREE or (last == "steps" and int(now) > int(before))
+
+
 SCHEDULES: dict[str, Callable[[float], float]] = {
     "constant": lambda share: 1.0,
     "cosine": lambda share: 0.5 * (1 + math.cos(math.pi * share)),

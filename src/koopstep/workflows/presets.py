@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+import yaml
 
 from koopstep.core.config import dump
+from koopstep.core.errors import UsageError
 from koopstep.students.student import DataFacts
 from koopstep.students.table import build_student
 from koopstep.teachers.table import TEACHERS
-from koopstep.workflows.recipe import load_recipe, method_names, preset_names
+from koopstep.workflows.recipe import full_settings, load_recipe, method_names, preset_names
 
 
 def list_presets() -> dict[str, Any]:
@@ -21,7 +23,18 @@ def list_presets() -> dict[str, Any]:
     }
 
 
-def show_preset(name: str, method: str = "kdm") -> dict[str, Any]:
+def preset_yaml(name: str, method: str | None = None) -> str:
+    """One preset with a method as a file that ``train`` takes, and ``teacher train`` where the preset has its settings.
+
+    Raises:
+        UsageError: on an unknown preset or method.
+    """
+    settings = full_settings(name, method)
+    del settings["preset"]  # a file's name is its own
+    return yaml.safe_dump(settings, sort_keys=False, allow_unicode=True)
+
+
+def show_preset(name: str, method: str | None = None) -> dict[str, Any]:
     """One preset with a method: every setting, and the sizes of its networks.
 
     Raises:
@@ -29,6 +42,10 @@ def show_preset(name: str, method: str = "kdm") -> dict[str, Any]:
     """
     recipe = load_recipe(name, method)
     model = recipe.teacher.model
+    if model is None:
+        raise UsageError(
+            f"{name} does not say what its teacher is (teacher.model), so networks cannot be counted; try --yaml"
+        )
     with torch.device("meta"):
         teacher = TEACHERS[model.kind].build(model)
         facts = DataFacts(shape=model.shape, num_classes=model.num_classes)
@@ -36,7 +53,7 @@ def show_preset(name: str, method: str = "kdm") -> dict[str, Any]:
     everything, sampling = student.parameter_counts()
     return {
         "preset": recipe.preset,
-        "method": method,
+        "method": recipe.method,
         "about": recipe.about,
         "teacher": {
             "file": recipe.teacher.file,

@@ -17,7 +17,7 @@ from koopstep.core.yaml_reader import parse_yaml
 from koopstep.students.files import StudentFile, load_student
 from koopstep.students.student import KoopmanStudent
 from koopstep.teachers.base import TrainingData
-from koopstep.workflows.recipe import Recipe
+from koopstep.workflows.recipe import Recipe, student_part
 
 
 class RunConfig(Config):
@@ -30,6 +30,8 @@ class RunConfig(Config):
         teacher: name of the teacher that made the paths.
         teacher_sha256: digest of its file, empty for a function.
         training_data: what it learned from, where the store says so.
+        earlier_steps: ``training.steps`` before the run was made longer, oldest first. What depends on the length (learning
+            rates but a constant one, ``objective.pixel_fade``) followed these until then.
     """
 
     recipe: Recipe
@@ -38,6 +40,7 @@ class RunConfig(Config):
     teacher: str
     teacher_sha256: str
     training_data: Annotated[TrainingData | None, Added()] = None
+    earlier_steps: Annotated[tuple[int, ...], Added()] = ()
 
 
 @dataclass(frozen=True)
@@ -60,9 +63,14 @@ class OpenRun:
         return self.config
 
 
-def write_config(folder: Path, config: RunConfig) -> None:
+def config_bytes(config: Config) -> bytes:
+    """The content of a ``config.yaml``."""
+    return yaml.safe_dump(dump(config), sort_keys=False).encode()
+
+
+def write_config(folder: Path, config: Config) -> None:
     """Write ``config.yaml``."""
-    write_atomic(folder / "config.yaml", yaml.safe_dump(dump(config), sort_keys=False).encode())
+    write_atomic(folder / "config.yaml", config_bytes(config))
 
 
 def read_config(folder: Path) -> RunConfig:
@@ -78,7 +86,10 @@ def read_config(folder: Path) -> RunConfig:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise DamagedError(f"{path} cannot be read: {error}") from error
-    return RunConfig.parse(parse_yaml(text, str(path)), str(path))
+    plain = parse_yaml(text, str(path))
+    if isinstance(plain, dict) and isinstance(plain.get("recipe"), dict):
+        plain["recipe"] = student_part(plain["recipe"])  # version 0.1 wrote the teacher's training, too
+    return RunConfig.parse(plain, str(path))
 
 
 def open_run(folder: Path, device: torch.device | None = None) -> OpenRun:
@@ -95,7 +106,7 @@ def open_run(folder: Path, device: torch.device | None = None) -> OpenRun:
         return OpenRun(folder, student, file, None)
     config = read_config(folder)
     if not (folder / "student" / "config.json").is_file():
-        raise UsageError(f"{folder} is not trained to its end yet; go on with `koopstep train ... --resume`")
+        raise UsageError(f"{folder} is not trained to its end yet; go on with `koopstep train {folder} --resume`")
     student, file = load_student(folder / "student", device)
     return OpenRun(folder, student, file, config)
 

@@ -16,11 +16,13 @@ from koopstep.data.augment import LABELS
 from koopstep.data.sources import DataSource, in_range, load_source
 from koopstep.teachers.files import TeacherHeader, load_teacher, save_teacher
 from koopstep.teachers.table import TEACHERS
-from koopstep.training.checkpoint import checkpoints
+from koopstep.training.checkpoint import checkpoints, flat
 from koopstep.training.denoising import Denoising
+from koopstep.workflows.claim import claimed
 from koopstep.workflows.console import Console
-from koopstep.workflows.recipe import Recipe, load_recipe
-from koopstep.workflows.train import Stop, begin_training, flat, run_training
+from koopstep.workflows.recipe import TeacherRecipe, load_teacher_recipe
+from koopstep.workflows.run import config_bytes, write_config
+from koopstep.workflows.train import Stop, begin_training, run_training
 
 
 def train_teacher(
@@ -37,12 +39,12 @@ def train_teacher(
     """Train the teacher of ``preset`` and write it to the file ``out``; checkpoints live in ``out`` + ``.run`` meanwhile.
 
     Raises:
-        UsageError: on unknown names, data that does not fit, an unfinished training there without ``resume``, or another
-            file there without ``overwrite``.
+        UsageError: on unknown names, data that does not fit, another process that trains it, or a file or a training there
+            without ``resume`` or ``overwrite``.
         Interrupted: after ``stop`` said so and a checkpoint was written.
     """
     work = _work_folder(preset, out, resume, overwrite)
-    recipe = load_recipe(preset, changes=changes)
+    recipe = load_teacher_recipe(preset, changes)
     config, training = recipe.teacher.model, recipe.teacher.training
     kind = TEACHERS[config.kind]
     if kind.loss is None:
@@ -65,23 +67,30 @@ def train_teacher(
         augment=recipe.teacher.augment,
         xflip=recipe.teacher.xflip,
     )
-    depends_on = flat({"teacher": dump(recipe)["teacher"]}) | {"data": f"{recipe.data} {source.sha256()}"}
-    state = begin_training(task, training, work, depends_on, place=place, console=console)
-    done = run_training(task, state, training, work, depends_on, place=place, console=console, stop=stop)
-    if place.leads:
-        command = f"koopstep teacher train {preset}" + "".join(f" -o {change}" for change in changes)
-        learned_from = source.identity()
-        made_by = f"{command}; data {source.name} {learned_from.sha256[:16]}; torch {torch.__version__}"
-        header = TeacherHeader(
-            config=config,
-            name=recipe.teacher.file,
-            made_by=made_by,
-            weights_dtype=recipe.teacher.weights_dtype,
-            training_data=learned_from,
-        )
-        save_teacher(out, header, state.average.model)
-    barrier(place)
+    settings = dump(recipe)
+    depends_on = flat({"teacher": settings["teacher"]}) | {"data": f"{recipe.data} {source.sha256()}"}
+    with claimed(work, config_bytes(recipe), resume=resume, overwrite=overwrite, place=place, console=console):
+        state = begin_training(task, training, work, depends_on, place=place, console=console)
+        if place.leads:
+            write_config(work, recipe)
+        done = run_training(task, state, training, work, depends_on, place=place, console=console, stop=stop)
+        if place.leads:
+            save_teacher(out, _header(recipe, preset, changes, out, source), state.average.model)
+        barrier(place)
     return teacher_info(str(out)) | {"seconds": done.seconds, "loss": done.loss, "step": done.step}
+
+
+def _header(recipe: TeacherRecipe, preset: str, changes: list[str], out: Path, source: DataSource) -> TeacherHeader:
+    """The teacher is called after its file: the preset's name is that of another teacher."""
+    command = f"koopstep teacher train {preset}" + "".join(f" -o {change}" for change in changes)
+    learned_from = source.identity()
+    return TeacherHeader(
+        config=recipe.teacher.model,
+        name=out.stem,
+        made_by=f"{command}; data {source.name} {learned_from.sha256[:16]}; torch {torch.__version__}",
+        weights_dtype=recipe.teacher.weights_dtype,
+        training_data=learned_from,
+    )
 
 
 def teacher_info(name_or_path: str) -> dict[str, Any]:
@@ -112,15 +121,12 @@ def teacher_info(name_or_path: str) -> dict[str, Any]:
 def _work_folder(preset: str, out: Path, resume: bool, overwrite: bool) -> Path:
     """Where the checkpoints of ``out`` live. A training that is resumed may write again what it wrote itself."""
     work = out.with_name(out.name + ".run")
-    begun = bool(checkpoints(work / "checkpoints"))
-    if not (begun and resume):
+    if not (resume and checkpoints(work / "checkpoints")):
         check_output(out, inputs=[Path(preset)] if Path(preset).is_file() else [], overwrite=overwrite)
-    if begun and not resume:
-        raise UsageError(f"{work} holds a training of this file; add --resume to go on with it, or remove the folder")
     return work
 
 
-def _check_data(recipe: Recipe, source: DataSource) -> None:
+def _check_data(recipe: TeacherRecipe, source: DataSource) -> None:
     config = recipe.teacher.model
     if (recipe.teacher.augment or recipe.teacher.xflip) and len(config.shape) != 3:
         raise UsageError(f"teacher.augment and teacher.xflip change images, the data {source.name!r} are none")

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
+from torch import nn
 
 from koopstep.core.config import dump
 from koopstep.core.devices import Place, barrier, seeded
@@ -27,15 +26,17 @@ from koopstep.students.student import DataFacts, KoopmanStudent
 from koopstep.students.table import build_student
 from koopstep.teachers.base import TeacherIdentity
 from koopstep.teachers.files import TeacherFile
-from koopstep.training.checkpoint import checkpoints, load_latest, save_checkpoint
+from koopstep.training.checkpoint import flat, load_latest, save_checkpoint
 from koopstep.training.distillation import Distillation
 from koopstep.training.loop import StepReport, Task, TrainingState, train
 from koopstep.training.settings import TrainingConfig
 from koopstep.workflows.card import student_card
+from koopstep.workflows.claim import claimed
 from koopstep.workflows.console import Console
 from koopstep.workflows.origin import find_data, own_teacher, training_data
 from koopstep.workflows.recipe import Recipe
-from koopstep.workflows.run import RunConfig, read_metrics, write_config
+from koopstep.workflows.record import longer_note, record
+from koopstep.workflows.run import RunConfig, config_bytes, read_metrics, write_config
 from koopstep.workflows.tracking import Tracking, open_logs
 
 Stop = Callable[[], bool]
@@ -53,65 +54,68 @@ class Trained:
 
 
 def train_student(
-    recipe: Recipe, data: Path, out: Path, *, resume: bool, place: Place, console: Console, stop: Stop
+    recipe: Recipe,
+    data: Path,
+    out: Path,
+    *,
+    resume: bool,
+    place: Place,
+    console: Console,
+    stop: Stop,
+    overwrite: bool = False,
 ) -> Trained:
     """Train a student of ``recipe`` on the store ``data`` into the run folder ``out``.
 
     Raises:
-        UsageError: if something does not fit, or ``out`` holds a run and ``resume`` is False.
+        UsageError: if something does not fit, ``out`` holds a run and neither ``resume`` nor ``overwrite`` is set, or
+            another process trains in it.
         Interrupted: after ``stop`` said so and a checkpoint was written.
     """
-    if checkpoints(out / "checkpoints") and not resume:
-        raise UsageError(f"{out} already holds a run; add --resume to go on with it, or choose another --out")
+    recipe.training.check(place.world)
     store = TrajectoryStore.open(data)
     identity = store.manifest.teacher
     facts = DataFacts.of(store.manifest)
     _check_fit(recipe, facts)
     with seeded(recipe.training.seed, torch.device("cpu")):  # the discriminator's weights are drawn after the student's
         recipe, student = fresh_student(recipe, facts, identity)
-        task = _task(recipe, student, store, place)
-    settings = dump(recipe)
-    depends_on = flat({name: settings[name] for name in ("initialise", "paths", "student", "objective", "training")})
-    depends_on["data"] = store.root
-    state = begin_training(task, recipe.training, out, depends_on, place=place, console=console)
-    if place.leads and state.step == 0:
-        note = note_on_start(student, store.batch(store.training_rows()[:_LOOKED_AT]))
-        if note:
-            console.say(note)
-    if place.leads:
-        config = RunConfig(
-            recipe=recipe,
-            data=str(data.resolve()),
-            data_root=store.root,
-            teacher=identity.name,
-            teacher_sha256=identity.sha256,
-            training_data=identity.training_data,
+        task, depends_on = _task(recipe, student, store, place)
+    config = record(recipe, store, data, out)
+    with claimed(out, config_bytes(config), resume=resume, overwrite=overwrite, place=place, console=console):
+        state = begin_training(task, recipe.training, out, depends_on, place=place, console=console)
+        if place.leads:
+            looked_at = store.batch(store.training_rows()[:_LOOKED_AT])
+            for note in (longer_note(config), note_on_start(student, looked_at) if state.step == 0 else None):
+                if note:
+                    console.say(note)
+            write_config(out, config)
+        done = run_training(
+            task,
+            state,
+            recipe.training,
+            out,
+            depends_on,
+            place=place,
+            console=console,
+            stop=stop,
+            tracking=recipe.tracking,
         )
-        write_config(out, config)
-    done = run_training(
-        task,
-        state,
-        recipe.training,
-        out,
-        depends_on,
-        place=place,
-        console=console,
-        stop=stop,
-        tracking=recipe.tracking,
-    )
-    if place.leads:
-        provenance = {
-            "preset": recipe.preset,
-            "method": recipe.method,
-            "teacher": identity.name,
-            "teacher_sha256": identity.sha256,
-            "data_root": store.root,
-        }
-        averaged = state.average.model
-        remove_stale(out / "student")  # what a kill left of the last attempt to write it
-        save_student(out / "student", recipe.student, averaged, provenance, student_card(recipe, facts, provenance))  # type: ignore[arg-type]
-    barrier(place)
+        if place.leads:
+            _save(out / "student", config, state.average.model, facts)
+        barrier(place)
     return done
+
+
+def _save(folder: Path, config: RunConfig, student: nn.Module, facts: DataFacts) -> None:
+    recipe = config.recipe
+    provenance = {
+        "preset": recipe.preset,
+        "method": recipe.method,
+        "teacher": config.teacher,
+        "teacher_sha256": config.teacher_sha256,
+        "data_root": config.data_root,
+    }
+    remove_stale(folder)  # what a kill left of the last attempt to write it
+    save_student(folder, recipe.student, student, provenance, student_card(recipe, facts, provenance))  # type: ignore[arg-type]
 
 
 def fresh_student(recipe: Recipe, facts: DataFacts, identity: TeacherIdentity) -> tuple[Recipe, KoopmanStudent]:
@@ -131,8 +135,12 @@ def fresh_student(recipe: Recipe, facts: DataFacts, identity: TeacherIdentity) -
     return recipe.model_copy(update={"student": config}), student
 
 
-def _task(recipe: Recipe, student: KoopmanStudent, store: TrajectoryStore, place: Place) -> Distillation:
-    return Distillation(
+def _task(
+    recipe: Recipe, student: KoopmanStudent, store: TrajectoryStore, place: Place
+) -> tuple[Distillation, dict[str, str]]:
+    """What is trained on what, and everything that its result depends on: name -> value."""
+    real = _real_data(recipe, store.manifest.teacher) if recipe.objective.adversary_data == "real" else None
+    task = Distillation(
         student.to(place.device),
         objective_for(recipe.objective, student.facts, place.device, _find_network),
         store,
@@ -140,10 +148,16 @@ def _task(recipe: Recipe, student: KoopmanStudent, store: TrajectoryStore, place
         seed=recipe.training.seed,
         place=place,
         steps=recipe.training.steps,
-        real=_real_data(recipe, store.manifest.teacher) if recipe.objective.adversary_data == "real" else None,
+        real=real,
         live=_live_paths(recipe, store, place) if recipe.paths == "live" else None,
         read_ahead=_reads_ahead(recipe.training, place),
     )
+    settings = dump(recipe)
+    depends_on = flat({name: settings[name] for name in ("initialise", "paths", "student", "objective", "training")})
+    depends_on["data"] = store.root
+    if real is not None:
+        depends_on["real data"] = f"{real.name} {real.identity().sha256}"
+    return task, depends_on
 
 
 def _real_data(recipe: Recipe, identity: TeacherIdentity) -> DataSource:
@@ -188,14 +202,6 @@ def _find_network(name: FeatureNetName) -> PerceptualNetwork:
     from koopstep.features.lpips import find_lpips  # only for objectives that look through one
 
     return find_lpips(name)
-
-
-def flat(settings: Mapping[str, Any], above: str = "") -> dict[str, str]:
-    """Nested settings as dotted names with their values in JSON, so that a difference can be named."""
-    result: dict[str, str] = {}
-    for name, value in settings.items():
-        result |= flat(value, f"{above}{name}.") if isinstance(value, dict) else {above + name: json.dumps(value)}
-    return result
 
 
 def begin_training(
@@ -285,7 +291,7 @@ def _note(report: StepReport, config: TrainingConfig) -> str:
 
 def _check_fit(recipe: Recipe, facts: DataFacts) -> None:
     wanted = recipe.teacher.model
-    if tuple(wanted.shape) != facts.shape:
+    if wanted is not None and tuple(wanted.shape) != facts.shape:
         raise UsageError(
             f"the preset {recipe.preset!r} is for data of shape {tuple(wanted.shape)}, the store holds {facts.shape}; "
             "choose the preset that fits or collect with its teacher"

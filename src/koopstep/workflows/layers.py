@@ -1,0 +1,189 @@
+"""Preset files laid on one another: a packaged one or one's own, what it ``extends``, and the settings of a method.
+
+A run's ``config.yaml`` is such a file as well. From below to above: the preset that is extended last, the method, that
+preset's settings for the method, then what each file nearer to the one named says, for the method last. Budgets come on top.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from koopstep.core.errors import UsageError
+from koopstep.core.explain import nearest
+from koopstep.core.files import read_bytes
+from koopstep.core.yaml_reader import parse_yaml
+
+Settings = dict[str, Any]
+_ENDINGS = (".yaml", ".yml")
+_DEFAULT_METHOD = "kdm"
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One file: its settings, those for methods and budgets, and where it says it belongs.
+
+    Attributes:
+        where: what messages call it.
+        name: of the preset that it is.
+        extends: the file or preset below it; None for a complete one.
+        method: the method that it is written for; None where it does not say.
+        settings, methods, budgets: its content.
+    """
+
+    where: str
+    name: str
+    extends: str | None
+    method: str | None
+    settings: Settings
+    methods: dict[str, Settings]
+    budgets: dict[str, Settings] | None
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """Layers put together for one method."""
+
+    where: str
+    name: str
+    method: str
+    settings: Settings
+
+
+def method_names() -> dict[str, str]:
+    """Method -> one line about it."""
+    return {name: str(entry["about"]) for name, entry in read_packaged("methods").items()}
+
+
+def preset_names() -> dict[str, str]:
+    """Preset -> one line about it."""
+    folder = resources.files("koopstep") / "presets"
+    names = sorted(file.name[: -len(".yaml")] for file in folder.iterdir() if file.name.endswith(".yaml"))
+    return {name: str(read_packaged(name)["about"]) for name in names if name != "methods"}
+
+
+def read_packaged(name: str) -> Settings:
+    """A packaged file as it is written."""
+    text = (resources.files("koopstep") / "presets" / f"{name}.yaml").read_text(encoding="utf-8")
+    result: Settings = parse_yaml(text, f"preset {name}")
+    return result
+
+
+def resolve(preset: str, method: str | None = None, budget: str | None = None) -> Resolved:
+    """All settings of a preset with a method; nothing is checked but names and layout.
+
+    Args:
+        preset: a packaged preset's name, or the path of a ``.yaml`` file.
+        method: a method's name; the one that the files say when absent, else ``kdm``.
+        budget: name of a budget of the preset; None for the full one.
+
+    Raises:
+        UsageError: on unknown names, files that are no presets, or that extend one another in a circle.
+    """
+    layers = _read_chain(preset)
+    asked = method or next((layer.method for layer in layers if layer.method), _DEFAULT_METHOD)
+    check_known("method", asked, method_names())
+    top, base = layers[0], layers[-1]
+    holds = base.method
+    if holds not in (None, _DEFAULT_METHOD, asked):
+        raise UsageError(
+            f"{base.where} is written for the method {holds!r} and cannot become {asked!r}; leave --method out, or start "
+            "from a preset"
+        )
+    settings = base.settings
+    if holds != asked:
+        settings = merge(settings, read_packaged("methods")[asked]["settings"])
+    settings = merge(settings, base.methods.get(asked, {}))
+    budgets = base.budgets or {}
+    for layer in reversed(layers[:-1]):
+        settings = merge(merge(settings, layer.settings), layer.methods.get(asked, {}))
+        budgets = {} if layer.budgets is None else merge(budgets, layer.budgets)
+    chosen = dict(budgets.get(budget, {})) if budget else {}
+    of_method = chosen.pop("methods", {}).get(asked, {})
+    settings = merge(merge(settings, chosen), of_method)
+    return Resolved(top.where, top.name, asked, settings | {"preset": top.name, "method": asked})
+
+
+def check_known(what: str, name: str, known: Iterable[str], otherwise: str = "") -> None:
+    """Raise UsageError, with the nearest name, where ``name`` is not ``known``."""
+    if name not in known:
+        hint = nearest(name, known).replace("allowed:", "known:")
+        raise UsageError(f"unknown {what} {name!r}; {hint}{otherwise}")
+
+
+def merge(below: Settings, above: Settings) -> Settings:
+    """``above`` on top of ``below``; a mapping that names another ``kind`` replaces the one below whole."""
+    result: Settings = json.loads(json.dumps(below))
+    for key, value in above.items():
+        old = result.get(key)
+        same_kind = (
+            isinstance(value, dict) and isinstance(old, dict) and value.get("kind", old.get("kind")) == old.get("kind")
+        )
+        result[key] = merge(old, value) if same_kind else value  # type: ignore[arg-type]
+    return result
+
+
+def _read_chain(preset: str) -> list[Layer]:
+    """The file that was named, what it extends, and so on to the complete one."""
+    layers: list[Layer] = []
+    seen: list[str] = []
+    folder, name = Path(), preset
+    while True:
+        own = name.endswith(_ENDINGS)
+        path = folder / name
+        place = str(path.resolve()) if own else name
+        if place in seen:
+            raise UsageError(f"{layers[0].where} extends itself, by way of {layers[-1].where}")
+        seen.append(place)
+        if own:
+            settings, own_name = _read_own(path)
+            layers.append(_layer(settings, str(path), own_name))
+            folder = path.parent
+        else:
+            within = f" (`extends` of {layers[-1].where})" if layers else ""
+            check_known("preset", name, preset_names(), f"; or name a .yaml file{within}")
+            layers.append(_layer(read_packaged(name), f"preset {name}", name))
+        below = layers[-1].extends
+        if below is None:
+            return layers
+        name = below
+
+
+def _layer(settings: Settings, where: str, name: str) -> Layer:
+    extends, method = settings.pop("extends", None), settings.pop("method", None)
+    settings.pop("preset", None)
+    methods, budgets = settings.pop("methods", None), settings.pop("budgets", {})
+    for key, value in (("extends", extends), ("method", method)):
+        if not isinstance(value, str | None):
+            raise UsageError(f"{where}: {key!r} must be a name, got {value!r}")
+    _check_layers(methods, "methods", where)
+    for budget in _check_layers(budgets, "budgets", where).values():
+        _check_layers(budget.get("methods"), "methods", where)
+    return Layer(where, name, extends, method, settings, methods or {}, budgets)
+
+
+def _read_own(path: Path) -> tuple[Settings, str]:
+    """Somebody's own file, laid out as the packaged ones are, or what training wrote into a run; and the preset's name."""
+    try:
+        text = read_bytes(path).decode()
+        plain: Any = json.loads(json.dumps(parse_yaml(text, str(path))))
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"{path} is no preset: {error}") from error
+    if not isinstance(plain, dict):
+        raise UsageError(
+            f"{path} is no preset: it must hold settings by name, as `koopstep presets NAME --yaml` prints"
+        )
+    if isinstance(plain.get("recipe"), dict) and "data_root" in plain:
+        return plain["recipe"], str(plain["recipe"].get("preset", path.stem))
+    return plain, path.stem
+
+
+def _check_layers(found: Any, key: str, where: str) -> dict[str, Settings]:
+    found = {} if found is None else found
+    if not isinstance(found, dict) or not all(isinstance(value, dict) for value in found.values()):
+        raise UsageError(f"{where}: {key!r} must hold settings under each name")
+    return found

@@ -1,0 +1,122 @@
+"""What a run's ``config.yaml`` says: the recipe as it happened, and the recipe of a run that goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from koopstep.core.config import dump, override
+from koopstep.core.errors import DamagedError, UsageError
+from koopstep.data.collect import settings_of
+from koopstep.data.store import TrajectoryStore
+from koopstep.teachers.base import TeacherIdentity
+from koopstep.teachers.files import packaged_teachers
+from koopstep.workflows.layers import preset_names
+from koopstep.workflows.origin import own_teacher
+from koopstep.workflows.recipe import Recipe, TeacherChoice, load_recipe
+from koopstep.workflows.run import RunConfig, read_config
+
+
+def record(recipe: Recipe, store: TrajectoryStore, folder: Path, out: Path) -> RunConfig:
+    """What happens when ``recipe`` is trained on ``store``: the store's collection and teacher stand in place of the preset's.
+
+    Args:
+        recipe: complete.
+        store: what is learned.
+        folder: the store's.
+        out: the run; where it is gone on with, its earlier lengths are kept.
+    """
+    manifest = store.manifest
+    identity = manifest.teacher
+    happened = {"collect": settings_of(manifest), "teacher": _teacher(recipe, identity)}
+    return RunConfig(
+        recipe=recipe.model_copy(update=happened),
+        data=str(folder.resolve()),
+        data_root=store.root,
+        teacher=identity.name,
+        teacher_sha256=identity.sha256,
+        training_data=identity.training_data,
+        earlier_steps=_earlier_steps(recipe, out),
+    )
+
+
+def _teacher(recipe: Recipe, identity: TeacherIdentity) -> TeacherChoice:
+    """Where the teacher of the paths is, as it is; its name alone where it is not at hand."""
+    found = own_teacher((recipe.teacher.file, identity.name), identity.name, identity.sha256).value
+    if found is None:
+        return TeacherChoice(file=identity.name)
+    packaged = {path: name for name, path in packaged_teachers().items()}
+    return TeacherChoice(file=packaged.get(found.path, str(found.path.resolve())), model=found.header.config)
+
+
+def _earlier_steps(recipe: Recipe, out: Path) -> tuple[int, ...]:
+    """How long the run in ``out`` was meant to be before it was made as long as ``recipe`` says."""
+    try:
+        before = read_config(out)
+    except (UsageError, DamagedError):
+        return ()
+    steps = before.recipe.training.steps
+    return (*before.earlier_steps, *([steps] if steps < recipe.training.steps else []))
+
+
+def longer_note(config: RunConfig) -> str | None:
+    """What it means that a run was made longer, where its course depends on its length; None where it does not."""
+    recipe = config.recipe
+    courses = {
+        f"the learning rate ({recipe.training.schedule})": recipe.training.schedule != "constant",
+        "the weight of the pixels' distance": recipe.objective.pixel_fade > 0,
+    }
+    changed = [name for name, depends in courses.items() if depends]
+    if not config.earlier_steps or not changed:
+        return None
+    return (
+        f"{' and '.join(changed)} now follow{'s' if len(changed) == 1 else ''} a training of {recipe.training.steps} steps; "
+        f"what was trained before followed one of {config.earlier_steps[-1]}"
+    )
+
+
+def choose_run(
+    preset: str | None,
+    method: str | None,
+    changes: Iterable[str],
+    data: Path | None,
+    out: Path | None,
+    *,
+    resume: bool,
+) -> tuple[Recipe, Path, Path]:
+    """The recipe, the store and the run folder that ``koopstep train`` means; a run that goes on names them itself.
+
+    Args:
+        preset: a preset's name, a ``.yaml`` file, or the folder of a run to go on with.
+        method: a method's name, or None for what the file says.
+        changes: ``key=value`` texts.
+        data: the store, or None for that of the run.
+        out: the run folder, or None for ``preset``.
+        resume: whether a run is gone on with.
+
+    Raises:
+        UsageError: if something is missing or does not belong together.
+    """
+    is_folder = preset is not None and preset not in preset_names() and Path(preset).is_dir()
+    if preset is not None and not is_folder:
+        if data is None or out is None:
+            missing = "--data DIR (the store to learn from)" if data is None else "--out RUN (the folder to make)"
+            raise UsageError(f"train needs {missing}; only `koopstep train RUN --resume` knows them itself")
+        return load_recipe(preset, method, changes), data, out
+    named = [path for path in (Path(preset) if preset is not None else None, out) if path is not None]
+    if not named:
+        raise UsageError("name a preset to train with, or a run to go on with: `koopstep train RUN --resume`")
+    run = named[0]
+    if not resume:
+        raise UsageError(
+            f"{run} is a folder; add --resume to go on with that run, or name {run}/config.yaml as a preset"
+        )
+    if any(path.resolve() != run.resolve() for path in named):
+        raise UsageError(f"to go on with {run} leave --out away, or name the same folder; got {out}")
+    config = read_config(run)
+    if method not in (None, config.recipe.method):
+        raise UsageError(
+            f"{run} was begun with --method {config.recipe.method}, not {method}; train into another folder"
+        )
+    where = str(run / "config.yaml")
+    return Recipe.parse(override(dump(config.recipe), changes), where), data or Path(config.data), run

@@ -84,7 +84,16 @@ def test_the_fake_answers_as_the_workflow_does(
 
 
 def test_every_fake_is_compared() -> None:
-    elsewhere = {"run_demo", "choose_run", "train_student", "convert", "import_store", "mix_run", "fill_run"}
+    elsewhere = {
+        "run_demo",
+        "choose_run",
+        "preset_yaml",
+        "train_student",
+        "convert",
+        "import_store",
+        "mix_run",
+        "fill_run",
+    }
     assert set(COMMANDS) | elsewhere == set(FAKES)
     for fake, real in ((cli_fakes.Trained, Trained), (cli_fakes.Written, Written)):
         assert [field.name for field in dataclasses.fields(fake)] == [field.name for field in dataclasses.fields(real)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from koopstep.core.devices import Place
 from koopstep.core.errors import UsageError
 from koopstep.core.records import Batch
 from koopstep.data.collect import CollectSettings, collect
+from koopstep.data.sources import load_source
 from koopstep.data.store import TrajectoryStore
 from koopstep.losses.objective import ObjectiveConfig, build_objective
 from koopstep.losses.passes import RealRows
@@ -81,5 +83,7 @@ def test_a_training_with_real_data(store: Path, tmp_path: Path) -> None:
     assert TrajectoryStore.open(store).count == 24
     _train(store, tmp_path / "real", "objective.adversary_data=real")
     assert (tmp_path / "real" / "student" / "config.json").is_file()
+    state = json.loads((tmp_path / "real" / "checkpoints" / "step-00000002" / "state.json").read_text())
+    assert state["identity"]["real data"] == f"digits {load_source('digits').sha256()}"
     with pytest.raises(UsageError, match=r"'digits', but the recipe names 'checkerboard'; set -o data=digits"):
         _train(store, tmp_path / "other", "objective.adversary_data=real", "data=checkerboard")

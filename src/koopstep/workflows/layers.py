@@ -6,6 +6,8 @@ preset's settings for the method, then what each file nearer to the one named sa
 
 from __future__ import annotations
 
+import copy
+import functools
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -67,7 +69,12 @@ def preset_names() -> dict[str, str]:
 
 
 def read_packaged(name: str) -> Settings:
-    """A packaged file as it is written."""
+    """A packaged file as it is written, for the caller to change."""
+    return copy.deepcopy(_parsed(name))
+
+
+@functools.cache
+def _parsed(name: str) -> Settings:
     text = (resources.files("koopstep") / "presets" / f"{name}.yaml").read_text(encoding="utf-8")
     result: Settings = parse_yaml(text, f"preset {name}")
     return result

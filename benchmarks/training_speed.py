@@ -19,7 +19,7 @@ from koopstep.data.sources import FixedSet
 from koopstep.teachers.table import TEACHERS
 from koopstep.training.denoising import Denoising
 from koopstep.training.loop import StepReport, TrainingState, train
-from koopstep.workflows.recipe import load_recipe
+from koopstep.workflows.recipe import load_teacher_recipe
 
 OPTIONS: dict[str, dict[str, object]] = {
     "plain": {"autocast": "none"},
@@ -34,7 +34,7 @@ OPTIONS: dict[str, dict[str, object]] = {
 def main() -> None:
     """Train a few steps under each option in turn."""
     rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 5
-    place, recipe = prepare(), load_recipe("mnist")
+    place, recipe = prepare(), load_teacher_recipe("mnist")
     config, training = recipe.teacher.model, recipe.teacher.training
     images = torch.randint(0, 256, (2048, *config.shape), dtype=torch.uint8)
     kind = TEACHERS[config.kind]

@@ -131,6 +131,7 @@ def test_changes_reach_everything() -> None:
         (("checkerboard", "kdm", ["student={kind: kdn}"]), "field 'student.kind' got 'kdn'; did you mean 'kdm'?"),
         (("checkerboard", "kdm", ["training.learning_rate=-1"]), "field 'training.learning_rate' got -1"),
         (("checkerboard", "kdm", ["training.learning_rate=.nan"]), "field 'training.learning_rate' got nan"),
+        (("checkerboard", "kdm", ["objective.prediction=-1"]), "field 'objective.prediction' got -1"),
         (("checkerboard", "kdm", ["training.steps=0"]), "field 'training.steps' got 0"),
         (("checkerboard", "kdm", ["training.batch_size=0"]), "field 'training.batch_size' got 0"),
         (("checkerboard", "kdm", [f"training.seed={2**70}"]), "field 'training.seed' got 1180591620717411303424"),

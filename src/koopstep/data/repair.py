@@ -46,14 +46,16 @@ def repair(folder: Path, teacher: Teacher, *, device: torch.device | str = "cpu"
     store = TrajectoryStore.open(folder)
     manifest = store.manifest
     damaged = store.verify()
-    if not damaged:
-        return
     if manifest.noise_scheme != PHILOX:
+        if not damaged:
+            return
         units = ", ".join(str(damage.unit) for damage in damaged)
         raise UsageError(f"{folder} was imported and cannot be made again (damaged units: {units}); import it again")
     difference = differing_teacher_field(manifest.teacher, teacher.identity(manifest.steps))
     if difference is not None:
         raise UsageError(f"{folder} was made by another teacher ({difference}); repair needs the same one")
+    if not damaged:
+        return
     writer = StoreWriter(folder, manifest)
     for damage in damaged:
         record = writer.commit(damage.unit, *make_unit(teacher, manifest, damage.unit, device))

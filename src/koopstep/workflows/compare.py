@@ -18,6 +18,9 @@ def compare_runs(runs: list[Path]) -> dict[str, Any]:
     """
     if not runs:
         raise UsageError("name at least one run to compare")
+    for run in runs:
+        if not run.is_dir():
+            raise UsageError(f"{run} is no folder; give run folders")
     found = [(run, read_evaluation(run)) for run in runs]
     protocols = [Protocol.parse(result["protocol"], f"protocol of {run}") for run, result in found]
     for run, protocol in zip(runs[1:], protocols[1:], strict=True):

@@ -131,10 +131,8 @@ def read_evaluation(folder: Path) -> dict[str, Any]:
     """``report/evaluation.json`` of a run.
 
     Raises:
-        UsageError: if there is no such run, or it was never evaluated.
+        UsageError: if the run was never evaluated.
     """
-    if not folder.is_dir():
-        raise UsageError(f"{folder} is no folder; give run folders")
     path = folder / "report" / "evaluation.json"
     if not path.is_file():
         raise UsageError(f"{folder} was not evaluated yet; run `koopstep evaluate {folder}`")

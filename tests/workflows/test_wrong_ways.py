@@ -186,7 +186,7 @@ WRONG: dict[str, tuple[list[str], str]] = {
     "resume: another latent": (resumed("student.latent=9"), "student.latent"),
     "resume: another objective": (resumed("objective.latent=0.7"), "objective.latent"),
     "resume: other pairs": ([word.replace("{}/board", "{}/board-4") for word in RESUME], "data|store"),
-    "resume: another method": ([*RESUME, "--method", "kdm-f"], "operator|method|student"),
+    "resume: another method": ([*RESUME, "--method", "kdm-f"], "was .* is now"),
     "resume: fewer steps than were made": (resumed("training.steps=1"), "training.steps|steps"),
     "resume: forgotten": ([word for word in RESUME if word != "--resume"], "--resume"),
     "resume: of nothing": (["train", "{}/stranger", "--resume"], "stranger"),

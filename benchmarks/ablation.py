@@ -15,11 +15,11 @@ import statistics
 from pathlib import Path
 from typing import Any
 
+from koopstep.core.console import Quiet
 from koopstep.core.devices import prepare
+from koopstep.recipes.recipe import load_recipe
 from koopstep.sampling.fewstep import Stepping
-from koopstep.workflows.console import Quiet
 from koopstep.workflows.evaluate import evaluate_run
-from koopstep.workflows.recipe import load_recipe
 from koopstep.workflows.train import train_student
 
 PLAIN = [

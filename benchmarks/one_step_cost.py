@@ -17,9 +17,9 @@ from koopstep.core.levels import karras_sigmas
 from koopstep.nets.preconditioning import EDMDenoiser
 from koopstep.nets.unet import UNetConfig
 from koopstep.operators.block import BlockConfig
+from koopstep.recipes.recipe import load_recipe
 from koopstep.students.hkd import HKDConfig, build_hkd
 from koopstep.students.student import DataFacts, KoopmanStudent
-from koopstep.workflows.recipe import load_recipe
 
 ROUNDS = 15
 GRID = tuple(karras_sigmas(18).tolist())

@@ -16,10 +16,10 @@ import torch
 
 from koopstep.core.devices import prepare
 from koopstep.data.sources import FixedSet
+from koopstep.recipes.recipe import load_teacher_recipe
 from koopstep.teachers.table import TEACHERS
 from koopstep.training.denoising import Denoising
 from koopstep.training.loop import StepReport, TrainingState, train
-from koopstep.workflows.recipe import load_teacher_recipe
 
 OPTIONS: dict[str, dict[str, object]] = {
     "plain": {"autocast": "none"},

@@ -21,6 +21,7 @@ FLOORS = (
     ("students", "evaluation"),
     ("losses", "sampling", "analysis", "export"),
     ("training", "figures", "editing"),
+    ("recipes",),
     ("workflows",),
     ("studio",),
     ("cli",),

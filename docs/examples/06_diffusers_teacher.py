@@ -10,8 +10,8 @@ from diffusers import DDPMPipeline, DDPMScheduler, UNet2DModel
 from torch import Tensor
 
 from koopstep import CollectSettings, collect, from_diffusers, load_teacher
+from koopstep.core.console import Quiet
 from koopstep.core.noise import gaussian
-from koopstep.workflows.console import Quiet
 from koopstep.workflows.convert import convert
 
 

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from koopstep.core.console import Quiet
 from koopstep.core.devices import Place
 from koopstep.core.errors import UsageError
 from koopstep.core.records import Batch
@@ -17,9 +18,8 @@ from koopstep.data.sources import load_source
 from koopstep.data.store import TrajectoryStore
 from koopstep.losses.objective import ObjectiveConfig, build_objective
 from koopstep.losses.passes import RealRows
+from koopstep.recipes.recipe import load_recipe
 from koopstep.teachers.files import load_teacher
-from koopstep.workflows.console import Quiet
-from koopstep.workflows.recipe import load_recipe
 from koopstep.workflows.train import train_student
 
 

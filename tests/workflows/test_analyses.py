@@ -11,10 +11,10 @@ from tiny_way import HERE, tiny_recipe, tiny_store, train_tiny
 
 from koopstep.analysis.findings import Caption, Curves, Findings
 from koopstep.analysis.subject import Subject
+from koopstep.core.console import Quiet
 from koopstep.core.errors import UsageError
 from koopstep.workflows.analyses import ANALYSES, Entry, Need
 from koopstep.workflows.analyze import analyze_run
-from koopstep.workflows.console import Quiet
 from koopstep.workflows.report import chapter_of
 
 MEASURED: dict[str, Any] = {"metrics": {}, "teacher": {}, "protocol": {}, "left_out": {}}

@@ -14,10 +14,10 @@ from tiny_way import HERE, Quiet
 
 from koopstep.core.errors import UsageError
 from koopstep.data.collect import CollectSettings, collect
+from koopstep.recipes.recipe import load_recipe
 from koopstep.teachers.files import load_teacher
 from koopstep.workflows.analyze import analyze_run
 from koopstep.workflows.findings import Written
-from koopstep.workflows.recipe import load_recipe
 from koopstep.workflows.train import train_student
 
 Analysed = Callable[[str, str], Written]

@@ -16,6 +16,7 @@ import yaml
 
 from koopstep.cli import main
 from koopstep.core.config import dump
+from koopstep.core.console import Quiet
 from koopstep.core.devices import Place
 from koopstep.core.errors import DamagedError, KoopstepError, UsageError
 from koopstep.core.files import sha256_file
@@ -25,7 +26,6 @@ from koopstep.nets.mlp import MLPConfig
 from koopstep.teachers.edm import EDMConfig, build_edm
 from koopstep.teachers.files import load_teacher
 from koopstep.teachers.foreign.table import FOREIGN
-from koopstep.workflows.console import Quiet
 from koopstep.workflows.convert import convert
 from koopstep.workflows.evaluate import evaluate_run
 from koopstep.workflows.sample import sample_run

@@ -15,6 +15,7 @@ from tiny_way import HERE, train_tiny
 from torch import Tensor
 
 from koopstep.core.config import dump
+from koopstep.core.console import Quiet
 from koopstep.core.errors import UsageError
 from koopstep.core.pixels import DataRange, byte_values, from_plain_range, in_plain_range
 from koopstep.data.collect import CollectSettings, collect
@@ -24,7 +25,6 @@ from koopstep.students.files import load_student
 from koopstep.teachers.files import TeacherHeader, load_teacher, save_teacher
 from koopstep.teachers.flow import FlowConfig, build_flow
 from koopstep.teachers.functions import from_velocity
-from koopstep.workflows.console import Quiet
 from koopstep.workflows.report import side_by_side
 from koopstep.workflows.sample import sample_run
 from koopstep.workflows.subject import RunSubject

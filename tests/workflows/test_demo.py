@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from tiny_way import HERE, MEANS, tiny_recipe, tiny_teacher
 
+from koopstep.core.console import Quiet
 from koopstep.core.errors import Interrupted, UsageError
+from koopstep.recipes.layers import preset_names
 from koopstep.workflows import demo
-from koopstep.workflows.console import Quiet
 from koopstep.workflows.demo import run_demo
-from koopstep.workflows.recipe import preset_names
 
 
 @pytest.fixture

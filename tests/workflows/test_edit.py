@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 from tiny_way import HERE
 
+from koopstep.core.console import Quiet
 from koopstep.core.errors import UsageError
 from koopstep.core.levels import karras_sigmas
 from koopstep.data.collect import CollectSettings, collect
@@ -21,16 +22,15 @@ from koopstep.nets.mlp import MLPConfig
 from koopstep.nets.unet import UNetConfig
 from koopstep.operators.block import BlockConfig
 from koopstep.operators.dense import DenseConfig
+from koopstep.recipes.recipe import load_recipe
 from koopstep.students.files import save_student
 from koopstep.students.hkd import HKDConfig
 from koopstep.students.kdm import KDMConfig
 from koopstep.students.student import DataFacts
 from koopstep.students.table import StudentConfig, build_student
 from koopstep.teachers.files import load_teacher
-from koopstep.workflows.console import Quiet
 from koopstep.workflows.edit import fill_run, mix_run
 from koopstep.workflows.findings import Written
-from koopstep.workflows.recipe import load_recipe
 from koopstep.workflows.train import train_student
 
 UNET = UNetConfig(model_channels=4, channel_mult=(1, 2), channel_mult_emb=1, num_blocks=1, attention_resolutions=())

@@ -7,9 +7,10 @@ import torch
 
 from koopstep.operators.dense import DenseConfig
 from koopstep.operators.table import OPERATORS, build_operator
+from koopstep.recipes.layers import method_names
+from koopstep.recipes.recipe import Recipe, load_recipe
 from koopstep.students.student import DataFacts, KoopmanStudent
 from koopstep.teachers.base import TeacherIdentity
-from koopstep.workflows.recipe import Recipe, load_recipe, method_names
 from koopstep.workflows.train import fresh_student
 
 FACTS = DataFacts(shape=(2,), noise_scale=80.0, data_scale=0.7)

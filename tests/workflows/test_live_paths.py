@@ -15,8 +15,8 @@ from koopstep.data.collect import CollectSettings, collect
 from koopstep.data.importers import import_source
 from koopstep.data.live import LivePaths
 from koopstep.data.store import TrajectoryStore
+from koopstep.recipes.recipe import Recipe, load_recipe
 from koopstep.teachers.files import load_teacher
-from koopstep.workflows.recipe import Recipe, load_recipe
 from koopstep.workflows.train import train_student
 
 CPU = torch.device("cpu")

@@ -12,12 +12,12 @@ from tiny_way import HERE, tiny_recipe, tiny_store
 
 from koopstep.cli.main import run
 from koopstep.core.config import dump
+from koopstep.core.console import Quiet
 from koopstep.core.errors import UsageError
 from koopstep.data.store import TrajectoryStore
+from koopstep.recipes.recipe import load_recipe, load_teacher_recipe
 from koopstep.students.student import DataFacts
-from koopstep.workflows.console import Quiet
 from koopstep.workflows.presets import preset_yaml, show_preset
-from koopstep.workflows.recipe import load_recipe, load_teacher_recipe
 from koopstep.workflows.teacher import train_teacher
 
 

@@ -10,12 +10,12 @@ import torch
 from koopstep.core.errors import UsageError
 from koopstep.losses.terms import chosen
 from koopstep.nets.discriminators import build_discriminator
+from koopstep.recipes.recipe import Recipe, load_recipe, load_teacher_recipe
 from koopstep.students.kdm import build_kdm
 from koopstep.students.student import DataFacts
 from koopstep.teachers.files import find_teacher
 from koopstep.teachers.table import TEACHERS
 from koopstep.workflows.presets import show_preset
-from koopstep.workflows.recipe import Recipe, load_recipe, load_teacher_recipe
 
 # teacher, student (trained), student (to sample): published 55.73 M, 47.48 M (47.49 M with classes), 32.0 M; 18.20 M
 SIZES = {

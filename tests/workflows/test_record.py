@@ -32,7 +32,7 @@ class _Said:
     """A console that keeps what was said."""
 
     def __init__(self) -> None:
-        from koopstep.workflows.console import Quiet
+        from koopstep.core.console import Quiet
 
         self.lines: list[str] = []
         self.bar = Quiet().bar

@@ -14,19 +14,19 @@ from tiny_way import HERE, MEANS, SPREAD, tiny_recipe, tiny_store, tiny_teacher,
 
 from koopstep.cli import main
 from koopstep.core.config import dump
+from koopstep.core.console import Quiet
 from koopstep.core.errors import DamagedError, UsageError
 from koopstep.core.files import sha256_file
 from koopstep.data.collect import CollectSettings, collect
 from koopstep.data.importers import import_source
 from koopstep.data.sources import load_source
+from koopstep.recipes.recipe import Recipe
 from koopstep.teachers.analytic import mixture_teacher
 from koopstep.teachers.base import TrainingData
 from koopstep.teachers.functions import from_velocity
 from koopstep.workflows.analyze import analyze_run
-from koopstep.workflows.console import Quiet
 from koopstep.workflows.evaluate import evaluate_run
 from koopstep.workflows.origin import find_data, own_teacher, training_data
-from koopstep.workflows.recipe import Recipe
 from koopstep.workflows.run import read_config
 
 BOARD = ["evaluation.metrics=[pair_mse, in_cell, sliced_wasserstein]"]

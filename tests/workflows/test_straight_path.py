@@ -9,9 +9,9 @@ import pytest
 from tiny_way import HERE, Quiet
 
 from koopstep.data.collect import CollectSettings, collect
+from koopstep.recipes.recipe import load_recipe
 from koopstep.teachers.files import load_teacher
 from koopstep.workflows.analyze import analyze_run
-from koopstep.workflows.recipe import load_recipe
 from koopstep.workflows.train import train_student
 
 

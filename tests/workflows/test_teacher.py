@@ -10,16 +10,16 @@ import torch
 from tiny_way import HERE, tiny_teacher
 
 from koopstep.core.config import dump
+from koopstep.core.console import Quiet
 from koopstep.core.errors import DamagedError, Interrupted, UsageError
 from koopstep.core.tensors import load_tensors
 from koopstep.data.collect import CollectSettings
 from koopstep.data.sources import load_source
 from koopstep.data.store import TrajectoryStore
+from koopstep.recipes.recipe import TeacherRecipe, load_recipe, load_teacher_recipe
 from koopstep.teachers.files import load_teacher
 from koopstep.workflows import teacher as teach
 from koopstep.workflows.collect import collect_store
-from koopstep.workflows.console import Quiet
-from koopstep.workflows.recipe import TeacherRecipe, load_recipe, load_teacher_recipe
 from koopstep.workflows.teacher import teacher_info, train_teacher
 
 TINY = [

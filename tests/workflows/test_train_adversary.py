@@ -14,8 +14,8 @@ from koopstep.core.config import dump, override
 from koopstep.core.errors import Interrupted, UsageError
 from koopstep.core.tensors import load_tensors
 from koopstep.data.importers import import_source
+from koopstep.recipes.recipe import Recipe
 from koopstep.workflows import train as workflow
-from koopstep.workflows.recipe import Recipe
 
 UNET = {
     "kind": "unet",

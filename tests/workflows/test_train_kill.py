@@ -40,7 +40,7 @@ def _train(variant: str, store: Path, out: Path) -> None:
     from tiny_way import HERE, tiny_recipe
 
     from koopstep.cli.signals import stop_on_signals
-    from koopstep.workflows.console import Quiet
+    from koopstep.core.console import Quiet
     from koopstep.workflows.train import train_student
 
     settings = (*VARIANTS[variant], f"training.steps={STEPS}", f"training.checkpoint_every={EVERY}")

@@ -284,7 +284,7 @@ def test_tensorboard_that_is_not_installed(tmp_path: Path, store: Path, monkeypa
 
 
 def test_a_preset_of_another_shape(tmp_path: Path, store: Path) -> None:
-    from koopstep.workflows.recipe import load_recipe
+    from koopstep.recipes.recipe import load_recipe
 
     with pytest.raises(UsageError, match=r"is for data of shape \(1, 8, 8\), the store holds \(2,\)"):
         train_tiny(load_recipe("digits"), store, tmp_path / "run")

@@ -14,6 +14,7 @@ import torch
 from PIL import Image
 from tiny_way import HERE, MEANS, generated, spoil, tiny_recipe, tiny_store, tiny_teacher, train_tiny
 
+from koopstep.core.console import Quiet
 from koopstep.core.errors import DamagedError, Interrupted, UsageError
 from koopstep.core.files import sha256_file
 from koopstep.data.collect import CollectSettings
@@ -26,7 +27,6 @@ from koopstep.workflows.analyses import ANALYSES
 from koopstep.workflows.analyze import analyze_run
 from koopstep.workflows.collect import collect_store, import_store, repair_store, store_info, verify_store
 from koopstep.workflows.compare import compare_runs
-from koopstep.workflows.console import Quiet
 from koopstep.workflows.evaluate import evaluate_run
 from koopstep.workflows.run import read_evaluation
 from koopstep.workflows.sample import sample_run

@@ -7,14 +7,14 @@ from pathlib import Path
 import torch
 
 from koopstep.core.config import dump, override
+from koopstep.core.console import Quiet
 from koopstep.core.devices import Place
 from koopstep.data.collect import CollectSettings, collect
 from koopstep.data.store import TrajectoryStore
+from koopstep.recipes.recipe import Recipe
 from koopstep.students.files import load_student
 from koopstep.teachers.analytic import MixtureConfig, MixtureDenoiser, mixture_teacher
 from koopstep.teachers.files import TeacherHeader, save_teacher
-from koopstep.workflows.console import Quiet
-from koopstep.workflows.recipe import Recipe
 from koopstep.workflows.train import Trained, train_student
 
 MEANS = torch.tensor([[2.0, 0.0], [-1.0, 1.7], [-1.0, -1.7]])

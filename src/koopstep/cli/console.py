@@ -20,8 +20,8 @@ from rich.table import Table
 from rich.text import Text
 
 from koopstep.cli.streams import Lossy
+from koopstep.core.console import Bar, Console
 from koopstep.core.text import printable
-from koopstep.workflows.console import Bar, Console
 
 SHOWN_AFTER = 2.0  # seconds a stage must last to be worth a bar
 LINE_EVERY = 10.0  # seconds between two lines where there is no terminal

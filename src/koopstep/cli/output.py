@@ -17,10 +17,10 @@ from rich.text import Text
 
 from koopstep.cli.console import Screen, terminal
 from koopstep.cli.streams import Lossy, abandon
+from koopstep.core.console import Console, Quiet
 from koopstep.core.environment import launched
 from koopstep.core.errors import Interrupted
 from koopstep.core.text import printable
-from koopstep.workflows.console import Console, Quiet
 
 if TYPE_CHECKING:
     from koopstep.core.devices import Place

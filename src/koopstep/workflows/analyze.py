@@ -8,9 +8,9 @@ from pathlib import Path
 from koopstep.analysis.bands import require_rates
 from koopstep.analysis.outcomes import require_outcomes
 from koopstep.analysis.outliers import require_plane
+from koopstep.core.console import Console
 from koopstep.core.devices import Place
 from koopstep.workflows.analyses import Entry, Need, find_entry
-from koopstep.workflows.console import Console
 from koopstep.workflows.findings import Written, free_folder, write_findings
 from koopstep.workflows.subject import RunSubject
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from koopstep.core.text import markdown
+from koopstep.recipes.recipe import Recipe
 from koopstep.students.student import DataFacts
-from koopstep.workflows.recipe import Recipe
 
 
 def student_card(recipe: Recipe, facts: DataFacts, provenance: dict[str, str]) -> str:

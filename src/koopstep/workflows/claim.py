@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from koopstep.core.console import Console
 from koopstep.core.devices import Place, barrier
 from koopstep.core.errors import UsageError
 from koopstep.core.files import make_folder, storage_error
 from koopstep.core.lock import locked
 from koopstep.training.checkpoint import checkpoints
-from koopstep.workflows.console import Console
 
 CONFIG = "config.yaml"
 _WRITTEN = (CONFIG, "metrics.jsonl", "student")

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from koopstep.core.config import dump
+from koopstep.core.console import Console
 from koopstep.core.devices import Place
 from koopstep.core.errors import UsageError
 from koopstep.core.outputs import check_not_input
@@ -17,7 +18,6 @@ from koopstep.data.pairs import LayoutName
 from koopstep.data.repair import repair
 from koopstep.data.store import TrajectoryStore
 from koopstep.teachers.files import load_teacher
-from koopstep.workflows.console import Console
 from koopstep.workflows.train import Stop
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from koopstep.core.config import Config, dump, override
+from koopstep.core.console import Console
 from koopstep.core.errors import DamagedError, UsageError
 from koopstep.core.files import make_folder, publish_folder, read_bytes, read_json, remove_stale, temporary_beside
 from koopstep.core.outputs import check_not_input, check_output
@@ -24,7 +25,6 @@ from koopstep.teachers.files import TeacherHeader, save_teacher
 from koopstep.teachers.foreign.base import ForeignTeacher
 from koopstep.teachers.foreign.table import FOREIGN, sniff, source_sha256
 from koopstep.teachers.table import TEACHERS, TeacherConfig
-from koopstep.workflows.console import Console
 from koopstep.workflows.teacher import teacher_info
 
 WEIGHTS_DTYPES = ("float32", "float16", "float64")

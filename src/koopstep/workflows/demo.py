@@ -8,14 +8,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from koopstep.core.console import Console
 from koopstep.core.devices import Place
 from koopstep.core.errors import KoopstepError
 from koopstep.core.files import make_folder, read_json, write_json
 from koopstep.figures.html import Chapter, seconds_text, write_report
+from koopstep.recipes.recipe import Recipe, load_recipe
 from koopstep.workflows.collect import collect_store
-from koopstep.workflows.console import Console
 from koopstep.workflows.evaluate import evaluate_run
-from koopstep.workflows.recipe import Recipe, load_recipe
 from koopstep.workflows.report import chapter_of
 from koopstep.workflows.train import Stop, train_student
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from koopstep.core.console import Console
 from koopstep.core.devices import Place
 from koopstep.core.errors import UsageError
 from koopstep.editing.fill import FillOptions, Task, basis_of, fill_pictures
 from koopstep.editing.mix import Edit, MixOptions, mix_modes
 from koopstep.figures.images import write_images
-from koopstep.workflows.console import Console
 from koopstep.workflows.edit_images import (
     check_training,
     mean_picture,

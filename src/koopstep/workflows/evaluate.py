@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from koopstep.core.config import dump
+from koopstep.core.console import Console
 from koopstep.core.devices import Place
 from koopstep.core.errors import UsageError
 from koopstep.core.files import write_json
@@ -26,7 +27,6 @@ from koopstep.features.extract import Eyes, preparation
 from koopstep.sampling.fewstep import ONE_STEP, Stepping
 from koopstep.students.student import DataFacts
 from koopstep.workflows.comparison import Comparison, compare_on_held_out
-from koopstep.workflows.console import Console
 
 _MOST_IMAGES = 5000
 _WITHOUT_RUN = ("pair_mse", "pair_mse_permuted")  # what a bare student folder is measured by

@@ -9,10 +9,11 @@ import yaml
 
 from koopstep.core.config import dump
 from koopstep.core.errors import UsageError
+from koopstep.recipes.layers import method_names, preset_names
+from koopstep.recipes.recipe import full_settings, load_recipe
 from koopstep.students.student import DataFacts
 from koopstep.students.table import build_student
 from koopstep.teachers.table import TEACHERS
-from koopstep.workflows.recipe import full_settings, load_recipe, method_names, preset_names
 
 
 def list_presets() -> dict[str, Any]:

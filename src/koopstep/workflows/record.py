@@ -9,11 +9,11 @@ from koopstep.core.config import dump, override
 from koopstep.core.errors import DamagedError, UsageError
 from koopstep.data.collect import settings_of
 from koopstep.data.store import TrajectoryStore
+from koopstep.recipes.layers import preset_names
+from koopstep.recipes.recipe import Recipe, TeacherChoice, load_recipe
 from koopstep.teachers.base import TeacherIdentity
 from koopstep.teachers.files import packaged_teachers
-from koopstep.workflows.layers import preset_names
 from koopstep.workflows.origin import own_teacher
-from koopstep.workflows.recipe import Recipe, TeacherChoice, load_recipe
 from koopstep.workflows.run import RunConfig, read_config
 
 

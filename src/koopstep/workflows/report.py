@@ -11,6 +11,7 @@ import torch
 from koopstep.analysis.findings import Caption, Pairs, PointPairs, View
 from koopstep.analysis.outcomes import outcomes
 from koopstep.analysis.subject import MOST_ROWS, Subject
+from koopstep.core.console import Quiet
 from koopstep.core.devices import Place
 from koopstep.core.errors import UsageError
 from koopstep.core.files import make_folder
@@ -20,7 +21,6 @@ from koopstep.figures.html import Chapter, Picture, number
 from koopstep.figures.lines import loss_curves
 from koopstep.workflows.analyses import ANALYSES, Entry
 from koopstep.workflows.analyze import require
-from koopstep.workflows.console import Quiet
 from koopstep.workflows.run import read_metrics
 from koopstep.workflows.subject import RunSubject
 

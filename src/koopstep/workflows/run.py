@@ -14,10 +14,10 @@ from koopstep.core.config import Added, Config, dump
 from koopstep.core.errors import DamagedError, UsageError
 from koopstep.core.files import read_json, write_atomic
 from koopstep.core.yaml_reader import parse_yaml
+from koopstep.recipes.recipe import Recipe, student_part
 from koopstep.students.files import StudentFile, load_student
 from koopstep.students.student import KoopmanStudent
 from koopstep.teachers.base import TrainingData
-from koopstep.workflows.recipe import Recipe, student_part
 
 
 class RunConfig(Config):

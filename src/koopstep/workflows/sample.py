@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from koopstep.core.console import Console
 from koopstep.core.devices import Place
 from koopstep.core.errors import UsageError
 from koopstep.core.files import write_atomic
@@ -18,7 +19,6 @@ from koopstep.figures.images import write_grid, write_images
 from koopstep.figures.points import scatter
 from koopstep.sampling.fewstep import ONE_STEP, Stepping
 from koopstep.sampling.onestep import generate
-from koopstep.workflows.console import Console
 from koopstep.workflows.run import open_run
 
 

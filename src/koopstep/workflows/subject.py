@@ -6,12 +6,12 @@ from functools import cached_property
 from pathlib import Path
 
 from koopstep.analysis.subject import HeldOut, Subject
+from koopstep.core.console import Console
 from koopstep.core.devices import Place
 from koopstep.core.records import Found
 from koopstep.data.sources import DataSource
 from koopstep.teachers.base import Teacher
 from koopstep.workflows.comparison import Comparison, compare_on_held_out
-from koopstep.workflows.console import Console
 from koopstep.workflows.origin import teacher_of_run
 from koopstep.workflows.run import open_run
 

@@ -9,18 +9,18 @@ from typing import Any
 import torch
 
 from koopstep.core.config import dump
+from koopstep.core.console import Console
 from koopstep.core.devices import Place, barrier, seeded
 from koopstep.core.errors import UsageError
 from koopstep.core.outputs import check_output
 from koopstep.data.augment import LABELS
 from koopstep.data.sources import DataSource, in_range, load_source
+from koopstep.recipes.recipe import TeacherRecipe, load_teacher_recipe
 from koopstep.teachers.files import TeacherHeader, load_teacher, save_teacher
 from koopstep.teachers.table import TEACHERS
 from koopstep.training.checkpoint import checkpoints, flat
 from koopstep.training.denoising import Denoising
 from koopstep.workflows.claim import claimed
-from koopstep.workflows.console import Console
-from koopstep.workflows.recipe import TeacherRecipe, load_teacher_recipe
 from koopstep.workflows.run import config_bytes, write_config
 from koopstep.workflows.train import Stop, begin_training, run_training
 

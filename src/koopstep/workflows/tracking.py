@@ -6,13 +6,12 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Literal, TextIO
+from typing import TextIO
 
 from koopstep.core.errors import UsageError
 from koopstep.core.files import storage_error, write_atomic
+from koopstep.recipes.recipe import Tracking
 from koopstep.training.loop import StepReport
-
-Tracking = Literal["none", "tensorboard"]
 
 Log = Callable[[StepReport], None]
 

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from koopstep.core.config import dump
+from koopstep.core.console import Console
 from koopstep.core.devices import Place, barrier, seeded
 from koopstep.core.errors import Interrupted, UsageError
 from koopstep.core.files import make_folder, remove_stale
@@ -20,6 +21,7 @@ from koopstep.data.sources import DataSource, in_range
 from koopstep.data.store import TrajectoryStore
 from koopstep.losses.objective import FeatureNetName, objective_for
 from koopstep.losses.perceptual import PerceptualNetwork
+from koopstep.recipes.recipe import Recipe, Tracking
 from koopstep.students.files import save_student
 from koopstep.students.initialise import config_from_teacher, note_on_start, start_from_teacher
 from koopstep.students.student import DataFacts, KoopmanStudent
@@ -32,12 +34,10 @@ from koopstep.training.loop import StepReport, Task, TrainingState, train
 from koopstep.training.settings import TrainingConfig
 from koopstep.workflows.card import student_card
 from koopstep.workflows.claim import claimed
-from koopstep.workflows.console import Console
 from koopstep.workflows.origin import find_data, own_teacher, training_data
-from koopstep.workflows.recipe import Recipe
 from koopstep.workflows.record import longer_note, record
 from koopstep.workflows.run import RunConfig, config_bytes, read_metrics, write_config
-from koopstep.workflows.tracking import Tracking, open_logs
+from koopstep.workflows.tracking import open_logs
 
 Stop = Callable[[], bool]
 _LOOKED_AT = 64  # rows, before the first step

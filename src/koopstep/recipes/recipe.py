@@ -12,13 +12,12 @@ from koopstep.core.explain import nearest
 from koopstep.data.collect import CollectSettings
 from koopstep.evaluation.metrics import METRICS
 from koopstep.losses.objective import ObjectiveConfig
+from koopstep.recipes.layers import resolve
 from koopstep.students.table import StudentConfig
 from koopstep.teachers.table import TeacherConfig
 from koopstep.training.settings import TrainingConfig
-from koopstep.workflows.layers import method_names as method_names
-from koopstep.workflows.layers import preset_names as preset_names
-from koopstep.workflows.layers import resolve
-from koopstep.workflows.tracking import Tracking
+
+Tracking = Literal["none", "tensorboard"]
 
 
 class TeacherChoice(Config):

@@ -12,9 +12,10 @@ from koopstep.core.config import dump
 from koopstep.core.errors import UsageError
 from koopstep.data.sources import SOURCES
 from koopstep.evaluation.metrics import METRICS
-from koopstep.workflows import layers as recipes
+from koopstep.recipes import layers as recipes
+from koopstep.recipes.layers import method_names, preset_names
+from koopstep.recipes.recipe import Recipe, load_recipe, load_teacher_recipe
 from koopstep.workflows.presets import list_presets, show_preset
-from koopstep.workflows.recipe import Recipe, load_recipe, load_teacher_recipe, method_names, preset_names
 
 PRESETS, METHODS = sorted(preset_names()), sorted(method_names())
 

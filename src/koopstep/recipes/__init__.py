@@ -1,0 +1,1 @@
+"""Recipes: every setting of a way, resolved from presets, files and methods laid on one another."""

@@ -7,6 +7,8 @@ convolutions, in the names of the first.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -143,7 +145,7 @@ class Inception(nn.Module):
             branches.append(branch)
         return branches
 
-    def _wide(self, x: Tensor, block: str, pool: object) -> Tensor:
+    def _wide(self, x: Tensor, block: str, pool: Callable[[Tensor], Tensor]) -> Tensor:
         """A block whose towers end in a row and a column kernel side by side."""
         first = self._run(f"{block}_tower_conv", x)
         second = self._run(f"{block}_tower_1_conv_1", self._run(f"{block}_tower_1_conv", x))
@@ -152,7 +154,7 @@ class Inception(nn.Module):
             for branch, tower in ((first, "tower"), (second, "tower_1"))
             for name in (f"{tower}_mixed_conv", f"{tower}_mixed_conv_1")
         ]
-        pooled = self._run(f"{block}_tower_2_conv", pool(x))  # type: ignore[operator]
+        pooled = self._run(f"{block}_tower_2_conv", pool(x))
         return torch.cat([self._run(f"{block}_conv", x), *ends, pooled], dim=1)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import torch
 from pydantic import Field, field_validator
@@ -64,6 +64,25 @@ class HKDConfig(Config):
     @classmethod
     def _block_unless_named(cls, value: Any) -> Any:
         return {"kind": "block", **value} if isinstance(value, Mapping) else value
+
+    def network_of_teacher(self) -> tuple[str, NetworkConfig | None]:
+        """The setting that a teacher's network can start, and its value."""
+        return "network", self.network
+
+    def started_from(self, shape: tuple[int, ...], preconditioning: str, noisiest_label: float) -> Self:
+        """The student that starts from such a teacher.
+
+        Raises:
+            UsageError: if the teacher is of vectors, or its network has other labels than EDM's.
+        """
+        if len(shape) != 3:
+            raise UsageError("a network for vectors cannot be cut in two halves; set -o initialise=fresh")
+        if preconditioning != "edm":
+            raise UsageError(
+                f"an HKD student's network is conditioned on levels as EDM's is, this teacher's as {preconditioning!r} has "
+                "it; set -o initialise=fresh"
+            )
+        return self
 
 
 _PINNED = {

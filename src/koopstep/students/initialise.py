@@ -17,7 +17,6 @@ import torch
 from koopstep.core.config import Config, dump
 from koopstep.core.errors import UsageError
 from koopstep.core.records import Batch
-from koopstep.students.hkd import HKDConfig
 from koopstep.students.student import KoopmanStudent
 from koopstep.students.table import StudentConfig
 from koopstep.teachers.files import TeacherFile
@@ -41,22 +40,13 @@ def config_from_teacher(config: StudentConfig, teacher: TeacherFile) -> StudentC
     label = TEACHERS[source.kind].noisiest_label
     if label is None:
         raise UsageError(f"a teacher of kind {source.kind!r} has no network to start from; set -o initialise=fresh")
-    network, name = (config.network, "network") if isinstance(config, HKDConfig) else (config.decoder, "decoder")
+    name, network = config.network_of_teacher()
     if network is None or _lasting(network) != _lasting(source.network):
         raise UsageError(
             f"to start from the teacher the {name} must be its network ({source.network}), got {network}; "
             f"change student.{name} or set -o initialise=fresh"
         )
-    if not isinstance(config, HKDConfig):
-        return config.model_copy(update={"decoder_label": label(source)})
-    if len(source.shape) != 3:
-        raise UsageError("a network for vectors cannot be cut in two halves; set -o initialise=fresh")
-    if getattr(source, "preconditioning", "edm") != "edm":
-        raise UsageError(
-            f"HKD students speak of levels as EDM does, this teacher's network was told those of {source.preconditioning!r}; "
-            "set -o initialise=fresh"
-        )
-    return config
+    return config.started_from(source.shape, getattr(source, "preconditioning", "edm"), label(source))
 
 
 def start_from_teacher(student: KoopmanStudent, teacher: TeacherFile) -> None:

@@ -6,7 +6,7 @@ With the operator ``identity`` the same networks are the control that knows no K
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import Literal, Self
 
 import torch
 from pydantic import Field
@@ -49,6 +49,14 @@ class KDMConfig(Config):
     tied: bool = False
     carry: float = 0.0
     decoder_label: float = 0.0
+
+    def network_of_teacher(self) -> tuple[str, NetworkConfig | None]:
+        """The setting that a teacher's network can start, and its value."""
+        return "decoder", self.decoder
+
+    def started_from(self, shape: tuple[int, ...], preconditioning: str, noisiest_label: float) -> Self:
+        """The student that starts from such a teacher: its decoder is called with the noisiest label."""
+        return self.model_copy(update={"decoder_label": noisiest_label})
 
 
 class _Reader(nn.Module):

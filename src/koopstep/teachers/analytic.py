@@ -88,6 +88,10 @@ class GaussianDenoiser(nn.Module):
         shrunk: Tensor = ((x.to(torch.float64) - self.mean) @ basis * shrink) @ basis.T
         return self.mean + shrunk
 
+    def mean_variance(self) -> float:
+        """Variance of the data, the mean over dimensions."""
+        return float(self.covariance.diagonal().mean())
+
 
 class MixtureDenoiser(nn.Module):
     """``E[data | x]`` for a mixture of isotropic Gaussians, exact."""
@@ -110,6 +114,11 @@ class MixtureDenoiser(nn.Module):
         share = self.spread**2 / total
         return share * x + (1 - share) * responsibility @ self.means
 
+    def mean_variance(self) -> float:
+        """Variance of the data, the mean over dimensions."""
+        from_center = self.means - self.weights @ self.means
+        return float((self.weights @ from_center**2).mean()) + self.spread**2
+
 
 def build_gaussian(config: GaussianConfig) -> GaussianDenoiser:
     """A standard normal in place of the tensors to be loaded."""
@@ -130,16 +139,11 @@ def analytic_teacher(
     sha256: str,
 ) -> DenoiserTeacher:
     """A closed-form denoiser as a teacher; its ``data_scale`` is the root of the mean variance."""
-    if isinstance(denoiser, GaussianDenoiser):
-        variance = float(denoiser.covariance.diagonal().mean())
-    else:
-        center = denoiser.weights @ denoiser.means
-        variance = float((denoiser.weights @ (denoiser.means - center) ** 2).mean()) + denoiser.spread**2
     return DenoiserTeacher(
         denoiser,
         (config.dimension,),
         sigmas=lambda steps: karras_sigmas(steps, config.sigma_min, config.sigma_max, config.rho),
-        data_scale=variance**0.5,
+        data_scale=denoiser.mean_variance() ** 0.5,
         solver=config.solver,
         kind=config.kind,
         name=name,

@@ -8,7 +8,8 @@ from torch import Tensor
 from koopstep import CollectSettings, TrajectoryStore, collect, from_denoiser
 from koopstep.core.devices import prepare
 from koopstep.evaluation.scores import pair_mse, pair_mse_permuted
-from koopstep.losses.objective import ObjectiveConfig, build_objective
+from koopstep.losses.config import ObjectiveConfig
+from koopstep.losses.objective import build_objective
 from koopstep.nets.mlp import MLPConfig
 from koopstep.operators.dense import DenseConfig
 from koopstep.students.kdm import KDMConfig, build_kdm

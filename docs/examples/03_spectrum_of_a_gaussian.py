@@ -10,7 +10,8 @@ import torch
 
 from koopstep import CollectSettings, TrajectoryStore, collect, gaussian_teacher
 from koopstep.core.devices import prepare
-from koopstep.losses.objective import ObjectiveConfig, build_objective
+from koopstep.losses.config import ObjectiveConfig
+from koopstep.losses.objective import build_objective
 from koopstep.nets.linear import LinearConfig
 from koopstep.operators.spectral import SpectralConfig
 from koopstep.students.kdm import KDMConfig, build_kdm

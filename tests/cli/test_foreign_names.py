@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from koopstep.cli import main
-from koopstep.cli.console import Screen
+from koopstep.cli.terminal import Screen
 from koopstep.core.tensors import load_tensors, save_tensors
 from koopstep.figures import html
 from koopstep.recipes.recipe import load_recipe

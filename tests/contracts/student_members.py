@@ -10,7 +10,7 @@ from torch import Tensor
 
 from koopstep.core.levels import flow_times, karras_sigmas
 from koopstep.core.records import Batch
-from koopstep.losses.objective import ObjectiveConfig
+from koopstep.losses.config import ObjectiveConfig
 from koopstep.nets.adm import ADMConfig
 from koopstep.nets.linear import LinearConfig
 from koopstep.nets.mlp import MLPConfig

@@ -10,7 +10,8 @@ from torch import Tensor
 from koopstep.analysis.bands import band_effects
 from koopstep.analysis.modes import has_rates, rates_of
 from koopstep.core.records import Batch
-from koopstep.losses.objective import ObjectiveConfig, build_objective
+from koopstep.losses.config import ObjectiveConfig
+from koopstep.losses.objective import build_objective
 from koopstep.operators.base import Operator
 from koopstep.operators.block import BlockConfig
 from koopstep.operators.rates import Rates, advance

@@ -13,8 +13,8 @@ from linear_teacher import LinearTeacher
 
 from koopstep.core.errors import DamagedError, KoopstepError, UsageError
 from koopstep.data.importers import import_source
-from koopstep.data.moments import Moments
 from koopstep.data.repair import repair
+from koopstep.data.statistics import NumberStatistics
 from koopstep.data.store import TrajectoryStore
 
 SHAPE = (3, 4, 4)
@@ -253,17 +253,17 @@ def test_bad_labels(tmp_path: Path) -> None:
 def test_moments() -> None:
     random = np.random.RandomState(0)
     values = random.standard_t(9, size=(50, 100)) * 3 + 1
-    moments = Moments()
+    moments = NumberStatistics()
     for part in values:
         moments.add(part)
     assert moments.mean == pytest.approx(values.mean())
     assert moments.std == pytest.approx(values.std())
     centred = (values - values.mean()) / values.std()
     assert moments.kurtosis == pytest.approx((centred**4).mean())
-    constant = Moments()
+    constant = NumberStatistics()
     constant.add(np.ones(10))
     assert (constant.std, constant.kurtosis, constant.looks_like_noise()) == (0.0, 0.0, False)
-    uniform = Moments()
+    uniform = NumberStatistics()
     uniform.add(random.uniform(-(3**0.5), 3**0.5, 5000))
     assert not uniform.looks_like_noise()
 

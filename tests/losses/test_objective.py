@@ -11,8 +11,9 @@ from torch import Tensor, nn
 
 from koopstep.core.errors import UsageError
 from koopstep.core.records import Batch
+from koopstep.losses.config import ObjectiveConfig
 from koopstep.losses.distances import mse, pseudo_huber
-from koopstep.losses.objective import ObjectiveConfig, build_objective
+from koopstep.losses.objective import build_objective
 from koopstep.losses.terms import TERMS, chosen
 from koopstep.nets.discriminators import build_discriminator
 from koopstep.nets.mlp import MLPConfig

@@ -12,8 +12,9 @@ from torch import Tensor, nn
 from koopstep.core.errors import UsageError
 from koopstep.core.records import Batch
 from koopstep.features.lpips import find_lpips
+from koopstep.losses.config import ObjectiveConfig
 from koopstep.losses.distances import mse
-from koopstep.losses.objective import ObjectiveConfig, build_objective, objective_for
+from koopstep.losses.objective import build_objective, objective_for
 from koopstep.losses.perceptual import InRange, check_images, perceptual
 from koopstep.nets.unet import UNetConfig
 from koopstep.operators.dense import DenseConfig

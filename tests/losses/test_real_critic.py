@@ -16,7 +16,8 @@ from koopstep.core.records import Batch
 from koopstep.data.collect import CollectSettings, collect
 from koopstep.data.sources import load_source
 from koopstep.data.store import TrajectoryStore
-from koopstep.losses.objective import ObjectiveConfig, build_objective
+from koopstep.losses.config import ObjectiveConfig
+from koopstep.losses.objective import build_objective
 from koopstep.losses.passes import RealRows
 from koopstep.recipes.recipe import load_recipe
 from koopstep.teachers.files import load_teacher

@@ -12,9 +12,11 @@ from torch import Tensor, nn
 from koopstep.core.config import Config
 from koopstep.core.records import Batch
 from koopstep.losses.adversary import ADVERSARIES, discriminator_loss
+from koopstep.losses.config import ObjectiveConfig
 from koopstep.losses.distances import Distance, mse, pseudo_huber
-from koopstep.losses.objective import ObjectiveConfig, build_objective
-from koopstep.losses.terms import TERMS, Pass
+from koopstep.losses.objective import build_objective
+from koopstep.losses.passes import Pass
+from koopstep.losses.terms import TERMS
 from koopstep.nets.discriminators import build_discriminator
 from koopstep.nets.mlp import MLPConfig
 from koopstep.operators import penalties

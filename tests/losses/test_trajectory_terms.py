@@ -8,7 +8,8 @@ from torch import Tensor
 
 from koopstep.core.errors import UsageError
 from koopstep.core.records import Batch
-from koopstep.losses.objective import ObjectiveConfig, build_objective, objective_for
+from koopstep.losses.config import ObjectiveConfig
+from koopstep.losses.objective import build_objective, objective_for
 from koopstep.losses.passes import Pass, RealRows
 from koopstep.losses.terms import TERMS
 from koopstep.losses.trajectory import relative

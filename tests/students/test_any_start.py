@@ -14,7 +14,8 @@ from koopstep.core.noise import gaussian
 from koopstep.data.checkerboard import sample
 from koopstep.data.importers import import_source
 from koopstep.data.store import TrajectoryStore
-from koopstep.losses.objective import ObjectiveConfig, build_objective
+from koopstep.losses.config import ObjectiveConfig
+from koopstep.losses.objective import build_objective
 from koopstep.nets.mlp import MLPConfig
 from koopstep.operators.dense import DenseConfig
 from koopstep.students.kdm import KDMConfig, build_kdm

@@ -14,7 +14,8 @@ from torch import Tensor
 from koopstep.core.config import Config
 from koopstep.core.noise import gaussian
 from koopstep.core.records import Batch
-from koopstep.losses.objective import ObjectiveConfig, build_objective
+from koopstep.losses.config import ObjectiveConfig
+from koopstep.losses.objective import build_objective
 from koopstep.nets.linear import LinearConfig
 from koopstep.operators.dense import DenseConfig
 from koopstep.operators.spectral import SpectralConfig

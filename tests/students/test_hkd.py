@@ -11,7 +11,8 @@ from koopstep.core.config import dump
 from koopstep.core.errors import UsageError
 from koopstep.core.levels import karras_sigmas
 from koopstep.core.records import Batch
-from koopstep.losses.objective import ObjectiveConfig, build_objective
+from koopstep.losses.config import ObjectiveConfig
+from koopstep.losses.objective import build_objective
 from koopstep.nets.linear import LinearConfig
 from koopstep.nets.mlp import MLPConfig
 from koopstep.nets.skips import SkipUNet

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from koopstep.core.devices import Place
 from koopstep.data.collect import CollectSettings, collect
 from koopstep.data.store import TrajectoryStore
-from koopstep.losses.objective import ObjectiveConfig, build_objective
+from koopstep.losses.config import ObjectiveConfig
+from koopstep.losses.objective import build_objective
 from koopstep.nets.discriminators import build_discriminator
 from koopstep.nets.mlp import MLPConfig
 from koopstep.students.kdm import KDMConfig

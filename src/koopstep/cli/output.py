@@ -15,8 +15,8 @@ from rich.console import Console as Terminal
 from rich.table import Table
 from rich.text import Text
 
-from koopstep.cli.console import Screen, terminal
 from koopstep.cli.streams import Lossy, abandon
+from koopstep.cli.terminal import Screen, terminal
 from koopstep.core.console import Console, Quiet
 from koopstep.core.environment import launched
 from koopstep.core.errors import Interrupted

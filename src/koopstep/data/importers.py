@@ -21,9 +21,9 @@ from koopstep.core.errors import UsageError
 from koopstep.core.files import sha256_file
 from koopstep.core.pixels import PLAIN, DataRange
 from koopstep.data.manifest import Manifest, default_unit_size
-from koopstep.data.moments import Moments
 from koopstep.data.pairs import Array, LayoutName, PairFolder
 from koopstep.data.probe import wrong_facts
+from koopstep.data.statistics import NumberStatistics
 from koopstep.data.writer import StoreWriter
 from koopstep.formats.arrays import map_npy
 from koopstep.teachers.base import TeacherIdentity
@@ -51,8 +51,8 @@ class _Source(Protocol):
     count: int
     shape: tuple[int, ...]
     num_classes: int
-    noise: Moments
-    data: Moments
+    noise: NumberStatistics
+    data: NumberStatistics
 
     def read(self, start: int, stop: int) -> tuple[Array, npt.NDArray[np.int64] | None]: ...
 
@@ -70,7 +70,7 @@ class _PathArray:
             raise UsageError(f"{path}: expected an array of {wanted}, got {array.shape}")
         self.count = array.shape[1]
         self.shape = tuple(array.shape[2:])
-        self.noise, self.data = Moments(), Moments()
+        self.noise, self.data = NumberStatistics(), NumberStatistics()
         for start in range(0, self.count, _CHECKED_ROWS):
             block = np.asarray(array[:, start : start + _CHECKED_ROWS], dtype=np.float64)
             if not np.isfinite(block).all():

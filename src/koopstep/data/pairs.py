@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from koopstep.core.errors import UsageError
-from koopstep.data.moments import Moments
+from koopstep.data.statistics import NumberStatistics
 from koopstep.formats.arrays import read_npz
 
 LayoutName = Literal["auto", "kdm-cifar10", "kdm-cifar10-fm", "kdm-cifar10-cond", "kdm-ffhq"]
@@ -85,7 +85,7 @@ class PairFolder:
         first = _read(self._files[0], self._layout)
         self.shape = first.ends.shape[1:]
         self.num_classes = 0 if first.label is None else len(first.label)
-        self.noise, self.data = Moments(), Moments()
+        self.noise, self.data = NumberStatistics(), NumberStatistics()
         self.sha256 = self._read_all()
         if self.data.looks_like_noise() and not self.noise.looks_like_noise():
             raise UsageError(f"{folder}: with layout '{self.layout}' the data end looks like noise; name another")
@@ -153,7 +153,7 @@ def _detect(files: list[Path]) -> str:
 
 
 def _noise_fits(files: list[Path], layout: _Layout) -> bool:
-    noise, data = Moments(), Moments()
+    noise, data = NumberStatistics(), NumberStatistics()
     for file in files:
         pair = _read(file, layout)
         noise.add(pair.ends[0])

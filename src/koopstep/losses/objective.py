@@ -13,12 +13,11 @@ from koopstep.core.errors import UsageError
 from koopstep.core.pixels import PLAIN
 from koopstep.core.records import Batch
 from koopstep.losses.adversary import discriminator_loss
-from koopstep.losses.config import FeatureNetName as FeatureNetName
-from koopstep.losses.config import ObjectiveConfig as ObjectiveConfig
+from koopstep.losses.config import FeatureNetName, ObjectiveConfig
 from koopstep.losses.distances import DISTANCES, Distance
-from koopstep.losses.passes import RealRows
+from koopstep.losses.passes import Pass, RealRows
 from koopstep.losses.perceptual import InRange, PerceptualNetwork, check_images, perceptual
-from koopstep.losses.terms import Pass, chosen
+from koopstep.losses.terms import chosen
 from koopstep.nets.discriminators import build_discriminator
 from koopstep.students.student import DataFacts, KoopmanStudent
 

@@ -15,8 +15,7 @@ from torch.nn import functional
 
 from koopstep.losses import trajectory
 from koopstep.losses.config import ObjectiveConfig
-from koopstep.losses.passes import Judged
-from koopstep.losses.passes import Pass as Pass
+from koopstep.losses.passes import Judged, Pass
 from koopstep.operators import penalties
 
 

@@ -13,9 +13,8 @@ from torch import Tensor, nn
 
 from koopstep.core.errors import NumericsError, UsageError
 from koopstep.operators.cache import WeightCache
-from koopstep.operators.rates import Rates as Rates
-from koopstep.operators.spectrum import Mode as Mode
-from koopstep.operators.spectrum import Spectrum as Spectrum
+from koopstep.operators.rates import Rates
+from koopstep.operators.spectrum import Spectrum
 
 LARGEST_MATRIX = 16_384
 """Numbers of a level over which a matrix is still formed: 16,384 x 16,384 in float32 are 1 GiB."""

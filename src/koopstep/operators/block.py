@@ -10,8 +10,9 @@ from torch import Generator, Tensor, nn
 
 from koopstep.core.config import Added, Config
 from koopstep.core.errors import NumericsError, UsageError
-from koopstep.operators.base import Operator, Rates, Spectrum, check_matrix
-from koopstep.operators.rates import Turn, advance, drive, flow, turn_lean
+from koopstep.operators.base import Operator, check_matrix
+from koopstep.operators.rates import Rates, Turn, advance, drive, flow, turn_lean
+from koopstep.operators.spectrum import Spectrum
 
 
 class BlockConfig(Config):

@@ -16,8 +16,8 @@ from torch import Generator, Tensor, nn
 
 from koopstep.core.config import Config
 from koopstep.core.errors import UsageError
-from koopstep.operators.base import Spectrum
 from koopstep.operators.flat import FlatOperator
+from koopstep.operators.spectrum import Spectrum
 
 
 class FactorisedConfig(Config):

@@ -8,7 +8,8 @@ import torch
 from torch import Generator, Tensor
 
 from koopstep.core.config import Config
-from koopstep.operators.base import Operator, Spectrum, check_matrix
+from koopstep.operators.base import Operator, check_matrix
+from koopstep.operators.spectrum import Spectrum
 
 
 class IdentityConfig(Config):

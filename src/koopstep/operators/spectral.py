@@ -11,9 +11,9 @@ from torch import Generator, Tensor, nn
 
 from koopstep.core.config import Config
 from koopstep.core.errors import NumericsError, UsageError
-from koopstep.operators.base import Spectrum
 from koopstep.operators.exponential import expm, rotation, rotation_integral
 from koopstep.operators.flat import FlatOperator
+from koopstep.operators.spectrum import Spectrum
 
 
 class SpectralConfig(Config):

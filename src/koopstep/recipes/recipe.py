@@ -11,7 +11,7 @@ from koopstep.core.config import Config, dump, override
 from koopstep.core.explain import nearest
 from koopstep.data.collect import CollectSettings
 from koopstep.evaluation.metrics import METRICS
-from koopstep.losses.objective import ObjectiveConfig
+from koopstep.losses.config import ObjectiveConfig
 from koopstep.recipes.layers import resolve
 from koopstep.students.table import StudentConfig
 from koopstep.teachers.table import TeacherConfig

@@ -14,7 +14,8 @@ from koopstep.core.errors import UsageError
 from koopstep.core.pixels import PLAIN, DataRange, in_plain_range
 from koopstep.core.schedule import Schedule, schedule_of
 from koopstep.data.manifest import Manifest
-from koopstep.operators.base import Operator, Spectrum
+from koopstep.operators.base import Operator
+from koopstep.operators.spectrum import Spectrum
 
 Latent = tuple[Tensor, ...]
 """One tensor (B, *shape) a level: (B, d) for flat latents, (B, C, H, W) for levels of a U-Net."""

@@ -19,7 +19,8 @@ from koopstep.core.files import make_folder, remove_stale
 from koopstep.data.live import LivePaths
 from koopstep.data.sources import DataSource, in_range
 from koopstep.data.store import TrajectoryStore
-from koopstep.losses.objective import FeatureNetName, objective_for
+from koopstep.losses.config import FeatureNetName
+from koopstep.losses.objective import objective_for
 from koopstep.losses.perceptual import PerceptualNetwork
 from koopstep.recipes.recipe import Recipe, Tracking
 from koopstep.students.files import save_student

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 
 from koopstep.cli import console as console_module
-from koopstep.cli.console import Pace, Screen, duration, rate, terminal
 from koopstep.cli.output import Page, flat, plain, shown
 from koopstep.cli.streams import Lossy
+from koopstep.cli.terminal import Pace, Screen, duration, rate, terminal
 
 
 class Clock:

@@ -10,7 +10,7 @@ import numpy.typing as npt
 _NOMINAL = (80.0, 1.0)  # EDM's sigma_max; flow matching
 
 
-class Moments:
+class NumberStatistics:
     """Mean, standard deviation and kurtosis of all numbers added so far, in float64."""
 
     def __init__(self) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from koopstep.cli import console as console_module
+from koopstep.cli import terminal as terminal_module
 from koopstep.cli.output import Page, flat, plain, shown
 from koopstep.cli.streams import Lossy
 from koopstep.cli.terminal import Pace, Screen, duration, rate, terminal
@@ -71,7 +71,7 @@ def until_shown(words: str, stream: io.StringIO) -> None:
 
 
 def test_on_a_terminal_a_bar_appears_even_before_the_first_report(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(console_module, "SHOWN_AFTER", 0.05)
+    monkeypatch.setattr(terminal_module, "SHOWN_AFTER", 0.05)
     monkeypatch.setenv("TERM", "xterm")
     stream = Tty()
     screen = Screen(stream, width=120)

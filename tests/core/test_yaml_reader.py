@@ -64,16 +64,16 @@ def test_values(text: str, value: object) -> None:
     ],
 )
 def test_what_would_blow_up_is_refused_at_once(text: str, words: str) -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     with pytest.raises(UsageError, match=words) as caught:
         parse_yaml(text, "mine.yaml")
-    assert time.perf_counter() - started < 2
+    assert time.process_time() - started < 2
     assert str(caught.value).startswith("mine.yaml: ") and "\n" not in str(caught.value)
 
 
 def test_a_sexagesimal_number_of_600_kilobytes_is_text_at_most() -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     assert parse_yaml("x: " + "1:" * 1000 + "1", "t")["x"].startswith("1:1:")
     with pytest.raises(UsageError, match="settings are at most"):
         parse_yaml("x: " + "1:" * 300_000 + "1", "t")
-    assert time.perf_counter() - started < 2
+    assert time.process_time() - started < 2

@@ -111,7 +111,7 @@ def test_npy(tmp_path: Path, dtype: type[np.floating], fortran: bool) -> None:
     assert batch.states.shape == (10, 500, 2)
     torch.testing.assert_close(batch.states, torch.from_numpy(path).float())
     assert torch.equal(batch.noise, batch.states[0])
-    assert torch.equal(batch.progress, torch.linspace(0, 1, 10))
+    torch.testing.assert_close(batch.progress, torch.linspace(0, 1, 10))
     assert len(store.held_out_rows()) == 50
     import_source(tmp_path / "a.npy", tmp_path / "out", hold_out=50)  # again: nothing to do
     path[5, 5] += 1

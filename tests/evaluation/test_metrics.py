@@ -19,7 +19,7 @@ from koopstep.evaluation.classifier import fit
 from koopstep.evaluation.feature_metrics import FEATURE_METRICS
 from koopstep.evaluation.metrics import METRICS, applicable, evaluate, inapplicable
 from koopstep.evaluation.samples import NEEDS, Samples
-from koopstep.features.extract import Eyes
+from koopstep.features.extract import Extractor
 from koopstep.features.networks import Features
 
 SVC = pytest.importorskip("sklearn.svm").SVC
@@ -35,7 +35,7 @@ def board() -> Samples:
     return Samples(student, target=target, reference=checkerboard.sample(3, COUNT), cells=checkerboard.CELLS)
 
 
-class PixelEyes(Eyes):
+class PixelExtractor(Extractor):
     """Sees pixels, and classes as a support vector machine does: the metrics need networks, their properties do not."""
 
     def look(self, name: str, images: Tensor) -> Features:
@@ -64,7 +64,7 @@ def images() -> Samples:
         reference=real[kept],
         reference_labels=labels[kept],
         classifier=fit(real, labels),
-        eyes=PixelEyes(torch.device("cpu"), lambda title, total, unit: nullcontext()),
+        extractor=PixelExtractor(torch.device("cpu"), lambda title, total, unit: nullcontext()),
     )
 
 

@@ -142,7 +142,7 @@ def test_augmentation_labels_reach_the_networks_that_take_them(make: type[EDMDen
     assert network.told is labels
     model(torch.randn(3, 4), torch.full((3,), 0.5))
     assert network.told is None
-    with pytest.raises(UsageError, match="cannot be told of augmentation"):
+    with pytest.raises(UsageError, match="is not conditioned on augmentation"):
         make(Recorder(1.0), 0.5)(torch.randn(3, 4), torch.full((3,), 0.5), None, labels)
 
 

@@ -84,7 +84,7 @@ def nearest_rows(queries: Tensor, points: Tensor, k: int) -> tuple[Tensor, Tenso
     for start in range(0, len(queries), _BLOCK):
         block = queries[start : start + _BLOCK]
         near = torch.cdist(block, points).topk(k, dim=1, largest=False).indices
-        # the search works with products, which lose the digits of a near copy; the distances told do not
+        # the search works with products, which lose the digits of a near copy; the distances reported do not
         gaps = torch.stack([(block - points[near[:, rank]]).norm(dim=1) for rank in range(k)], dim=1)
         ordered, order = gaps.sort(dim=1)
         distances.append(ordered)

@@ -28,7 +28,7 @@ class Film:
         teacher: (K, N, *shape), NaN where the store kept no state.
         times: (F,), u of the moving frames.
         frames: (F, N, *shape), the student's.
-        reads_path: whether the student's decoder was told u; else each latent was decoded as if it were at the end.
+        reads_path: whether the student's decoder is conditioned on u; else each latent was decoded as if it were at the end.
     """
 
     u: tuple[float, ...]

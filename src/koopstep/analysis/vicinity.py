@@ -14,7 +14,7 @@ from koopstep.analysis.findings import Clouds, Curves, Findings, Images, View, i
 from koopstep.analysis.subject import Subject
 from koopstep.core.noise import gaussian
 from koopstep.core.pixels import DataRange
-from koopstep.features.extract import Eyes
+from koopstep.features.extract import Extractor
 from koopstep.features.lpips import has_lpips
 from koopstep.students.student import DataFacts
 
@@ -112,8 +112,8 @@ def _distances(facts: DataFacts, device: torch.device) -> dict[str, Distance]:
     """The squared one, and LPIPS for pictures that it can look at."""
     distances: dict[str, Distance] = {"mean squared distance": lambda a, b: float((a - b).square().mean())}
     if facts.is_image and facts.shape[0] in (1, 3) and min(facts.shape[1:]) >= 32 and has_lpips("squeeze"):
-        eyes, plain = Eyes(device), facts.in_plain_range
-        distances["LPIPS"] = lambda a, b: float(eyes.distance(plain(a), plain(b)).mean())
+        extractor, plain = Extractor(device), facts.in_plain_range
+        distances["LPIPS"] = lambda a, b: float(extractor.distance(plain(a), plain(b)).mean())
     return distances
 
 

@@ -49,7 +49,7 @@ def analyze(
     as_json: Json = False,
 ) -> None:
     """Make figures of a student, and the numbers behind them."""
-    find_entry(what)  # an unknown name is told before anything heavy is loaded
+    find_entry(what)  # an unknown name is refused before anything heavy is loaded
     from koopstep.cli.output import Output, flat, place_of
     from koopstep.workflows.analyze import analyze_run
 

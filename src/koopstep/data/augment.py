@@ -1,4 +1,4 @@
-"""EDM's augmentation that does not leak (EDM App. F.2, Table 6): the network is told what was done to each image.
+"""EDM's augmentation that does not leak (EDM App. F.2, Table 6): the network is conditioned on what was done to each image.
 
 Geometry only, as EDM uses it: flips, scaling, rotation, stretching, shifting. Images are resampled bilinearly with
 reflection at the border, where EDM filters with wavelets on a finer grid.

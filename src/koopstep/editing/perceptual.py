@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from koopstep.features.extract import LPIPS_NAME, Eyes, available
+from koopstep.features.extract import LPIPS_NAME, Extractor, available
 
 _SMALLEST_SEEN = 32  # pixels a side, below which LPIPS looks at enlarged pictures
 
@@ -30,14 +30,14 @@ class Perceptual:
             self.missing = "LPIPS looks at one or three planes"
         elif not available(LPIPS_NAME):
             self.missing = "the weights of LPIPS are not at hand (KOOPSTEP_WEIGHTS names their folder)"
-        self._eyes = Eyes(device)
+        self._extractor = Extractor(device)
 
     def distance(self, a: Tensor, b: Tensor) -> float | None:
         """Mean over pictures (N, C, H, W); None where there is none to be had."""
         if self.missing:
             return None
         large = [x.repeat_interleave(self.enlarged, 2).repeat_interleave(self.enlarged, 3) for x in (a, b)]
-        return float(self._eyes.distance(*large).mean())
+        return float(self._extractor.distance(*large).mean())
 
     def summary(self) -> dict[str, str | int]:
         """What to say beside the numbers."""

@@ -23,8 +23,8 @@ TRUNCATED, WHOLE, RESNET = "inception-768", "inception", "resnet56"
 
 def _vectors(samples: Samples, network: str) -> tuple[Tensor, Tensor]:
     """Features of the real and of the generated images."""
-    eyes, reference = given(samples.eyes, "eyes"), given(samples.reference, "reference")
-    return eyes.look(network, reference).vectors, eyes.look(network, samples.student).vectors
+    extractor, reference = given(samples.extractor, "extractor"), given(samples.reference, "reference")
+    return extractor.look(network, reference).vectors, extractor.look(network, samples.student).vectors
 
 
 def _frechet(network: str) -> Callable[[Samples], float]:
@@ -52,17 +52,19 @@ def _nearness(samples: Samples) -> float:
 
 
 def _inception_score(samples: Samples) -> float:
-    logits = given(samples.eyes, "eyes").look(WHOLE, samples.student).logits
+    logits = given(samples.extractor, "extractor").look(WHOLE, samples.student).logits
     return feature_scores.inception_score(given(logits, "logits"))
 
 
 def _class_accuracy(samples: Samples) -> float:
-    logits = given(given(samples.eyes, "eyes").look(RESNET, samples.student).logits, "logits")
+    logits = given(given(samples.extractor, "extractor").look(RESNET, samples.student).logits, "logits")
     return float((logits.argmax(dim=1) == given(samples.class_labels, "class_labels").cpu()).double().mean())
 
 
 def _lpips(samples: Samples) -> float:
-    return float(given(samples.eyes, "eyes").distance(samples.student, given(samples.target, "target")).mean())
+    return float(
+        given(samples.extractor, "extractor").distance(samples.student, given(samples.target, "target")).mean()
+    )
 
 
 def _lpips_permuted(samples: Samples) -> float:
@@ -70,10 +72,10 @@ def _lpips_permuted(samples: Samples) -> float:
     order = torch.from_numpy(permutation(stream_seed("lpips", samples.seed), len(target)).copy())
     partner = torch.empty_like(order)
     partner[order] = order.roll(1)  # along one cycle: nobody is its own partner
-    return float(given(samples.eyes, "eyes").distance(samples.student, target[partner]).mean())
+    return float(given(samples.extractor, "extractor").distance(samples.student, target[partner]).mean())
 
 
-_REAL = ("reference", "eyes")
+_REAL = ("reference", "extractor")
 _FD, _SHARE = "squared feature unit", "share"
 FEATURE_METRICS: dict[str, Metric] = {
     "fid_768": Metric(
@@ -88,7 +90,7 @@ FEATURE_METRICS: dict[str, Metric] = {
         _frechet(WHOLE), _REAL, "Fréchet inception distance (2,048 features) to real images", "lower", _FD, WHOLE
     ),
     "inception_score": Metric(
-        _inception_score, ("eyes",), "how sure and how varied Inception's classes are", "higher", "none", WHOLE
+        _inception_score, ("extractor",), "how sure and how varied Inception's classes are", "higher", "none", WHOLE
     ),
     "kid_768": Metric(
         _kernel,
@@ -148,7 +150,7 @@ FEATURE_METRICS: dict[str, Metric] = {
     ),
     "class_accuracy_resnet56": Metric(
         _class_accuracy,
-        ("class_labels", "eyes"),
+        ("class_labels", "extractor"),
         "share of samples that a CIFAR-10 classifier takes for the class asked for",
         "higher",
         _SHARE,
@@ -156,7 +158,7 @@ FEATURE_METRICS: dict[str, Metric] = {
     ),
     "lpips": Metric(
         _lpips,
-        ("target", "eyes"),
+        ("target", "extractor"),
         "perceptual distance to the teacher's image for the same noise",
         "lower",
         "none",
@@ -164,7 +166,7 @@ FEATURE_METRICS: dict[str, Metric] = {
     ),
     "lpips_permuted": Metric(
         _lpips_permuted,
-        ("target", "eyes"),
+        ("target", "extractor"),
         "the same against wrong partners: what ignoring the noise would score",
         "control",
         "none",

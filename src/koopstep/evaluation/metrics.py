@@ -178,7 +178,7 @@ def inapplicable(samples: Samples, names: Sequence[str]) -> dict[str, str]:
         if missing:
             wanted = dict.fromkeys(NEEDS[need] for need in missing)
             reasons[name] = f"needs {' and '.join(wanted)}"
-        elif not available(network, None if samples.eyes is None else samples.eyes.weights):
+        elif not available(network, None if samples.extractor is None else samples.extractor.weights):
             reasons[name] = f"the weights of {network} are not at hand (--weights DIR or KOOPSTEP_WEIGHTS)"
     return reasons
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from koopstep.core.errors import UsageError
 from koopstep.data.cells import Cells
 from koopstep.evaluation.classifier import Classifier
-from koopstep.features.extract import Eyes
+from koopstep.features.extract import Extractor
 
 T = TypeVar("T")
 
@@ -29,7 +29,7 @@ class Samples:
         cells: The parts of the plane that the real data fills, or None for data without.
         classifier: Names the class of a sample, or None.
         seed: Of the random directions, choices and partners some metrics use.
-        eyes: Networks that look at images, for the metrics that need any; None for data that is no image.
+        extractor: networks that look at images, for the metrics that need any; None for data that is no image.
     """
 
     student: Tensor
@@ -40,7 +40,7 @@ class Samples:
     cells: Cells | None = None
     classifier: Classifier | None = None
     seed: int = 0
-    eyes: Eyes | None = None
+    extractor: Extractor | None = None
 
 
 NEEDS = {
@@ -50,7 +50,7 @@ NEEDS = {
     "reference_labels": "real data with classes (--reference)",
     "cells": "the checkerboard as its data (--reference checkerboard)",
     "classifier": "real data with classes (--reference)",
-    "eyes": "images with one or three planes",
+    "extractor": "images with one or three planes",
 }
 """What is missing when one of the fields above is None, in a user's words."""
 

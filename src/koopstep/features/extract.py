@@ -39,7 +39,7 @@ Progress = Callable[[str, int, str], AbstractContextManager[Bar]]
 
 
 @dataclass
-class Eyes:
+class Extractor:
     """The feature networks of one evaluation; they are loaded when first asked, and remember what they saw.
 
     Attributes:

@@ -1,4 +1,4 @@
-"""The CIFAR-10 ResNet of He et al. (arXiv 1512.03385, Sec. 4.2): a second pair of eyes beside Inception."""
+"""The CIFAR-10 ResNet of He et al. (arXiv 1512.03385, Sec. 4.2): a second view beside Inception."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ class ADMConfig(Config):
         attention_resolutions: sides of the maps whose pixels attend to each other; those of the coarsest always do.
         channels_per_head: of attention. As published, a layer with fewer channels does not attend.
         dropout: inside the blocks, in training.
-        augment_channels: numbers of an augmentation label; 0: the network is not told.
+        augment_channels: numbers of an augmentation label; 0: the network is not conditioned on one.
     """
 
     kind: Literal["adm"] = "adm"

@@ -126,10 +126,10 @@ class Block(nn.Module):
         return self._attend(x) if self.heads else x
 
     def _modulate(self, x: Tensor, embedding: Tensor) -> Tensor:
-        told = self.affine(embedding)[:, :, None, None]
+        condition = self.affine(embedding)[:, :, None, None]
         if not self.family.adaptive:
-            return self.norm1(x + told)  # type: ignore[no-any-return]
-        scale, shift = told.chunk(2, dim=1)
+            return self.norm1(x + condition)  # type: ignore[no-any-return]
+        scale, shift = condition.chunk(2, dim=1)
         return torch.addcmul(shift, self.norm1(x), scale + 1)
 
     def _attend(self, x: Tensor) -> Tensor:

@@ -1,7 +1,7 @@
 """Discriminators: KDM's four layers (App. E.3), the same at several resolutions, and heads on a frozen network's features.
 
-All judge each row by itself, give logits (B, places) above 0 for 'real', and are told the class by projection (Miyato and
-Koyama, arXiv 1802.05637). To add one: a class here, and a line in :func:`build_discriminator`.
+All judge each row by itself, give logits (B, places) above 0 for 'real', and are conditioned on the class by
+projection (Miyato and Koyama, arXiv 1802.05637). To add one: a class here, and a line in :func:`build_discriminator`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A residual network for vectors that is told a level and a class."""
+"""A residual network for vectors conditioned on a level and a class."""
 
 from __future__ import annotations
 

@@ -33,17 +33,17 @@ def edm_scales(sigma: Tensor, sigma_data: float) -> Scales:
 
 
 def vp_scales(sigma: Tensor) -> Scales:
-    """Variance preserving: the network predicts noise and is told ``999 t`` (EDM Table 1, column VP)."""
+    """Variance preserving: the network predicts noise, conditioned on ``999 t`` (EDM Table 1, column VP)."""
     return Scales(torch.ones_like(sigma), -sigma, 1 / (sigma**2 + 1).sqrt(), 999 * vp_time(sigma))
 
 
 def ve_scales(sigma: Tensor) -> Scales:
-    """Variance exploding: the network predicts the negated noise and is told ``ln(sigma / 2)`` (EDM Table 1, column VE)."""
+    """Variance exploding: the network predicts the negated noise, conditioned on ``ln(sigma / 2)`` (EDM Table 1, column VE)."""
     return Scales(torch.ones_like(sigma), sigma, torch.ones_like(sigma), (sigma / 2).log())
 
 
 def iddpm_scales(sigma: Tensor, levels: Tensor) -> Scales:
-    """Improved DDPM: the network predicts noise and is told the timestep of the nearest level (EDM Table 1, column iDDPM).
+    """Improved DDPM: the network predicts noise, conditioned on the timestep of the nearest level (EDM Table 1, column iDDPM).
 
     ``levels`` (1001,) falls to 0; timesteps rise from 0 at the last but one to 999 at the first. The input is scaled by
     ``sigma`` itself, not by the level nearest to it.
@@ -117,7 +117,7 @@ class EDMDenoiser(nn.Module):
         dtype = next(self.model.parameters()).dtype
         x, sigma = x.to(dtype), sigma.to(dtype).expand(x.shape[0])
         scales = self.scales(sigma.reshape(-1, *[1] * (x.ndim - 1)))
-        raw = _told(self.model, scales.into * x, scales.noise.flatten(), class_labels, augment_labels)
+        raw = _called(self.model, scales.into * x, scales.noise.flatten(), class_labels, augment_labels)
         denoised: Tensor = scales.skip * x + scales.out * raw[:, : x.shape[1]].to(dtype)
         return denoised
 
@@ -146,22 +146,22 @@ class VelocityModel(nn.Module):
         x, t = x.to(dtype), t.to(dtype).expand(x.shape[0])
         spread = ((1 - t) ** 2 + (t * self.data_scale) ** 2).sqrt().reshape(-1, *[1] * (x.ndim - 1))
         size = torch.tensor(1 + self.data_scale**2, dtype=dtype, device=x.device).sqrt()
-        return size * _told(self.model, x / spread, t, class_labels, augment_labels)
+        return size * _called(self.model, x / spread, t, class_labels, augment_labels)
 
 
-def _told(
+def _called(
     network: nn.Module, x: Tensor, noise_labels: Tensor, class_labels: Tensor | None, augment_labels: Tensor | None
 ) -> Tensor:
     """Call a network, with augmentation labels only where there are any: not every network takes them.
 
     Raises:
-        UsageError: on augmentation labels for a network that cannot be told of augmentation.
+        UsageError: on augmentation labels for a network that is not conditioned on augmentation.
     """
     if augment_labels is None:
         return network(x, noise_labels, class_labels)  # type: ignore[no-any-return]
     if not getattr(network, "augment_channels", 0):
         raise UsageError(
-            "this network cannot be told of augmentation, so its samples would be augmented too; "
+            "this network is not conditioned on augmentation, so its samples would be augmented too; "
             "set the network's augment_channels, or leave augmentation away"
         )
     return network(x, noise_labels, class_labels, augment_labels)  # type: ignore[no-any-return]

@@ -68,7 +68,7 @@ class SkipUNet(nn.Module):
     Attributes:
         skip_shapes: (C, H, W) of every skip that :meth:`encode` returns.
         num_classes: 0 without classes.
-        augment_channels: numbers of an augmentation label; 0 where the network is not told of augmentation.
+        augment_channels: numbers of an augmentation label; 0 where the network is not conditioned on augmentation.
     """
 
     num_classes: int

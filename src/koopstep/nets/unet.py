@@ -31,7 +31,7 @@ class UNetConfig(Config):
         num_blocks: residual blocks a level.
         attention_resolutions: sides of the maps whose pixels attend to each other; those of the coarsest always do.
         dropout: inside the blocks, in training.
-        augment_channels: numbers of an augmentation label (9 in EDM's networks); 0: the network is not told.
+        augment_channels: numbers of an augmentation label (9 in EDM's networks); 0: the network is not conditioned on one.
         embedding: how the noise level becomes waves: of fixed or of random frequencies.
         encoder: ``residual`` runs the input beside the encoder and adds it at every coarser level.
         resample_filter: taps of the filter that halves and doubles the resolution; an even number.

@@ -41,8 +41,8 @@ class TeacherSettings(Config):
         model: the teacher's configuration.
         training: how it is trained.
         weights_dtype: how its weights are stored.
-        augment: probability of each of EDM's augmentations, which the network is told (it needs ``augment_channels: 9``).
-        xflip: mirror every other image at random; the network is not told.
+        augment: probability of each of EDM's augmentations, a condition of the network (it needs ``augment_channels: 9``).
+        xflip: mirror every other image at random; the network is not conditioned on it.
     """
 
     file: str
@@ -165,5 +165,5 @@ def _take_network(settings: dict[str, Any]) -> None:
     model = teacher.get("model") if isinstance(teacher, dict) else None
     network = model.get("network") if isinstance(model, dict) else None
     if isinstance(student, dict) and student.get("kind") == "hkd" and "network" not in student and network:
-        told = ("augment_channels",)
-        student["network"] = {name: value for name, value in network.items() if name not in told}
+        left_out = ("augment_channels",)
+        student["network"] = {name: value for name, value in network.items() if name not in left_out}

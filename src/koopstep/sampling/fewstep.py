@@ -25,7 +25,7 @@ class Stepping:
         between: what leads from one to the next. ``noise``: the sample is made noisy again, less each time, with fresh
             noise (Consistency Models, arXiv 2303.01469, Algorithm 1): what a step got wrong does not add up, and the
             sample leaves the path of its noise. ``path``: the state at the next moment is read out of the latent and
-            lifted again, along one path; for students whose decoder is told its target.
+            lifted again, along one path; for students whose decoder is conditioned on its target.
         seed: of the fresh noise.
 
     Raises:
@@ -94,7 +94,7 @@ def _along_the_path(
 ) -> Tensor:
     if not student.codec.reads_path:
         raise UsageError(
-            "this student's decoder was made for the end of the path; steps along it need one that is told its target "
+            "this student's decoder was made for the end of the path; steps along it need one conditioned on its target "
             "(--method hkd+, or student.decoder_told=target); or take --between noise"
         )
     state = noise * student.facts.noise_scale

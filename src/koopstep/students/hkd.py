@@ -44,8 +44,8 @@ class HKDConfig(Config):
             linear maps beside the operator, and a U-Net's skips have none.
         decoder_told: the level whose label the decoder is called with: the ``final`` one (the paper); the ``noisiest``,
             whose teacher's network is a one-step guess and so the better start; or the ``target``'s, so that it can read
-            states within the path (label of 1 - u: the end is told the noisiest).
-        observables: ``free`` (the paper), or pinned: ``linear`` encoder of the raw state that is not told the level
+            states within the path (label of 1 - u: the end has the noisiest).
+        observables: ``free`` (the paper), or pinned: ``linear`` encoder of the raw state that is not conditioned on the level
             (vectors), ``carried``: the raw state takes the first places of the latent, ``normalised``: unit mean square
             of each level and sample.
     """
@@ -126,15 +126,15 @@ class PathCodec(Codec):
         return self.path.size(_rows(x, u)).view(-1, *[1] * len(self.facts.shape))
 
     def _label(self, x: Tensor, u: float | Tensor) -> Tensor:
-        """What a network is told at ``u``, (B,)."""
+        """What a network is conditioned on at ``u``, (B,)."""
         if isinstance(u, Tensor):
             return self.path.label(_rows(x, u))
         return torch.full((len(x),), self.path.at(u)[1], dtype=_full(x.dtype), device=x.device)
 
     def _decoder_label(self, x: Tensor, u: float | Tensor) -> Tensor:
-        """What the decoder is told for a target at ``u``, (B,)."""
-        told: dict[str, float | Tensor] = {"noisiest": 0.0, "final": 1.0, "target": 1 - u}
-        return self._label(x, told[self.config.decoder_told])
+        """What the decoder is conditioned on for a target at ``u``, (B,)."""
+        labels: dict[str, float | Tensor] = {"noisiest": 0.0, "final": 1.0, "target": 1 - u}
+        return self._label(x, labels[self.config.decoder_told])
 
     def _normalised(self, latent: Sequence[Tensor]) -> Latent:
         if self.config.observables != "normalised":
@@ -143,7 +143,7 @@ class PathCodec(Codec):
 
 
 class SkipCodec(PathCodec):
-    """One U-Net for both halves (HKD Sec. 3.1): the encoder is told the state's level, the decoder one of its own."""
+    """One U-Net for both halves (HKD Sec. 3.1): the encoder has the state's level as condition, the decoder one of its own."""
 
     def __init__(self, config: HKDConfig, facts: DataFacts) -> None:
         super().__init__(config, facts)

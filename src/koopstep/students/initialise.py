@@ -34,7 +34,7 @@ def config_from_teacher(config: StudentConfig, teacher: TeacherFile) -> StudentC
 
     Raises:
         UsageError: if the decoder is not the teacher's network (dropout and augmentation labels may differ), or an HKD
-            student's network would be told other labels than the teacher's was.
+            student's network would be conditioned on other labels than the teacher's was.
     """
     source: Any = teacher.header.config
     label = TEACHERS[source.kind].noisiest_label

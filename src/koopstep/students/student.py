@@ -138,7 +138,7 @@ class KoopmanStudent(nn.Module):
         facts: of the data it was made for.
         codec: encoder and decoder.
         operators: one a level of the latent.
-        controls: class -> latent, one a level (KDM's C_mu); empty without classes, and where the networks are told them.
+        controls: class -> latent, one a level (KDM's C_mu); empty without classes, and where the networks take them.
     """
 
     def __init__(

@@ -125,8 +125,8 @@ def edm_loss(
     weight = 1 / sigma**2
     if config.preconditioning == "edm":
         weight = (sigma**2 + config.sigma_data**2) / (sigma * config.sigma_data) ** 2
-    told = {} if augment_labels is None else {"augment_labels": augment_labels}
-    error: Tensor = (denoiser(noisy, sigma.flatten(), labels, **told) - data) ** 2
+    given = {} if augment_labels is None else {"augment_labels": augment_labels}
+    error: Tensor = (denoiser(noisy, sigma.flatten(), labels, **given) - data) ** 2
     return (weight * error).mean()
 
 

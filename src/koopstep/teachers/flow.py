@@ -79,7 +79,7 @@ def flow_loss(
     t = torch.special.ndtr(draw[:, 0])
     noise = draw[:, 1:].reshape(data.shape)
     time = t.reshape(-1, *[1] * (data.ndim - 1))
-    told = {} if augment_labels is None else {"augment_labels": augment_labels}
-    predicted = model((1 - time) * noise + time * data, t, labels, **told)
+    given = {} if augment_labels is None else {"augment_labels": augment_labels}
+    predicted = model((1 - time) * noise + time * data, t, labels, **given)
     error: Tensor = ((predicted - (data - noise)) ** 2).mean()
     return error / (1 + config.data_scale**2)

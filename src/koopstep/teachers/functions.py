@@ -75,7 +75,7 @@ def from_velocity(
 ) -> VelocityTeacher:
     """Make ``fn(x, t, class_labels) -> velocity`` a teacher (flow matching, stochastic interpolants; t = 0 start, 1 data).
 
-    ``path`` starts wherever it is told to: give it rows of any distribution in place of noise.
+    ``path`` starts from whatever it is given: give it rows of any distribution in place of noise.
 
     Args:
         fn: takes (B, *shape) and (B,), both ``dtype``, and (B,) int64 or None.

@@ -50,12 +50,12 @@ class Denoising(Task):
         draw = torch.randn(self._batch_size, 1 + math.prod(data.shape[1:]), generator=generator)
         device = self._place.device
         chosen = labels[rows].to(device) if self._conditional and labels is not None else None
-        told: dict[str, Tensor] = {}
+        given: dict[str, Tensor] = {}
         if self._xflip:
             data = mirror(data, torch.Generator().manual_seed(stream_seed("mirror", self._seed, step)))
         if self._augment:
             changes = torch.Generator().manual_seed(stream_seed("augment", self._seed, step))
             data, labels_of_changes = augment(data, self._augment, changes)
-            told["augment_labels"] = labels_of_changes[rows].to(device)
-        value = self._loss(self.model, data[rows].to(device), chosen, draw[rows].to(device), **told)
+            given["augment_labels"] = labels_of_changes[rows].to(device)
+        value = self._loss(self.model, data[rows].to(device), chosen, draw[rows].to(device), **given)
         return Losses(value, {"denoising": value})

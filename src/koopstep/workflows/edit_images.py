@@ -34,16 +34,16 @@ def real_pictures(opened: OpenRun, image: Path | None, count: int, seed: int) ->
             data, labels = masks.read_picture(image)[None], None
         else:
             data, labels = images.load(image)
-        told = str(image)
+        origin = str(image)
         rows = torch.arange(len(data))[:count]
     else:
         source = data_of_run(opened).need("; name pictures with --image")
         unseen = _HELD_OUT.get(source.name)
         data, labels = (source if unseen is None else load_source(unseen)).reference()
-        told = unseen or f"{source.name} (its teacher learned from these, too)"
+        origin = unseen or f"{source.name} (its teacher learned from these, too)"
         rows = torch.from_numpy(permutation(seed, len(data))[:count].copy())
-    fitted = fit(data[rows], opened.student.facts, told)
-    return Pictures(fitted, _labels(opened, None if labels is None else labels[rows], len(rows), seed), told)
+    fitted = fit(data[rows], opened.student.facts, origin)
+    return Pictures(fitted, _labels(opened, None if labels is None else labels[rows], len(rows), seed), origin)
 
 
 def pictures_to_mix(opened: OpenRun, image: Path, count: int, seed: int) -> Pictures:

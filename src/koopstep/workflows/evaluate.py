@@ -23,7 +23,7 @@ from koopstep.evaluation.classifier import SupportVectorClassifier
 from koopstep.evaluation.metrics import METRICS, applicable, evaluate, inapplicable
 from koopstep.evaluation.protocol import Protocol, software_versions
 from koopstep.evaluation.samples import Samples
-from koopstep.features.extract import Eyes, preparation
+from koopstep.features.extract import Extractor, preparation
 from koopstep.sampling.fewstep import ONE_STEP, Stepping
 from koopstep.students.student import DataFacts
 from koopstep.workflows.comparison import Comparison, compare_on_held_out
@@ -78,15 +78,15 @@ def evaluate_run(
     named = tuple(metrics) if metrics else (config.recipe.evaluation.metrics if config else _WITHOUT_RUN)
     real = _reference(named, compared, reference_count)
     judge = _classifier(named, real)
-    eyes = _eyes(compared, real, Eyes(place.device, console.bar, weights))
-    student, teacher = _samples(compared, real, judge, eyes, config.recipe.evaluation.seed if config else 0)
+    extractor = _extractor(compared, real, Extractor(place.device, console.bar, weights))
+    student, teacher = _samples(compared, real, judge, extractor, config.recipe.evaluation.seed if config else 0)
     left_out = _left_out(student, named, compared, real)
     if metrics and left_out:
         raise UsageError("; ".join(f"metric {name!r}: {reason}" for name, reason in left_out.items()))
     names = tuple(name for name in named if name not in left_out)
     console.say(f"measuring {', '.join(names)} on {len(student.student)} held-out rows")
     values, of_teacher = evaluate(student, names), evaluate(teacher, applicable(teacher, names))
-    protocol = _protocol(names, compared, real, judge, eyes).model_copy(update=_sampled(stepping))
+    protocol = _protocol(names, compared, real, judge, extractor).model_copy(update=_sampled(stepping))
     result: dict[str, Any] = {
         "metrics": values,
         "teacher": of_teacher,
@@ -183,21 +183,21 @@ def _chosen(source: DataSource, count: int | None, facts: DataFacts) -> Referenc
     return Reference(source.name, digest, facts.in_plain_range(data), labels, source.cells)
 
 
-def _eyes(compared: Comparison, real: Reference | None, eyes: Eyes) -> Eyes | None:
-    """``eyes`` that know the real data, for images of one or three planes."""
+def _extractor(compared: Comparison, real: Reference | None, extractor: Extractor) -> Extractor | None:
+    """``extractor`` that know the real data, for images of one or three planes."""
     facts = compared.run.student.facts
     if not facts.is_image or facts.shape[0] not in (1, 3):
         return None
     if real is not None:
-        eyes.known.append((real.data, f"{real.sha256} {len(real.data)}"))
-    return eyes
+        extractor.known.append((real.data, f"{real.sha256} {len(real.data)}"))
+    return extractor
 
 
 def _samples(
     compared: Comparison,
     real: Reference | None,
     judge: SupportVectorClassifier | None,
-    eyes: Eyes | None,
+    extractor: Extractor | None,
     seed: int,
 ) -> tuple[Samples, Samples]:
     """The student's samples with everything known about them, and the teacher's (which have no target).
@@ -215,7 +215,7 @@ def _samples(
         cells=None if real is None else real.cells,
         classifier=judge,
         seed=seed,
-        eyes=eyes,
+        extractor=extractor,
     )
     return student, replace(student, student=target, target=None)
 
@@ -231,10 +231,10 @@ def _protocol(
     compared: Comparison,
     real: Reference | None,
     judge: SupportVectorClassifier | None,
-    eyes: Eyes | None,
+    extractor: Extractor | None,
 ) -> Protocol:
     manifest = compared.store.manifest
-    networks = {} if eyes is None else eyes.digests()
+    networks = {} if extractor is None else extractor.digests()
     return Protocol(
         metrics=names,
         count=len(compared.student),

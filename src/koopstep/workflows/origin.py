@@ -98,7 +98,7 @@ def find_data(learned: TrainingData, places: Iterable[str] = ()) -> Found[DataSo
         if learned.matches(found) and learned.num_classes in (None, found.num_classes):
             return Found(source)
         error = UsageError(
-            f"the data {name!r} at hand is not what the teacher learned from: {_told(found)}, not {_told(learned)}"
+            f"the data {name!r} at hand is not what the teacher learned from: {_described(found)}, not {_described(learned)}"
         )
     return Found(None, error)
 
@@ -129,6 +129,6 @@ def named_reference(name: str, facts: DataFacts, learned: TrainingData | None) -
     return source
 
 
-def _told(data: TrainingData) -> str:
+def _described(data: TrainingData) -> str:
     classes = "" if data.num_classes is None else f", {data.num_classes or 'no'} classes"
     return f"SHA-256 {data.sha256[:16]}, shape {data.shape}{classes}"

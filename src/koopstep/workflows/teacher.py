@@ -130,8 +130,8 @@ def _check_data(recipe: TeacherRecipe, source: DataSource) -> None:
     config = recipe.teacher.model
     if (recipe.teacher.augment or recipe.teacher.xflip) and len(config.shape) != 3:
         raise UsageError(f"teacher.augment and teacher.xflip change images, the data {source.name!r} are none")
-    told = getattr(getattr(config, "network", None), "augment_channels", 0)
-    if recipe.teacher.augment and told != LABELS:
+    channels = getattr(getattr(config, "network", None), "augment_channels", 0)
+    if recipe.teacher.augment and channels != LABELS:
         raise UsageError(
             f"teacher.augment tells the network {LABELS} numbers about each image; set "
             f"-o teacher.model.network.augment_channels={LABELS}, or teacher.augment=0"

@@ -180,7 +180,7 @@ def read_schedule(config: Mapping[str, Any], where: str) -> tuple[ScheduleConfig
 def _plain(config: Mapping[str, Any], model: type[Config]) -> dict[str, Any]:
     """Without bookkeeping (``_class_name``) and without unknown fields that say nothing; arrays as lists."""
     known = model.model_fields
-    told = {
+    given = {
         key: value for key, value in config.items() if not key.startswith("_") and (value is not None or key in known)
     }
-    return {key: value.tolist() if hasattr(value, "tolist") else value for key, value in told.items()}
+    return {key: value.tolist() if hasattr(value, "tolist") else value for key, value in given.items()}

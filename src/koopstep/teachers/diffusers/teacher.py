@@ -43,7 +43,7 @@ def schedule_alphas(config: ScheduleConfig) -> Tensor:
 
 
 class DiffusersDenoiser(nn.Module):
-    """A network that was trained on integer timesteps, as a denoiser of any sigma: it is told the nearest timestep."""
+    """A network that was trained on integer timesteps, as a denoiser of any sigma, given the nearest timestep."""
 
     def __init__(self, network: nn.Module, schedule: ScheduleConfig, num_classes: int) -> None:
         super().__init__()
@@ -64,8 +64,8 @@ class DiffusersDenoiser(nn.Module):
         level, x = sigma[:, None, None, None], x.to(torch.float64)
         dtype = next(self.model.parameters()).dtype
         seen = (x / (1 + level**2).sqrt()).to(dtype)  # DDPM's scaling: unit variance overall
-        (told,) = self.model(seen, timestep, class_labels, return_dict=False)
-        predicted = told[:, : x.shape[1]].to(torch.float64)  # a learned variance comes after the mean
+        (output,) = self.model(seen, timestep, class_labels, return_dict=False)
+        predicted = output[:, : x.shape[1]].to(torch.float64)  # a learned variance comes after the mean
         if self.prediction == "epsilon":
             return denoised_from_epsilon(x, predicted, level)
         return denoised_from_v(x, predicted, level) if self.prediction == "v_prediction" else predicted

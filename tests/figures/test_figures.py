@@ -179,8 +179,9 @@ def test_clouds_share_a_window_and_a_point_its_colour(drawn: Drawn) -> None:
     first, gap, second = drawn(Clouds("a.png", {"a": POINTS, "": POINTS, "b": POINTS.flip(0)}, columns=3))
     assert titles([first, second]) == ["a", "b"] and not gap.axison
     assert first.get_xlim() == second.get_xlim() == first.get_ylim()
-    hue = [np.asarray(panel.collections[0].get_array()) for panel in (first, second)]
-    assert np.array_equal(hue[0], hue[1]) and np.array_equal(offsets(first), offsets(second)[::-1])
+    colours = [np.asarray(panel.collections[0].get_facecolors()) for panel in (first, second)]
+    assert np.array_equal(colours[0], colours[1]) and len(np.unique(colours[0], axis=0)) > 3
+    assert np.array_equal(offsets(first), offsets(second)[::-1])
 
 
 @pytest.mark.parametrize("sets", [[IMAGES[:6].view(3, 2, 1, 4, 4)] * 2, [torch.randn(3, 50, 2)] * 2])
@@ -256,6 +257,8 @@ def test_a_cell_has_one_colour_in_every_figure(drawn: Drawn) -> None:
         tuple(row) for row in POINTS[:100].tolist()
     }  # crosses
     assert "100 outliers of 600" in samples.get_xlabel()
+    (panel,) = drawn(Clouds("d.png", {"a": -POINTS}, colours=POINTS, cells=CELLS))
+    check(panel, -POINTS, NUMBERS)
     assert {patch.get_x() for patch in samples.patches} == {x for x, _, _ in CELLS.squares}  # type: ignore[attr-defined]
     assert samples.get_xlim()[1] > EXTENT
 

@@ -94,3 +94,13 @@ def test_unknown_names(tmp_path: Path) -> None:
 def test_no_preset_promises_a_time() -> None:
     for name, about in preset_names().items():
         assert not re.search(r"minute|hour|second|fast", about), name
+
+
+def test_a_stranger_s_folder_is_left_alone(tmp_path: Path, tiny_presets: list[tuple[str, str | None]]) -> None:
+    page = tmp_path / "mine" / "report" / "index.html"
+    page.parent.mkdir(parents=True)
+    page.write_text("mine")
+    for preset in (None, "checkerboard"):
+        with pytest.raises(UsageError, match="holds no demo"):
+            _demo(preset, tmp_path / "mine")
+    assert page.read_text() == "mine" and not (tmp_path / "mine" / "store").exists()

@@ -22,9 +22,11 @@ from koopstep.analysis.bands import (
 from koopstep.analysis.findings import Bars, Clouds, Curves, Findings, ImageRow, Images, Line, View, image_rows
 from koopstep.analysis.frequencies import radial_profile, radii
 from koopstep.analysis.modes import BANDS, ORDER_WORDS, ORDERS, Order, rates_of
+from koopstep.analysis.outcomes import cells_of
 from koopstep.analysis.spectrum import gauge_of
 from koopstep.analysis.subject import Subject
 from koopstep.core.pixels import DataRange
+from koopstep.data.cells import Cells
 
 _FOR_LEVELS = 64  # rows for which each level is cut by itself
 _SHOWN = 10
@@ -54,7 +56,8 @@ def bands(subject: Subject) -> Findings:
         }
     values[CHANCE] = _order_values(chance, CHANCE, gaps)
     shown = student.facts.shown_range
-    views = [_order_view(order, whole, found, gauge, shown) for order in ORDERS]
+    cells = cells_of(subject) if student.facts.shape == (2,) else None
+    views = [_order_view(order, whole, found, gauge, shown, cells) for order in ORDERS]
     title = "change of the sample when a third of one level's modes is dropped"
     views.append(Bars("bands_by_level.png", by_level, student.level_names, up="mean squared change", title=title))
     return Findings(values, views + ([_profiles(whole, found, chance)] if whole.ndim == 4 else []))
@@ -70,7 +73,9 @@ def _order_values(found: list[Band], order: str, gaps: list[float]) -> dict[str,
     }
 
 
-def _order_view(order: Order, whole: Tensor, found: list[Band], gauge: str, shown_range: DataRange) -> View:
+def _order_view(
+    order: Order, whole: Tensor, found: list[Band], gauge: str, shown_range: DataRange, cells: Cells | None
+) -> View:
     """One order: images in rows, or clouds of points."""
     ours = [band for band in found if band.order == order]
     file, title = f"bands_{order}.png", f"thirds of the modes by {ORDER_WORDS[order]}; gauge of the order: {gauge}"
@@ -78,7 +83,7 @@ def _order_view(order: Order, whole: Tensor, found: list[Band], gauge: str, show
         sets = {"all modes": whole.flatten(1)[:, :2]}
         sets |= {f"only {band.band}": band.alone.flatten(1)[:, :2] for band in ours} | {"": whole}
         sets |= {f"without {band.band}": (whole - band.effect).flatten(1)[:, :2] for band in ours}
-        return Clouds(file, sets, title=title)
+        return Clouds(file, sets, cells=cells, title=title)
     reach = max(max(float(band.effect[:_SHOWN].abs().quantile(0.995)) for band in ours), 1e-6)
     rows = image_rows({"all modes": whole[:_SHOWN]} | {f"only {band.band}": band.alone[:_SHOWN] for band in ours})
     rows += [ImageRow(f"{band.band} adds", band.effect[:_SHOWN] / reach, "differences") for band in ours]

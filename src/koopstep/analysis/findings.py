@@ -140,7 +140,8 @@ class Clouds:
     Attributes:
         file: name of the picture.
         sets: title -> (N, 2); NaN is left out. An empty title leaves a gap. The window is at most twice the first set's.
-        colours: (N, 2), points whose direction from their mean gives the colour; the first set when absent.
+        colours: (N, 2), points that give the colours; the first set when absent.
+        cells: of the data: a point has the colour of its cell; where absent, of its direction from the mean.
         columns: of panels.
         title: over everything.
     """
@@ -148,6 +149,7 @@ class Clouds:
     file: str
     sets: Mapping[str, Tensor]
     colours: Tensor | None = None
+    cells: Cells | None = None
     columns: int = 4
     title: str = ""
 

@@ -44,7 +44,7 @@ def outcomes(subject: Subject) -> Outcomes:
     student, teacher = held_out.samples[:MOST_ROWS], held_out.batch.data[:MOST_ROWS]
     chance = torch.from_numpy(permutation(0, len(teacher)).copy())
     if subject.student.facts.shape == (2,):
-        cells = None if source.value is None else source.value.cells
+        cells = cells_of(subject)
         number = quadrants if cells is None else cells.nearest
         found = number(teacher)
         return Outcomes(found, number(student), found[chance], cells=cells)
@@ -53,6 +53,12 @@ def outcomes(subject: Subject) -> Outcomes:
     found = judge.predict(teacher)
     names = tuple(str(number) for number in range(source.need().num_classes))
     return Outcomes(found, judge.predict(student), found[chance], names)
+
+
+def cells_of(subject: Subject) -> Cells | None:
+    """The cells of the data, where it is at hand and has some."""
+    source = subject.reference().value
+    return None if source is None else source.cells
 
 
 def require_outcomes(subject: Subject) -> None:

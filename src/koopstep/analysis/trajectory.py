@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from koopstep.analysis.findings import Clouds, Findings, Images, Movie, image_rows
+from koopstep.analysis.outcomes import cells_of
 from koopstep.analysis.subject import Subject
 from koopstep.core.errors import UsageError
 from koopstep.core.records import Batch
@@ -134,5 +135,5 @@ def beside_the_teacher(subject: Subject) -> Findings:
         return Findings(found.summary(), [strip, movie])
     sets = {f"teacher, {head}": points for head, points in zip(columns, found.teacher, strict=True)}
     sets |= {f"student, {head}": points for head, points in zip(columns, found.student, strict=True)}
-    clouds = Clouds("trajectory.png", sets, colours=found.student[-1], columns=len(columns), title=title)
+    clouds = Clouds("trajectory.png", sets, found.student[-1], cells_of(subject), len(columns), title)
     return Findings(found.summary(), [clouds, movie])

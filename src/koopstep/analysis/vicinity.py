@@ -11,9 +11,11 @@ import torch
 from torch import Tensor
 
 from koopstep.analysis.findings import Clouds, Curves, Findings, Images, View, image_rows
+from koopstep.analysis.outcomes import cells_of
 from koopstep.analysis.subject import Subject
 from koopstep.core.noise import gaussian
 from koopstep.core.pixels import DataRange
+from koopstep.data.cells import Cells
 from koopstep.features.extract import Extractor
 from koopstep.features.lpips import has_lpips
 from koopstep.students.student import DataFacts
@@ -105,7 +107,7 @@ def moved_noise(subject: Subject) -> Findings:
     curves = Curves("vicinity.png", panels, across=across, faint=("unrelated noise",), title=title)
     values = found.summary() | {"unrelated": chance, "teacher_at_hand": teacher is not None}
     values |= {} if teacher is not None else {"left_out": {"teacher": found_teacher.reason}}
-    return Findings(values, [curves, *_samples_view(found, facts.shown_range)])
+    return Findings(values, [curves, *_samples_view(found, facts.shown_range, cells_of(subject))])
 
 
 def _distances(facts: DataFacts, device: torch.device) -> dict[str, Distance]:
@@ -117,7 +119,7 @@ def _distances(facts: DataFacts, device: torch.device) -> dict[str, Distance]:
     return distances
 
 
-def _samples_view(found: Vicinity, shown_range: DataRange) -> list[View]:
+def _samples_view(found: Vicinity, shown_range: DataRange, cells: Cells | None) -> list[View]:
     """What becomes of the moved noise: a few images, or clouds of points."""
     columns = [f"s = {sigma:g}" for sigma in found.sigmas]
     shape = next(iter(found.samples.values())).shape[2:]
@@ -131,4 +133,4 @@ def _samples_view(found: Vicinity, shown_range: DataRange) -> list[View]:
         for name, samples in found.samples.items()
         for place, head in enumerate(columns)
     }
-    return [Clouds("vicinity_samples.png", sets, columns=len(columns))]
+    return [Clouds("vicinity_samples.png", sets, cells=cells, columns=len(columns))]

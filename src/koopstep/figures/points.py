@@ -71,8 +71,7 @@ def clouds(view: Clouds, path: Path) -> Path:
     """Draw sets of points (N, 2) in panels of one window, a point in the same colour in each."""
     rows = view.sets
     first = next(iter(rows.values())) if view.colours is None else view.colours
-    offset = array(first - first.mean(dim=0))[:_MOST_IN_CLOUD]
-    hue = np.arctan2(offset[:, 1], offset[:, 0])
+    colours = _cloud_colours(first[:_MOST_IN_CLOUD], view.cells)
     known = [points for name, points in rows.items() if name and not bool(points.isnan().any())]
     reaches = [1.05 * float(points.abs().flatten()[:100_000].quantile(0.995)) for points in known]
     reach = max(1e-6, min(max(reaches), 2 * reaches[0]))
@@ -85,7 +84,7 @@ def clouds(view: Clouds, path: Path) -> Path:
                 continue
             panel.set_axis_on()
             x, y = array(points)[:_MOST_IN_CLOUD].T
-            panel.scatter(x, y, s=3, linewidths=0, c=hue, cmap="hsv", vmin=-np.pi, vmax=np.pi)
+            panel.scatter(x, y, s=3, linewidths=0, c=colours)
             panel.set_xlim(-reach, reach)
             panel.set_ylim(-reach, reach)
             panel.set_aspect("equal")
@@ -95,6 +94,17 @@ def clouds(view: Clouds, path: Path) -> Path:
         if view.title:
             axes[0].figure.suptitle(view.title, fontsize=9)
     return path
+
+
+def _cloud_colours(points: Tensor, cells: Cells | None) -> np.ndarray:
+    """The colour of each point's cell; of its direction from the mean, on a circle of colours, where there are no cells."""
+    if cells is not None:
+        return colours_of(cells.nearest(points), cells)
+    offset = array(points - points.mean(dim=0))
+    turn = np.arctan2(offset[:, 1], offset[:, 0]) / (2 * np.pi) + 0.5
+    from matplotlib import colormaps
+
+    return np.asarray(colormaps["hsv"](turn))
 
 
 def noise_space(view: NoiseSpace, path: Path) -> Path:

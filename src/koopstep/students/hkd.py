@@ -240,13 +240,15 @@ def build_hkd(config: HKDConfig, facts: DataFacts, seed: int = 0) -> KoopmanStud
     """A fresh HKD student for data of ``facts``; ``seed`` is of the operators' start (networks use the global generator).
 
     Block operators start as the identity under any seed; on linear observables, which hold the state at its own size, they
-    start at the path's contraction, as otherwise the first samples are as large as the noise.
+    start at the path's contraction unless ``initial_rate`` says where, as otherwise the first samples are as large as the
+    noise.
     """
     codec: PathCodec = SkipCodec(config, facts) if len(facts.shape) == 3 else VectorCodec(config, facts)
     shapes, generator = codec.level_shapes(), torch.Generator().manual_seed(seed)
     still: OperatorConfig = BlockConfig(sharing="none")
     last, moving = len(shapes) - 1, config.operator
-    if config.observables == "linear" and moving.kind == "block" and moving.sharing in ("place", "channel"):
+    undecided = moving.kind == "block" and moving.sharing in ("place", "channel") and not moving.initial_rate
+    if config.observables == "linear" and undecided:
         moving = moving.model_copy(update={"initial_rate": math.log(facts.data_scale / facts.noise_scale)})
     operators = [
         build_operator(moving if config.levels == "all" or index == last else still, shape, generator)

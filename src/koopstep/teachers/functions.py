@@ -138,7 +138,7 @@ def from_epsilon(
         dtype: likewise.
         solver: ``heun`` or ``euler`` (with ``timesteps="trailing"`` this is DDIM).
         timesteps: which ones a path takes: ``edm``, those nearest to EDM's levels; ``trailing``, evenly spaced ones from the
-            last down; ``linspace``, evenly spaced ones from the last to the first (version 0.1 took these).
+            last down; ``linspace``, evenly spaced ones from the last to the first (version 0.1 spaced them so).
         sigma_max: where ``edm`` starts.
         name: what to call it in reports.
 

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from koopstep.analysis.findings import Clouds, Curves, Findings, Images, Line, View, image_rows
+from koopstep.analysis.outcomes import cells_of
 from koopstep.sampling.fewstep import Between, Stepping, generate_in_steps
 from koopstep.sampling.onestep import generate_in_batches
 from koopstep.workflows.evaluate import scorer
@@ -66,4 +67,4 @@ def _samples(subject: RunSubject, ways: list[Between], counts: list[int]) -> lis
                 sets["1 step" if count == 1 else f"{count} {_WAYS[way]}"] = made.cpu()
     if image:
         return [Images("steps_samples.png", image_rows(sets), data_range=student.facts.shown_range)]
-    return [Clouds("steps_samples.png", sets)]
+    return [Clouds("steps_samples.png", sets, cells=cells_of(subject))]

@@ -10,7 +10,7 @@ from typing import Any
 
 from koopstep.core.console import Console
 from koopstep.core.devices import Place
-from koopstep.core.errors import KoopstepError
+from koopstep.core.errors import KoopstepError, UsageError
 from koopstep.core.files import make_folder, read_json, write_json
 from koopstep.figures.html import Chapter, seconds_text, write_report
 from koopstep.recipes.recipe import Recipe, load_recipe
@@ -42,9 +42,10 @@ def run_demo(
         stop: asked between steps.
 
     Raises:
-        UsageError: on unknown names, or other settings than the ones ``out`` was started with.
+        UsageError: on unknown names, other settings than the ones ``out`` was started with, or a folder of something else.
         Interrupted: after ``stop`` said so; everything finished stays.
     """
+    _check_folder(out)
     if preset is not None:
         recipe = load_recipe(preset, method, budget="demo")
         result, chapter = _one(recipe, out, place=place, console=console, stop=stop)
@@ -61,6 +62,15 @@ def run_demo(
         write_report(page, _TITLE, _LEAD, chapters)
     seconds = {name: round(sum(result["seconds"].values()), 1) for name, result in runs.items()}
     return {"report": str(page), "runs": runs, "seconds": seconds, "files": [str(page)]}
+
+
+def _check_folder(out: Path) -> None:
+    """Refuse a folder that holds something, but none of a demo's stores."""
+    if out.exists() and not out.is_dir():
+        raise UsageError(f"{out} is no folder; name a folder")
+    holds_demo = any((out / part / "store").is_dir() for part in ("", *DEMO_PRESETS))
+    if out.is_dir() and any(out.iterdir()) and not holds_demo:
+        raise UsageError(f"{out} is not empty and holds no demo; choose another --out")
 
 
 def _one(recipe: Recipe, folder: Path, *, place: Place, console: Console, stop: Stop) -> tuple[dict[str, Any], Chapter]:

@@ -13,7 +13,7 @@ from koopstep.analysis.outcomes import outcomes
 from koopstep.analysis.subject import MOST_ROWS, Subject
 from koopstep.core.console import Quiet
 from koopstep.core.devices import Place
-from koopstep.core.errors import UsageError
+from koopstep.core.errors import KoopstepError
 from koopstep.core.files import make_folder
 from koopstep.evaluation.metrics import METRICS
 from koopstep.figures.draw import draw
@@ -72,7 +72,7 @@ def chapter_of(run: Path, store: Path, measured: dict[str, Any], place: Place) -
 def _fits(entry: Entry, subject: RunSubject) -> bool:
     try:
         require(entry, subject)
-    except UsageError:
+    except KoopstepError:  # damaged data too: the report goes without what it cannot show
         return False
     return True
 

@@ -81,6 +81,12 @@ def test_a_longer_run_has_the_bits_of_one_that_was_as_long_from_the_start(tmp_pa
     assert read_config(out).earlier_steps == (7,) and read_config(tmp_path / "long").earlier_steps == ()
 
 
+def test_a_run_that_takes_the_place_of_another_has_no_history(tmp_path: Path, store: Path) -> None:
+    _train(tmp_path / "run", store, "training.steps=1", "training.schedule=cosine")
+    said = _train(tmp_path / "run", store, "training.steps=2", "training.schedule=cosine", overwrite=True)
+    assert said == [] and read_config(tmp_path / "run").earlier_steps == ()
+
+
 def test_a_longer_schedule_is_said_aloud(tmp_path: Path, store: Path) -> None:
     _train(tmp_path / "run", store, "training.steps=4", "training.schedule=cosine")
     said = _train(tmp_path / "run", store, "training.steps=8", "training.schedule=cosine", resume=True)
@@ -156,7 +162,7 @@ def test_what_was_begun_and_came_to_no_checkpoint_begins_again(tmp_path: Path, s
 
 
 def _hold(folder: Path, ready: Path) -> None:
-    with locked(folder, print):
+    with locked(folder, print, "trained"):
         ready.touch()
         time.sleep(60)
 

@@ -39,7 +39,7 @@ def claimed(
     if place.leads:
         _check(out, config, resume, overwrite)
         make_folder(out)
-        with locked(out, console.say):
+        with locked(out, console.say, "trained"):
             _check(out, config, resume, overwrite)  # again: somebody may have begun in between
             if overwrite:
                 _clear(out)

@@ -17,14 +17,14 @@ from koopstep.workflows.origin import own_teacher
 from koopstep.workflows.run import RunConfig, read_config
 
 
-def record(recipe: Recipe, store: TrajectoryStore, folder: Path, out: Path) -> RunConfig:
+def record(recipe: Recipe, store: TrajectoryStore, folder: Path, before: Path | None) -> RunConfig:
     """What happens when ``recipe`` is trained on ``store``: the store's collection and teacher stand in place of the preset's.
 
     Args:
         recipe: complete.
         store: what is learned.
         folder: the store's.
-        out: the run; where it is gone on with, its earlier lengths are kept.
+        before: the run that is gone on with, whose earlier lengths are kept; None where training begins.
     """
     manifest = store.manifest
     identity = manifest.teacher
@@ -36,7 +36,7 @@ def record(recipe: Recipe, store: TrajectoryStore, folder: Path, out: Path) -> R
         teacher=identity.name,
         teacher_sha256=identity.sha256,
         training_data=identity.training_data,
-        earlier_steps=_earlier_steps(recipe, out),
+        earlier_steps=() if before is None else _earlier_steps(recipe, before),
     )
 
 
@@ -49,10 +49,10 @@ def _teacher(recipe: Recipe, identity: TeacherIdentity) -> TeacherChoice:
     return TeacherChoice(file=packaged.get(found.path, str(found.path.resolve())), model=found.header.config)
 
 
-def _earlier_steps(recipe: Recipe, out: Path) -> tuple[int, ...]:
-    """How long the run in ``out`` was meant to be before it was made as long as ``recipe`` says."""
+def _earlier_steps(recipe: Recipe, run: Path) -> tuple[int, ...]:
+    """How long the run was meant to be before it was made as long as ``recipe`` says."""
     try:
-        before = read_config(out)
+        before = read_config(run)
     except (UsageError, DamagedError):
         return ()
     steps = before.recipe.training.steps

@@ -29,7 +29,7 @@ from koopstep.students.student import DataFacts, KoopmanStudent
 from koopstep.students.table import build_student
 from koopstep.teachers.base import TeacherIdentity
 from koopstep.teachers.files import TeacherFile
-from koopstep.training.checkpoint import flat, load_latest, save_checkpoint
+from koopstep.training.checkpoint import checkpoints, flat, load_latest, save_checkpoint
 from koopstep.training.distillation import Distillation
 from koopstep.training.loop import StepReport, Task, TrainingState, train
 from koopstep.training.settings import TrainingConfig
@@ -80,7 +80,8 @@ def train_student(
     with seeded(recipe.training.seed, torch.device("cpu")):  # the discriminator's weights are drawn after the student's
         recipe, student = fresh_student(recipe, facts, identity)
         task, depends_on = _task(recipe, student, store, place)
-    config = record(recipe, store, data, out)
+    goes_on = resume and bool(checkpoints(out / "checkpoints"))
+    config = record(recipe, store, data, out if goes_on else None)
     with claimed(out, config_bytes(config), resume=resume, overwrite=overwrite, place=place, console=console):
         state = begin_training(task, recipe.training, out, depends_on, place=place, console=console)
         if place.leads:

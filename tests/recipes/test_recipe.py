@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,7 +13,7 @@ from koopstep.data.sources import SOURCES
 from koopstep.evaluation.metrics import METRICS
 from koopstep.recipes import layers as recipes
 from koopstep.recipes.layers import method_names, preset_names
-from koopstep.recipes.recipe import Recipe, load_recipe, load_teacher_recipe
+from koopstep.recipes.recipe import Recipe, full_settings, load_recipe, load_teacher_recipe
 from koopstep.workflows.presets import list_presets, show_preset
 
 PRESETS, METHODS = sorted(preset_names()), sorted(method_names())
@@ -22,7 +21,6 @@ PRESETS, METHODS = sorted(preset_names()), sorted(method_names())
 _NETWORK = {"kind": "mlp", "width": 8}
 _PRESET: dict[str, Any] = {
     "preset": "made-up",
-    "method": "kdm",
     "about": "for this test",
     "data": "checkerboard",
     "teacher": {
@@ -150,6 +148,12 @@ def test_changes_reach_everything() -> None:
             "unknown metric 'pair_mes'; did you mean 'pair_mse'?",
         ),
         (("checkerboard", "kdm", ["evaluation.metrics=[]"]), "field 'evaluation.metrics' got []"),
+        (
+            ("checkerboard", "kdm", ["method=hkd"]),
+            "setting 'method' cannot be changed: `--method` chooses the method",
+        ),
+        (("checkerboard", "kdm", [" preset =digits"]), "setting 'preset' cannot be changed"),
+        (("checkerboard", "kdm", ["about=mine"]), "setting 'about' cannot be changed"),
         (("checkerboard", "kdm", ["tracking=wandb"]), "field 'tracking' got 'wandb'"),
     ],
 )
@@ -158,6 +162,22 @@ def test_wrong_names_and_values(arguments: tuple[Any, ...], words: str) -> None:
         load_recipe(*arguments)
     assert words in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("method", "change", "key"),
+    [
+        ("hkd", "student.operator.initial_rate=-0.5", "student.operator.initial_rate"),
+        ("kdm", "teacher.model.data_range=[0.0, 1.0]", "teacher.model.data_range"),
+    ],
+)
+def test_settings_that_old_files_lack_are_shown_and_changed(method: str, change: str, key: str) -> None:
+    value = json.loads(change.partition("=")[2])
+    assert key not in _flat(dump(load_recipe("digits", method)))  # a file without it keeps its digest
+    assert key in _flat(show_preset("digits", method)["config"]) and key in _flat(full_settings("digits", method))
+    assert _flat(dump(load_recipe("digits", method, [change])))[key] == value
+    if key.startswith("teacher"):
+        assert load_teacher_recipe("digits", [change]).teacher.model.data_range == tuple(value)
 
 
 def test_the_list_is_whole() -> None:
@@ -188,7 +208,7 @@ def test_every_budget_fits(preset: str, method: str, budget: str | None) -> None
     held_out = recipe.collect.hold_out
     assert held_out is not None and recipe.collect.count - held_out >= recipe.training.batch_size
     assert set(recipe.evaluation.metrics) <= set(METRICS)
-    assert recipe.data in SOURCES or not Path(recipe.data).is_absolute()
+    assert recipe.data in SOURCES or recipe.data.endswith((".npz", ".zip"))
     assert Recipe.parse(dump(recipe), "dumped") == recipe
 
 

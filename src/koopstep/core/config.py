@@ -136,6 +136,15 @@ def override(mapping: Mapping[str, Any], assignments: Iterable[str]) -> dict[str
     return result
 
 
+def refuse_changes(assignments: Iterable[str], fixed: Mapping[str, str]) -> None:
+    """Raise UsageError for a `key=value` text that changes a ``fixed`` setting or one below it; ``fixed``: name -> why."""
+    for assignment in assignments:
+        path = assignment.partition("=")[0].strip()
+        reason = fixed.get(path.split(".")[0])
+        if reason is not None:
+            raise UsageError(f"setting '{path}' cannot be changed: {reason}")
+
+
 def _paths(mapping: Mapping[str, Any], prefix: str = "") -> Iterable[str]:
     for key, value in mapping.items():
         yield f"{prefix}{key}"

@@ -89,17 +89,18 @@ def resolve(preset: str, method: str | None = None, budget: str | None = None) -
         budget: name of a budget of the preset; None for the full one.
 
     Raises:
-        UsageError: on unknown names, files that are no presets, or that extend one another in a circle.
+        UsageError: on unknown names, files that are no presets, that extend one another in a circle, or that hold all
+            settings of another method.
     """
     layers = _read_chain(preset)
     asked = method or next((layer.method for layer in layers if layer.method), _DEFAULT_METHOD)
     check_known("method", asked, method_names())
     top, base = layers[0], layers[-1]
     holds = base.method
-    if holds not in (None, _DEFAULT_METHOD, asked):
+    if holds not in (None, asked):
         raise UsageError(
-            f"{base.where} is written for the method {holds!r} and cannot become {asked!r}; leave --method out, or start "
-            "from a preset"
+            f"{base.where} is written for the method {holds!r} and cannot become {asked!r}; leave --method out, or write one "
+            f"for it with `koopstep presets NAME --method {asked} --yaml`"
         )
     settings = base.settings
     if holds != asked:

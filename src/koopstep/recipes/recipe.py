@@ -7,7 +7,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from koopstep.core.config import Config, dump, override
+from koopstep.core.config import Config, dump, override, refuse_changes
 from koopstep.core.explain import nearest
 from koopstep.data.collect import CollectSettings
 from koopstep.evaluation.metrics import METRICS
@@ -18,6 +18,12 @@ from koopstep.teachers.table import TeacherConfig
 from koopstep.training.settings import TrainingConfig
 
 Tracking = Literal["none", "tensorboard"]
+
+_FIXED = {
+    "preset": "it is the name of the preset that the settings come from",
+    "method": "`--method` chooses the method, with its settings",
+    "about": "it describes the preset; a .yaml file that extends it can have a line of its own",
+}
 
 
 class TeacherChoice(Config):
@@ -115,18 +121,33 @@ def load_recipe(
         preset: one of :func:`preset_names`, or the path of a ``.yaml`` file of the same layout or of a run's
             ``config.yaml``.
         method: one of :func:`method_names`; the one that the file is written for when absent, else ``kdm``.
-        changes: ``key=value`` texts with dotted keys.
+        changes: ``key=value`` texts with dotted keys (see :func:`change_recipe`).
         budget: name of a budget of the preset; None for the full one.
 
     Raises:
-        UsageError: on unknown names, keys or values, or a file that is no preset.
+        UsageError: on unknown names, keys or values, a file that is no preset, or one that holds another method's settings.
     """
     found = resolve(preset, method, budget)
     where = f"{found.where} with method {found.method}"
     settings = student_part(found.settings)
     _take_network(settings)
-    complete = dump(Recipe.parse(settings, where))
-    return Recipe.parse(override(complete, changes), where)
+    return change_recipe(Recipe.parse(settings, where), changes, where)
+
+
+def change_recipe(recipe: Recipe, changes: Iterable[str], where: str) -> Recipe:
+    """``recipe`` with single settings changed.
+
+    Args:
+        recipe: complete.
+        changes: ``key=value`` texts with dotted keys; not of ``preset``, ``method`` and ``about``.
+        where: the start of the message about a wrong value.
+
+    Raises:
+        UsageError: on unknown keys, wrong values, or keys that say what the recipe is.
+    """
+    changes = list(changes)
+    refuse_changes(changes, _FIXED)
+    return Recipe.parse(override(dump(recipe, complete=True), changes), where)
 
 
 def load_teacher_recipe(preset: str, changes: Iterable[str] = ()) -> TeacherRecipe:
@@ -137,16 +158,16 @@ def load_teacher_recipe(preset: str, changes: Iterable[str] = ()) -> TeacherReci
     """
     found = resolve(preset)
     settings = {name: found.settings[name] for name in TeacherRecipe.model_fields if name in found.settings}
-    complete = dump(TeacherRecipe.parse(settings, f"teacher of {found.where}"))
+    complete = dump(TeacherRecipe.parse(settings, f"teacher of {found.where}"), complete=True)
     return TeacherRecipe.parse(override(complete, changes), f"teacher of {found.where}")
 
 
 def full_settings(preset: str, method: str | None = None) -> dict[str, Any]:
     """A preset resolved, as plain settings that `load_recipe` and, where it says how, `load_teacher_recipe` take."""
     found = resolve(preset, method)
-    result = dump(load_recipe(preset, method))
+    result = dump(load_recipe(preset, method), complete=True)
     if "training" in (found.settings.get("teacher") or {}):
-        result["teacher"] = dump(load_teacher_recipe(preset))["teacher"]
+        result["teacher"] = dump(load_teacher_recipe(preset), complete=True)["teacher"]
     return result
 
 

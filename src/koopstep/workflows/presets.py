@@ -62,5 +62,5 @@ def show_preset(name: str, method: str | None = None) -> dict[str, Any]:
             "parameters": sum(p.numel() for p in teacher.parameters()),
         },
         "student": {"kind": recipe.student.kind, "parameters": everything, "sampling_parameters": sampling},
-        "config": dump(recipe),
+        "config": dump(recipe, complete=True),
     }

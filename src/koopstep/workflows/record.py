@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from koopstep.core.config import dump, override
+from koopstep.core.config import refuse_changes
 from koopstep.core.errors import DamagedError, UsageError
 from koopstep.data.collect import settings_of
 from koopstep.data.store import TrajectoryStore
 from koopstep.recipes.layers import preset_names
-from koopstep.recipes.recipe import Recipe, TeacherChoice, load_recipe
+from koopstep.recipes.recipe import Recipe, TeacherChoice, change_recipe, load_recipe
 from koopstep.teachers.base import TeacherIdentity
 from koopstep.teachers.files import packaged_teachers
 from koopstep.workflows.origin import own_teacher
@@ -97,6 +97,8 @@ def choose_run(
     Raises:
         UsageError: if something is missing or does not belong together.
     """
+    changes = list(changes)
+    refuse_changes(changes, {"collect": "the store says how it was collected; `koopstep collect` has these settings"})
     is_folder = preset is not None and preset not in preset_names() and Path(preset).is_dir()
     if preset is not None and not is_folder:
         if data is None or out is None:
@@ -119,4 +121,4 @@ def choose_run(
             f"{run} was begun with --method {config.recipe.method}, not {method}; train into another folder"
         )
     where = str(run / "config.yaml")
-    return Recipe.parse(override(dump(config.recipe), changes), where), data or Path(config.data), run
+    return change_recipe(config.recipe, changes, where), data or Path(config.data), run

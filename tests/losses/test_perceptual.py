@@ -141,7 +141,7 @@ def test_what_cannot_be_looked_at_is_named(shape: tuple[int, ...], words: str) -
 
 def test_the_critic_of_features_says_the_same_of_itself() -> None:
     settings = ObjectiveConfig(adversarial=0.1, critic="features")
-    with pytest.raises(UsageError, match="the critic 'features' is for images"):
+    with pytest.raises(UsageError, match="the discriminator 'features' is for images"):
         objective_for(settings, DataFacts(shape=(2,)), CPU, lambda name: Eye())
 
 

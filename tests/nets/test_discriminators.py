@@ -129,7 +129,7 @@ def test_the_frozen_network_is_no_part_of_the_critic() -> None:
 def test_what_does_not_fit_is_named() -> None:
     assert isinstance(build_discriminator((2,)), VectorDiscriminator)
     for kind in KINDS[1:]:
-        with pytest.raises(UsageError, match=f"the critic '{kind}' is for images"):
+        with pytest.raises(UsageError, match=f"the discriminator '{kind}' is for images"):
             build_discriminator((2,), 0, kind)
     with pytest.raises(UsageError, match="needs a feature network"):
         build_discriminator((3, 8, 8), 0, "features")

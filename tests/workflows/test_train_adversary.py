@@ -98,7 +98,7 @@ def test_an_adversary_is_part_of_what_a_run_depends_on(tmp_path: Path, store: Pa
 def test_vectors_have_no_such_adversary(tmp_path: Path) -> None:
     paths = tiny_store(tmp_path / "store")
     for change, words in (
-        ("objective.critic=multiscale", "the critic 'multiscale' is for images"),
+        ("objective.critic=multiscale", "the discriminator 'multiscale' is for images"),
         ("objective.distance=perceptual", "is for images of one or three planes"),
     ):
         recipe = tiny_recipe(change, "objective.adversarial=0.1")

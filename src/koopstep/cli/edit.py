@@ -54,15 +54,23 @@ Ratios = Annotated[
 ]
 Band = Annotated[
     Literal["smallest", "middle", "largest"] | None,
-    typer.Option("--band", help="Which third of the modes; else the one that writes the finest detail."),
+    typer.Option(
+        "--band",
+        metavar="smallest|middle|largest",
+        help="Which third of the modes; else the one that writes the finest detail.",
+    ),
 ]
 Order = Annotated[
     Literal["real", "modulus", "frequency"],
-    typer.Option("--order", help="Thirds of what: growth (real), modulus or frequency of the rates."),
+    typer.Option(
+        "--order",
+        metavar="real|modulus|frequency",
+        help="Thirds of what: growth (real), modulus or frequency of the rates.",
+    ),
 ]
 Levels = Annotated[
     Literal["all", "finest"],
-    typer.Option("--levels", help="finest: only those with most places, which leak least."),
+    typer.Option("--levels", metavar="all|finest", help="finest: only those with most places, which leak least."),
 ]
 Reference = Annotated[
     Path | None,

@@ -70,6 +70,7 @@ Between = Annotated[
     Literal["noise", "path"],
     typer.Option(
         "--between",
+        metavar="noise|path",
         help="From step to step: make the sample noisy again, or read the path's next state (hkd+).",
     ),
 ]

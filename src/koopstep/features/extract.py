@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
 
 import torch
 from torch import Tensor
 
+from koopstep.core.console import Bar, Quiet
 from koopstep.core.environment import cache_folder
 from koopstep.core.errors import KoopstepError
 from koopstep.core.files import sha256_bytes
@@ -20,18 +20,6 @@ from koopstep.features.networks import NETWORKS, FeatureNetwork, Features, has_w
 
 BATCH = 50
 LPIPS_NAME = "lpips-squeeze"
-
-
-class Bar(Protocol):
-    """Told how many images were looked at."""
-
-    def update(self, done: int, note: str = "") -> None:
-        """``done`` images so far."""
-
-
-class _Silent:
-    def update(self, done: int, note: str = "") -> None:
-        """Say nothing."""
 
 
 Progress = Callable[[str, int, str], AbstractContextManager[Bar]]
@@ -50,7 +38,7 @@ class Extractor:
     """
 
     device: torch.device
-    progress: Progress = lambda title, total, unit: nullcontext(_Silent())
+    progress: Progress = Quiet().bar
     weights: Path | None = None
     known: list[tuple[Tensor, str]] = field(default_factory=list)
     _networks: dict[str, FeatureNetwork] = field(default_factory=dict)

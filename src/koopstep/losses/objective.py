@@ -161,7 +161,7 @@ def objective_for(
         seen = None
         if config.critic == "features":
             seen = find(config.critic_net)
-            check_images(seen, facts, torch.device("cpu"), "the critic 'features'")
+            check_images(seen, facts, torch.device("cpu"), "the discriminator 'features'")
         discriminator = build_discriminator(facts.shape, facts.num_classes, config.critic, seen).to(device)
         if seen is not None:
             seen.to(device)

@@ -18,12 +18,12 @@ from koopstep.core.errors import UsageError
 
 CriticName = Literal["conv", "multiscale", "features"]
 
-_SCALES, _SMALLEST = 3, 8  # of the multi-scale critic: how many resolutions at most, and the smallest side
+_SCALES, _SMALLEST = 3, 8  # of the multi-scale discriminator: how many resolutions at most, and the smallest side
 _GRID = 4  # side of the grid of places that every head on features judges
 
 
 class FeatureNetwork(Protocol):
-    """A frozen network that a critic looks through."""
+    """A frozen network that a discriminator looks through."""
 
     def features(self, x: Tensor) -> list[Tensor]:
         """Maps (B, C, H, W) of images in [-1, 1], one a layer."""
@@ -122,7 +122,7 @@ class FeatureDiscriminator(nn.Module):
     """A small head on each layer of a frozen feature network (the idea of Projected GANs, arXiv 2111.01007).
 
     The frozen network is not part of this module: it is not trained, saved or counted with it, and whoever builds the
-    critic puts it on its device. Each head judges the same grid of places, so that all layers weigh the same.
+    discriminator puts it on its device. Each head judges the same grid of places, so that all layers weigh the same.
     """
 
     def __init__(self, network: FeatureNetwork, shape: tuple[int, ...], num_classes: int = 0, width: int = 64) -> None:
@@ -192,13 +192,15 @@ def build_discriminator(
     if len(shape) != 3:
         if kind != "conv":
             raise UsageError(
-                f"the critic {kind!r} is for images, this data has shape {shape}; use objective.critic=conv"
+                f"the discriminator {kind!r} is for images, this data has shape {shape}; use objective.critic=conv"
             )
         return VectorDiscriminator(shape, num_classes)
     if kind == "multiscale":
         return MultiscaleDiscriminator(shape, num_classes)
     if kind == "features":
         if network is None:
-            raise UsageError("the critic 'features' needs a feature network, and none was given; use another critic")
+            raise UsageError(
+                "the discriminator 'features' needs a feature network, and none was given; use another one"
+            )
         return FeatureDiscriminator(network, shape, num_classes)
     return ConvDiscriminator(shape, num_classes)

@@ -40,6 +40,7 @@ def _merge_bomb(levels: int) -> str:
         ("-.inf", float("-inf")),
         ("2026-01-01", "2026-01-01"),
         ("true", True),
+        ("!!bool 'No'", False),
         ("", None),
         ("{a: &x [1, 2], b: *x}", {"a": [1, 2], "b": [1, 2]}),
         ("{a: &x {k: 1}, b: {<<: *x, l: 2}}", {"a": {"k": 1}, "b": {"k": 1, "l": 2}}),
@@ -48,6 +49,26 @@ def _merge_bomb(levels: int) -> str:
 def test_values(text: str, value: object) -> None:
     found = parse_yaml(text, "t")
     assert found == value and type(found) is type(value)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("a: !!bool x", "'x' is neither true nor false"),
+        ("!!bool", "'' is neither true nor false"),
+        ("a: !!int x", "invalid literal"),
+        ("a: !!timestamp x", "no setting is a date, got 'x'"),
+        ("a: !!timestamp 2026-01-01", "no setting is a date"),
+        ("a: \x00", "special characters are not allowed"),
+        ("a: \x07", "special characters are not allowed"),
+        ("a: \ud800", "special characters are not allowed"),
+        ("a: !!python/none x", "could not determine a constructor"),
+    ],
+)
+def test_what_is_no_value_is_refused_in_one_line(text: str, words: str) -> None:
+    with pytest.raises(UsageError, match=words) as caught:
+        parse_yaml(text, "mine.yaml")
+    assert str(caught.value).startswith("mine.yaml: not readable as YAML: ") and "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(

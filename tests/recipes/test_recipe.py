@@ -48,7 +48,7 @@ def _seed_after(monkeypatch: pytest.MonkeyPatch, layers: int) -> Recipe:
         "made-up": {
             **preset,
             "methods": {"other": own, "kdm": {"training": {"seed": 90}}},
-            "budgets": {"short": budget, "long": {"training": {"seed": 91}}},
+            "budgets": {"quick": budget, "demo": {"training": {"seed": 91}}},
         },
         "methods": {
             "other": {"about": "", "settings": {"training": {"seed": 1}} if layers > 1 else {}},
@@ -58,7 +58,7 @@ def _seed_after(monkeypatch: pytest.MonkeyPatch, layers: int) -> Recipe:
     monkeypatch.setattr(recipes, "read_packaged", lambda name: json.loads(json.dumps(files[name])))
     monkeypatch.setattr(recipes, "preset_names", lambda: {"made-up": ""})
     changes = ["training.seed=5"] if layers > 5 else []
-    return load_recipe("made-up", "other", changes, budget="short")
+    return load_recipe("made-up", "other", changes, budget="quick")
 
 
 @pytest.mark.parametrize("layers", range(1, len(_LAYERS) + 1), ids=_LAYERS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,12 @@ from koopstep.cli.main import run
 from koopstep.core.config import dump
 from koopstep.core.console import Quiet
 from koopstep.core.errors import UsageError
+from koopstep.core.yaml_reader import LARGEST_TEXT
 from koopstep.data.store import TrajectoryStore
 from koopstep.recipes.recipe import load_recipe, load_teacher_recipe
 from koopstep.students.student import DataFacts
 from koopstep.workflows.presets import preset_yaml, show_preset
+from koopstep.workflows.run import read_config
 from koopstep.workflows.teacher import train_teacher
 
 
@@ -54,6 +57,13 @@ def test_a_file_is_a_preset(tmp_path: Path) -> None:
         ("methods: [kdm]", "'methods' must hold settings under each name"),
         ("budgets: {quick: 3}", "'budgets' must hold settings under each name"),
         ("budgets: {quick: {methods: {kdm: 3}}}", "'methods' must hold settings under each name"),
+        ("methods: {hkdd: {}}", "unknown name 'hkdd' under 'methods'; did you mean 'hkd'? allowed: "),
+        ("budgets: {quik: {}}", "unknown name 'quik' under 'budgets'; did you mean 'quick'? allowed: demo, quick"),
+        ("budgets: {quick: {methods: {kmd: {}}}}", "unknown name 'kmd' under 'methods'; did you mean 'kdm'?"),
+        (
+            "teacher: {traning: {}}",
+            "unknown field 'teacher.traning'; did you mean 'training'? allowed: file, model, training,",
+        ),
         ("student: 3", "field 'data' is missing"),
         ("surprise: 3", "surprise"),
     ],
@@ -77,6 +87,36 @@ def test_a_file_that_is_not_there_or_no_text(tmp_path: Path) -> None:
         load_recipe(str(tmp_path / "bytes.yaml"))
     with pytest.raises(UsageError, match=r"unknown preset 'nothing'; known: .*; or name a \.yaml file"):
         load_recipe("nothing")
+
+
+def test_what_is_no_file_of_settings_is_refused_at_once(tmp_path: Path) -> None:
+    (tmp_path / "folder.yaml").mkdir()
+    os.mkfifo(tmp_path / "pipe.yaml")
+    (tmp_path / "large.yaml").write_text("#" * (LARGEST_TEXT + 1))
+    (tmp_path / "link.yaml").symlink_to("link.yaml")
+    (tmp_path / "null.yaml").write_text('extends: "x\\0.yaml"')
+    for name, words in (
+        ("folder.yaml", r"folder\.yaml is no file"),
+        ("pipe.yaml", r"pipe\.yaml is no file"),
+        ("large.yaml", r"large\.yaml has 131073 bytes, at most 131072 are read"),
+        ("link.yaml", r"cannot read .*link\.yaml"),
+        ("null.yaml", r"'x\\x00\.yaml' is neither a preset nor a file"),
+        ("x\0.yaml", "is neither a preset nor a file: it holds a null character"),
+        ("x\0", "is neither a preset nor a file: it holds a null character"),
+    ):
+        with pytest.raises(UsageError, match=words):
+            load_recipe(name if "\0" in name else str(tmp_path / name))
+    assert run(["train", "x\0.yaml", "--data", "d", "--out", str(tmp_path / "run")]) == 2
+    run_folder = tmp_path / "run"
+    run_folder.mkdir()
+    (run_folder / "config.yaml").write_text("#" * (LARGEST_TEXT + 1))
+    with pytest.raises(UsageError, match="at most 131072 are read"):
+        read_config(run_folder)
+
+
+def test_a_budget_that_is_none_is_named() -> None:
+    with pytest.raises(UsageError, match="unknown budget 'quik'; did you mean 'quick'"):
+        load_recipe("digits", budget="quik")
 
 
 def test_a_file_extends_a_preset_or_another_file(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """YAML as settings need it: plain data, the numbers of YAML 1.2, and nothing that a small file can blow up to.
 
-Left out of YAML 1.1: sexagesimal numbers (``1:30`` is text), binary and ``_`` in numbers, leading zeros for octal, dates.
+Left out of YAML 1.1: sexagesimal numbers (``1:30`` is text), binary and ``_`` in numbers, leading zeros for octal, dates
+(``!!timestamp`` too).
 """
 
 from __future__ import annotations
@@ -13,12 +14,12 @@ import yaml
 
 from koopstep.core.errors import UsageError
 
-LARGEST_TEXT = 256 * 1024  # characters; a run's config.yaml has some thousand
+LARGEST_TEXT = 128 * 1024  # characters; a run's config.yaml has some thousand
 LARGEST_CONTENT = 50_000  # values, those that an alias repeats counted again
 _LONGEST_NUMBER = 64  # digits
 
-_INTEGER, _FLOAT = "tag:yaml.org,2002:int", "tag:yaml.org,2002:float"
-_LEFT_OUT = {_INTEGER, _FLOAT, "tag:yaml.org,2002:timestamp"}
+_INTEGER, _FLOAT, _BOOLEAN, _DATE = (f"tag:yaml.org,2002:{name}" for name in ("int", "float", "bool", "timestamp"))
+_LEFT_OUT = {_INTEGER, _FLOAT, _DATE}
 
 
 class _Loader(yaml.SafeLoader):
@@ -45,6 +46,18 @@ def _float(loader: _Loader, node: yaml.ScalarNode) -> float:
     return float(text.replace(".inf", "inf").replace(".nan", "nan"))
 
 
+def _boolean(loader: _Loader, node: yaml.ScalarNode) -> bool:
+    text = str(loader.construct_scalar(node))
+    found: bool | None = loader.bool_values.get(text.lower())
+    if found is None:
+        raise ValueError(f"{text!r} is neither true nor false")
+    return found
+
+
+def _date(loader: _Loader, node: yaml.ScalarNode) -> str:
+    raise ValueError(f"no setting is a date, got {loader.construct_scalar(node)!r} with the tag !!timestamp")
+
+
 _Loader.add_implicit_resolver(_INTEGER, re.compile(r"^([-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+)$"), list("-+0123456789"))
 _Loader.add_implicit_resolver(
     _FLOAT,
@@ -53,6 +66,8 @@ _Loader.add_implicit_resolver(
 )
 _Loader.add_constructor(_INTEGER, _integer)
 _Loader.add_constructor(_FLOAT, _float)
+_Loader.add_constructor(_BOOLEAN, _boolean)
+_Loader.add_constructor(_DATE, _date)
 
 
 def parse_yaml(text: str, where: str) -> Any:
@@ -64,8 +79,8 @@ def parse_yaml(text: str, where: str) -> Any:
     """
     if len(text) > LARGEST_TEXT:
         raise UsageError(f"{where}: {len(text):,} characters of YAML; settings are at most {LARGEST_TEXT:,}")
-    loader = _Loader(text)
     try:
+        loader = _Loader(text)
         node = loader.get_single_node()
         if node is None:
             return None
@@ -73,8 +88,6 @@ def parse_yaml(text: str, where: str) -> Any:
         return loader.construct_document(node)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise UsageError(f"{where}: not readable as YAML: {' '.join(str(error).split())}") from error
-    finally:
-        loader.dispose()
 
 
 def _check_content(root: yaml.Node) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import functools
 import json
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib import resources
@@ -17,10 +18,11 @@ from typing import Any
 
 from koopstep.core.errors import UsageError
 from koopstep.core.explain import nearest
-from koopstep.core.files import read_bytes
-from koopstep.core.yaml_reader import parse_yaml
+from koopstep.core.files import read_limited
+from koopstep.core.yaml_reader import LARGEST_TEXT, parse_yaml
 
 Settings = dict[str, Any]
+BUDGETS = ("demo", "quick")  # shorter versions that a preset may define
 _ENDINGS = (".yaml", ".yml")
 _DEFAULT_METHOD = "kdm"
 
@@ -86,7 +88,7 @@ def resolve(preset: str, method: str | None = None, budget: str | None = None) -
     Args:
         preset: a packaged preset's name, or the path of a ``.yaml`` file.
         method: a method's name; the one that the files say when absent, else ``kdm``.
-        budget: name of a budget of the preset; None for the full one.
+        budget: one of ``BUDGETS``; None for the full settings, which a preset without it has, too.
 
     Raises:
         UsageError: on unknown names, files that are no presets, that extend one another in a circle, or that hold all
@@ -95,6 +97,8 @@ def resolve(preset: str, method: str | None = None, budget: str | None = None) -
     layers = _read_chain(preset)
     asked = method or next((layer.method for layer in layers if layer.method), _DEFAULT_METHOD)
     check_known("method", asked, method_names())
+    if budget is not None:
+        check_known("budget", budget, BUDGETS)
     top, base = layers[0], layers[-1]
     holds = base.method
     if holds not in (None, asked):
@@ -142,8 +146,10 @@ def _read_chain(preset: str) -> list[Layer]:
     folder, name = Path(), preset
     while True:
         own = name.endswith(_ENDINGS)
+        if "\0" in name:
+            raise UsageError(f"{name!r} is neither a preset nor a file: it holds a null character")
         path = folder / name
-        place = str(path.resolve()) if own else name
+        place = os.path.realpath(path) if own else name  # of a link to itself, too
         if place in seen:
             raise UsageError(f"{layers[0].where} extends itself, by way of {layers[-1].where}")
         seen.append(place)
@@ -168,16 +174,17 @@ def _layer(settings: Settings, where: str, name: str) -> Layer:
     for key, value in (("extends", extends), ("method", method)):
         if not isinstance(value, str | None):
             raise UsageError(f"{where}: {key!r} must be a name, got {value!r}")
-    _check_layers(methods, "methods", where)
-    for budget in _check_layers(budgets, "budgets", where).values():
-        _check_layers(budget.get("methods"), "methods", where)
+    known = method_names()
+    _check_layers(methods, "methods", known, where)
+    for budget in _check_layers(budgets, "budgets", BUDGETS, where).values():
+        _check_layers(budget.get("methods"), "methods", known, where)
     return Layer(where, name, extends, method, settings, methods or {}, budgets)
 
 
 def _read_own(path: Path) -> tuple[Settings, str]:
     """Somebody's own file, laid out as the packaged ones are, or what training wrote into a run; and the preset's name."""
     try:
-        text = read_bytes(path).decode()
+        text = read_limited(path, LARGEST_TEXT).decode()
         plain: Any = json.loads(json.dumps(parse_yaml(text, str(path))))
     except (TypeError, ValueError) as error:
         raise UsageError(f"{path} is no preset: {error}") from error
@@ -190,8 +197,12 @@ def _read_own(path: Path) -> tuple[Settings, str]:
     return plain, path.stem
 
 
-def _check_layers(found: Any, key: str, where: str) -> dict[str, Settings]:
+def _check_layers(found: Any, key: str, known: Iterable[str], where: str) -> dict[str, Settings]:
+    """``found``, what a file says under ``methods`` or ``budgets``, where it is settings under known names."""
     found = {} if found is None else found
     if not isinstance(found, dict) or not all(isinstance(value, dict) for value in found.values()):
         raise UsageError(f"{where}: {key!r} must hold settings under each name")
+    for name in found:
+        if name not in known:
+            raise UsageError(f"{where}: unknown name {name!r} under {key!r}; {nearest(name, known)}")
     return found

@@ -8,6 +8,7 @@ from typing import Any, Literal, Self
 from pydantic import Field, model_validator
 
 from koopstep.core.config import Config, dump, override, refuse_changes
+from koopstep.core.errors import UsageError
 from koopstep.core.explain import nearest
 from koopstep.data.collect import CollectSettings
 from koopstep.evaluation.metrics import METRICS
@@ -129,6 +130,7 @@ def load_recipe(
     """
     found = resolve(preset, method, budget)
     where = f"{found.where} with method {found.method}"
+    _check_teacher(found.settings.get("teacher"), where)
     settings = student_part(found.settings)
     _take_network(settings)
     return change_recipe(Recipe.parse(settings, where), changes, where)
@@ -178,6 +180,13 @@ def student_part(settings: dict[str, Any]) -> dict[str, Any]:
         return settings
     others = set(TeacherSettings.model_fields) - set(TeacherChoice.model_fields)
     return settings | {"teacher": {name: value for name, value in teacher.items() if name not in others}}
+
+
+def _check_teacher(teacher: Any, where: str) -> None:
+    """Raise UsageError for a name that neither the student's part of a preset nor the teacher's has."""
+    for name in teacher if isinstance(teacher, dict) else ():
+        if name not in TeacherSettings.model_fields:
+            raise UsageError(f"{where}: unknown field 'teacher.{name}'; {nearest(name, TeacherSettings.model_fields)}")
 
 
 def _take_network(settings: dict[str, Any]) -> None:

@@ -12,10 +12,10 @@ import torch
 from koopstep.core.config import Config, dump, override
 from koopstep.core.console import Console
 from koopstep.core.errors import DamagedError, UsageError
-from koopstep.core.files import make_folder, publish_folder, read_bytes, read_json, remove_stale, temporary_beside
+from koopstep.core.files import make_folder, publish_folder, read_json, read_limited, remove_stale, temporary_beside
 from koopstep.core.outputs import check_not_input, check_output
 from koopstep.core.text import markdown
-from koopstep.core.yaml_reader import parse_yaml
+from koopstep.core.yaml_reader import LARGEST_TEXT, parse_yaml
 from koopstep.data.sources import load_source
 from koopstep.students.files import load_student, save_student
 from koopstep.students.foreign import ForeignStudent, is_checkerboard_module, read_checkerboard_module
@@ -188,7 +188,7 @@ def _read_config(source: Path, config: Path | None) -> TeacherConfig | None:
         plain = read_json(path)
     else:
         try:
-            plain = parse_yaml(read_bytes(path).decode(), str(path))
+            plain = parse_yaml(read_limited(path, LARGEST_TEXT).decode(), str(path))
         except UnicodeDecodeError as error:
             raise UsageError(f"{path} is no text") from error
     return _Described.parse({"config": plain}, str(path)).config

@@ -12,8 +12,8 @@ import yaml
 
 from koopstep.core.config import Added, Config, dump
 from koopstep.core.errors import DamagedError, UsageError
-from koopstep.core.files import read_json, write_atomic
-from koopstep.core.yaml_reader import parse_yaml
+from koopstep.core.files import read_json, read_limited, write_atomic
+from koopstep.core.yaml_reader import LARGEST_TEXT, parse_yaml
 from koopstep.recipes.recipe import Recipe, student_part
 from koopstep.students.files import StudentFile, load_student
 from koopstep.students.student import KoopmanStudent
@@ -77,14 +77,15 @@ def read_config(folder: Path) -> RunConfig:
     """Read ``config.yaml``.
 
     Raises:
-        UsageError: if there is none or it is not one of ours.
+        UsageError: if there is none, it is not one of ours, or larger than settings are.
+        DamagedError: if it is no text.
     """
     path = folder / "config.yaml"
     if not path.is_file():
         raise UsageError(f"{folder} is no run folder (no config.yaml in it); train one with `koopstep train`")
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        text = read_limited(path, LARGEST_TEXT).decode()
+    except UnicodeDecodeError as error:
         raise DamagedError(f"{path} cannot be read: {error}") from error
     plain = parse_yaml(text, str(path))
     if isinstance(plain, dict) and isinstance(plain.get("recipe"), dict):

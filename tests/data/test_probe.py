@@ -18,6 +18,7 @@ from koopstep.data.collect import CollectSettings, collect
 from koopstep.data.manifest import Manifest, root_digest
 from koopstep.data.store import TrajectoryStore
 from koopstep.teachers.analytic import MixtureDenoiser
+from koopstep.teachers.base import Teacher
 from koopstep.teachers.functions import from_denoiser, from_velocity
 
 SETTINGS = CollectSettings(count=64, steps=3, unit_size=32)
@@ -199,3 +200,18 @@ def test_stopping_comes_before_trying(tmp_path: Path) -> None:
     calls.clear()
     fill(tmp_path, Counted())
     assert not calls  # nothing left to make, nothing to try
+
+
+def test_another_function_of_the_same_name_cannot_go_on_with_a_store(tmp_path: Path) -> None:
+    """Functions have no digest: what a store holds of one is compared with what the next one makes."""
+    settings = CollectSettings(count=40, steps=4, unit_size=10)
+
+    def teacher(mean: float) -> Teacher:
+        return from_denoiser(lambda x, sigma, c: mean + (x - mean) / (1 + sigma[:, None] ** 2), (5,), data_scale=1.0)
+
+    next(iter(collect(teacher(0.0), tmp_path / "store", settings)))
+    with pytest.raises(UsageError, match="begun by another function"):
+        list(collect(teacher(3.0), tmp_path / "store", settings))
+    assert list(collect(teacher(0.0), tmp_path / "store", settings))[-1].complete
+    with pytest.raises(UsageError, match="begun by another function"):
+        list(collect(teacher(3.0), tmp_path / "store", settings))

@@ -291,3 +291,13 @@ def test_class_labels_are_whole_numbers() -> None:
     teacher = from_denoiser(lambda x, sigma, labels: x, (2,), num_classes=3)
     with pytest.raises(UsageError, match="whole numbers"):
         teacher.path(NOISE[:2], torch.tensor([0.0, 1.5]), steps=2)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_function_may_write_into_what_it_is_given(dtype: torch.dtype) -> None:
+    noise = torch.randn(2, 5)
+    plain, in_place = (
+        from_denoiser(fn, (5,), dtype=dtype).path(noise, steps=4)
+        for fn in (lambda x, sigma, c: x * 0.3, lambda x, sigma, c: x.mul_(0.3))
+    )
+    assert torch.equal(plain, in_place)

@@ -62,10 +62,15 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     np.save(here / "flat.npy", paths[0])
     np.save(here / "words.npy", np.array(["a", "b"]))
     did("data", "import", here / "paths.npy", "--out", here / "blobs", "--hold-out", 12)
+    did("collect", "checkerboard-edm", "--out", here / "thirds", "--count", 60, "--steps", 2, "--hold-out", 20)
     did("train", "checkerboard", "--data", here / "blobs", "--out", here / "of-blobs", *options(SMALL))
     np.savez(here / "large.npz", images=rng.integers(0, 255, (20, 16, 16), dtype=np.uint8))
     np.savez(here / "fashion.npz", images=rng.integers(0, 255, (40, 8, 8), dtype=np.uint8))
     np.savez(here / "floats.npz", images=rng.normal(size=(20, 8, 8)))
+    shutil.copytree(here / "kdm", here / "unsaid")
+    (here / "unsaid" / "report").mkdir()
+    (here / "unsaid" / "report" / "evaluation.json").write_text("null")
+    np.save(here / "still.npy", np.stack([paths[0], paths[0]]))
     (here / "stranger").mkdir()
     (here / "stranger" / "config.yaml").write_text("somebody: else\n")
     shutil.copytree(here / "kdm", here / "ill")
@@ -115,6 +120,7 @@ WRONG: dict[str, tuple[list[str], str]] = {
     "reference: a store of another shape": (["evaluate", "{}/kdm", "--data", "{}/digits"], "shape"),
     "reference: no store": (["evaluate", "{}/kdm", "--data", "{}/stranger"], "no trajectory store|manifest"),
     "reference: more rows than there are": (["evaluate", "{}/kdm", "--count", "100"], "12|100"),
+    "reference: rows that were trained on": (["evaluate", "{}/kdm", "--data", "{}/thirds"], "were trained on"),
     "reference: an unknown metric": (["evaluate", "{}/kdm", "--metrics", "pair_msee"], "pair_mse"),
     "reference: a metric of another kind of data": (["evaluate", "{}/hkd", "--metrics", "in_cell"], "in_cell"),
     "reference: a metric of the checkerboard without it": (
@@ -149,6 +155,7 @@ WRONG: dict[str, tuple[list[str], str]] = {
         "for data of shape .3, 16, 16., the store holds .1, 8, 8.",
     ),
     "shape: an array that is no path": (["data", "import", "{}/flat.npy", "--out", "{}/i"], "shape|steps|dimension"),
+    "shape: an array whose ends are equal": (["data", "import", "{}/still.npy", "--out", "{}/i"], "the same numbers"),
     "shape: an array of words": (["data", "import", "{}/words.npy", "--out", "{}/i"], "float|number|type|<U1"),
     "shape: a class of a teacher without": (
         ["sample", "{}/kdm", "--count", "2", "--class-labels", "1", "--out", "{}/x.npz"],
@@ -250,6 +257,7 @@ WRONG: dict[str, tuple[list[str], str]] = {
     "option: one edit's option for another": (["edit", "{}/hkd", "inpaint", "--ratio", "0.5"], "ratio"),
     "option: an analysis without its path": (["analyze", "{}/kdm", "linearity"], "hkd|path"),
     "option: an unknown analysis": (["analyze", "{}/kdm", "spectrun"], "spectrum"),
+    "option: an evaluation that is none": (["compare", "{}/unsaid"], "holds no evaluation"),
     "option: a run that is none": (["compare", "{}/kdm", "{}/nowhere"], "is no folder"),
     "option: the output is the input": (
         ["teacher", "convert", "{}/kdm/student/model.safetensors", "--out", "{}/kdm/student/model.safetensors"],
@@ -300,3 +308,9 @@ def test_nothing_is_measured_against_the_preset_s_data(place: Path, capsys: pyte
     found = last_json(captured.out)
     assert set(found["metrics"]) == {"pair_mse", "pair_mse_permuted"}
     assert "in_cell" in json.dumps(found["left_out"])
+
+
+def test_pictures_of_an_earlier_call_do_not_stay(place: Path) -> None:
+    for count in (5, 3):
+        did("sample", place / "hkd", "--count", count, "--out", place / "pictures", "--overwrite")
+    assert len(list((place / "pictures").iterdir())) == 3

@@ -193,6 +193,25 @@ def _probe(teacher: Teacher, manifest: Manifest, made: Tensor, device: torch.dev
         warnings.warn(line, UserWarning, stacklevel=3)
 
 
+def _check_goes_on(teacher: Teacher, writer: StoreWriter, unit: int, device: torch.device | str) -> None:
+    """Refuse a function that does not make the paths of a store that its namesake began.
+
+    Raises:
+        UsageError: it makes others.
+    """
+    manifest, rows = writer.manifest, writer.manifest.rows_of(unit)
+    few = rows[: min(PROBED_ROWS, manifest.micro_batch)]
+    made, _ = make_rows(teacher, manifest, few, device)
+    kept = writer.read(unit)[: len(few)].float()
+    again = made.cpu().movedim(0, 1)[:, len(manifest.kept) - manifest.stored_states :]
+    # as much as other kernels, or a store of half precision, may differ
+    if float((again - kept).square().mean().sqrt()) > 0.01 * float(kept.square().mean().sqrt()):
+        raise UsageError(
+            f"{writer.folder} was begun by another function of the name {manifest.teacher.name!r}: its paths are others; "
+            "choose another folder, or give each function a name of its own"
+        )
+
+
 def collect(
     teacher: Teacher,
     folder: Path | str,
@@ -234,6 +253,8 @@ def collect(
     writer = StoreWriter(Path(folder), manifest)
     pending = writer.pending_units(rank, world)
     records = writer.committed()
+    if records and not manifest.teacher.sha256:
+        _check_goes_on(teacher, writer, min(records), device)
     done, size = sum(r.stop - r.start for r in records.values()), sum(r.bytes for r in records.values())
     for unit in pending:
         if should_stop():

@@ -79,6 +79,16 @@ class _PathArray:
             self.data.add(block[-1])
         if self.data.looks_like_noise() and not self.noise.looks_like_noise():
             raise UsageError(f"{path}: the last state looks like noise; reverse the first axis, state 0 is noise")
+        if self.noise.std > 0 and np.array_equal(array[0], array[-1]):
+            raise UsageError(
+                f"{path}: the first and the last state are the same numbers; state 0 is noise, the last one data"
+            )
+        if array.shape[0] > self.count:
+            warnings.warn(
+                f"{path}: {array.shape[0]} states of {self.count} rows; if it is the other way round, swap the first two axes",
+                UserWarning,
+                stacklevel=4,
+            )
         self.sha256 = sha256_file(path)
 
     def read(self, start: int, stop: int) -> tuple[Array, None]:

@@ -12,6 +12,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Self
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from pydantic import Field, model_validator
 
@@ -101,6 +103,15 @@ class Manifest(Config):
         if not 0 <= unit < self.units:
             raise UsageError(f"there is no unit {unit}; the store has units 0 to {self.units - 1}")
         return range(unit * self.unit_size, min((unit + 1) * self.unit_size, self.count))
+
+    def held_out_rows(self) -> npt.NDArray[np.int64]:
+        """The rows that training must not see, spread evenly, increasing; (hold_out,)."""
+        number = self.hold_out
+        return (2 * np.arange(number, dtype=np.int64) + 1) * self.count // max(2 * number, 1)
+
+    def training_rows(self) -> npt.NDArray[np.int64]:
+        """All other rows, increasing; (count - hold_out,)."""
+        return np.setdiff1d(np.arange(self.count, dtype=np.int64), self.held_out_rows(), assume_unique=True)
 
     def differing_field(self, other: Manifest) -> str | None:
         """Dotted name of the first field that differs, with both values, or None."""

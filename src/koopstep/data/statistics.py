@@ -50,8 +50,8 @@ class NumberStatistics:
         return (fourth - 4 * m * cube + 6 * m * m * square - 3 * m * m * m * m) / (variance * variance)
 
     def _near(self, nominal: float) -> bool:
-        """Within half a percent, or four standard errors of a Gaussian sample's standard deviation."""
-        tolerance = max(0.005, 4.0 / math.sqrt(2 * max(self._count, 1)))
+        """Within half a percent, or four standard errors of a Gaussian sample's standard deviation, at most half."""
+        tolerance = min(0.5, max(0.005, 4.0 / math.sqrt(2 * max(self._count, 1))))
         return abs(self.std / nominal - 1.0) <= tolerance
 
     def nominal_scale(self) -> float:

@@ -111,12 +111,11 @@ class TrajectoryStore:
 
     def held_out_rows(self) -> Rows:
         """The rows that training must not see, spread evenly, increasing. Int64, (hold_out,)."""
-        number = self.manifest.hold_out
-        return (2 * np.arange(number, dtype=np.int64) + 1) * self.count // max(2 * number, 1)
+        return self.manifest.held_out_rows()
 
     def training_rows(self) -> Rows:
         """All other rows, increasing. Int64, (count - hold_out,)."""
-        return np.setdiff1d(np.arange(self.count, dtype=np.int64), self.held_out_rows(), assume_unique=True)
+        return self.manifest.training_rows()
 
     def batch(self, indices: Rows) -> Batch:
         """The paths of some rows, in the order asked for.

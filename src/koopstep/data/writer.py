@@ -17,7 +17,7 @@ from koopstep.core.files import (
     write_atomic,
     write_json,
 )
-from koopstep.core.tensors import tensors_to_bytes
+from koopstep.core.tensors import load_tensors, tensors_to_bytes
 from koopstep.data.manifest import (
     PHILOX,
     CommitRecord,
@@ -81,6 +81,16 @@ class StoreWriter:
             raise UsageError(f"rank must be from 0 to world - 1, got rank {rank} and world {world}")
         mine = range(rank, self.manifest.units, world)
         return [unit for unit in mine if read_record(self.folder, self.manifest, unit) is None]
+
+    def read(self, unit: int) -> Tensor:
+        """The stored states (B, K, *shape) of a committed unit.
+
+        Raises:
+            DamagedError: its bytes are not those that were committed.
+        """
+        record = read_record(self.folder, self.manifest, unit)
+        tensors, _ = load_tensors(shard_path(self.folder, unit), None if record is None else record.sha256)
+        return tensors["states"]
 
     def commit(self, unit: int, states: Tensor, class_labels: Tensor | None) -> CommitRecord:
         """Write a unit: the shard first, then the record that makes it count.

@@ -17,13 +17,17 @@ def sampling_labels(num_classes: int, seed: int, count: int, class_labels: list[
     """(count,) int64: the given classes, repeated in turn; drawn by (seed, index) when none are given; None without classes.
 
     Raises:
-        UsageError: if classes are given to an unconditional student, or are out of range.
+        UsageError: if classes are given to an unconditional student, none are in the list, or one is no class.
     """
+    if class_labels is not None and not all(type(label) is int for label in class_labels):
+        raise UsageError(f"class_labels is a list of whole numbers, got {class_labels!r}")
+    if class_labels is not None and not class_labels:
+        raise UsageError("class_labels holds no class; leave it away to have them drawn")
     if not num_classes:
         if class_labels:
             raise UsageError("this student knows no classes; leave --class-labels away")
         return None
-    if not class_labels:
+    if class_labels is None:
         return integers(seed, range(count), num_classes)
     wrong = [label for label in class_labels if not 0 <= label < num_classes]
     if wrong:

@@ -94,7 +94,7 @@ def call(fn: Function, dtype: torch.dtype, x: Tensor, levels: Tensor, class_labe
     if not dtype.is_floating_point:
         raise UsageError(f"dtype must be a floating point one, such as torch.float32, got {dtype}")
     try:
-        value = fn(x.to(dtype), levels, class_labels)
+        value = fn(x.to(dtype, copy=True), levels, class_labels)  # which may write into what it is given
     except RuntimeError as error:
         if not any(words in str(error) for words in _OF_NUMBER_FORMATS):
             raise

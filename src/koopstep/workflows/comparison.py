@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -11,10 +12,10 @@ import torch
 from torch import Tensor
 
 from koopstep.core.devices import Place
-from koopstep.core.errors import UsageError
+from koopstep.core.errors import KoopstepError, UsageError
 from koopstep.core.records import Batch, Found
 from koopstep.data.cells import Cells
-from koopstep.data.manifest import Manifest
+from koopstep.data.manifest import PHILOX, Manifest
 from koopstep.data.sources import DataSource, in_range
 from koopstep.data.store import TrajectoryStore
 from koopstep.sampling.fewstep import ONE_STEP, Stepping
@@ -91,6 +92,7 @@ def compare_on_held_out(
     facts = opened.student.facts
     _check_same_teacher(opened, store.manifest, data)
     named = None if reference is None else named_reference(reference, facts, store.manifest.teacher.training_data)
+    _check_unseen(opened, store, data)
     rows = store.held_out_rows()
     if not len(rows):
         raise UsageError(f"{data} holds no rows out of training; collect or import with --hold-out")
@@ -115,6 +117,16 @@ def _check_same_teacher(opened: OpenRun, manifest: Manifest, data: Path) -> None
     learned_from = opened.file.provenance.get("teacher_sha256")  # "" of a function; missing in converted students
     if learned_from is not None and learned_from != teacher.sha256:
         raise UsageError(f"{data} holds paths of another teacher than the one this student learned from; use its store")
+    if not teacher.sha256 and opened.file.provenance.get("teacher", teacher.name) != teacher.name:
+        raise UsageError(
+            f"{data} holds paths of {teacher.name!r}, the student learned from {opened.file.provenance['teacher']!r}; "
+            "use its store"
+        )
+    if teacher.data_scale != facts.data_scale:
+        raise UsageError(
+            f"{data} holds paths to data of size {teacher.data_scale:g}, the student learned from data of size "
+            f"{facts.data_scale:g}; use the store of its teacher"
+        )
     if teacher.data_range != facts.data_range:
         raise UsageError(
             f"{data} holds images in the range {teacher.data_range}, the student makes them in {facts.data_range}; use the "
@@ -124,4 +136,35 @@ def _check_same_teacher(opened: OpenRun, manifest: Manifest, data: Path) -> None
         raise UsageError(
             f"{data} holds paths from noise of size {teacher.noise_scale:g}, the student starts from noise of size "
             f"{facts.noise_scale:g}; use the store of its teacher"
+        )
+
+
+def _check_unseen(opened: OpenRun, store: TrajectoryStore, data: Path) -> None:
+    """Refuse held-out rows that the student was trained on: another store of the same seed holds the same noise.
+
+    Of functions, which have no digest, only a name says that two stores have one teacher: that is said aloud.
+    """
+    config, manifest = opened.config, store.manifest
+    if config is None or config.data_root == store.root:
+        return
+    if not manifest.teacher.sha256:
+        warnings.warn(
+            f"{data} is not the store this student learned from, and nothing but the name {manifest.teacher.name!r} says that "
+            "one teacher made both",
+            UserWarning,
+            stacklevel=3,
+        )
+    try:
+        learned = TrajectoryStore.open(Path(config.data))
+    except KoopstepError:
+        return  # its rows are not known any more
+    theirs = learned.manifest
+    same_noise = theirs.noise_scheme == manifest.noise_scheme == PHILOX and theirs.seed == manifest.seed
+    if learned.root != config.data_root or not same_noise:
+        return
+    seen = len(np.intersect1d(theirs.training_rows(), manifest.held_out_rows()))
+    if seen:
+        raise UsageError(
+            f"{seen} of the {manifest.hold_out} held-out rows of {data} were trained on: it has the seed {manifest.seed} of "
+            "the student's own store; collect with another --seed"
         )

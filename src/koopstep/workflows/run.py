@@ -133,9 +133,14 @@ def read_evaluation(folder: Path) -> dict[str, Any]:
 
     Raises:
         UsageError: if the run was never evaluated.
+        DamagedError: if the file holds something else.
     """
     path = folder / "report" / "evaluation.json"
     if not path.is_file():
         raise UsageError(f"{folder} was not evaluated yet; run `koopstep evaluate {folder}`")
-    result: dict[str, Any] = read_json(path)
+    result: Any = read_json(path)
+    if not isinstance(result, dict) or not all(
+        isinstance(result.get(key), dict) for key in ("metrics", "protocol", "teacher")
+    ):
+        raise DamagedError(f"{path} holds no evaluation; run `koopstep evaluate {folder}` again")
     return result

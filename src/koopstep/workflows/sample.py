@@ -58,6 +58,8 @@ def sample_run(
     elif out.suffix == ".png":
         files = [write_grid(out, samples, data_range=facts.shown_range) if facts.is_image else scatter(out, samples)]
     else:
+        for earlier in out.glob("[0-9]" * 6 + ".png"):  # of a larger count, they would pass for samples of this call
+            earlier.unlink()
         files = write_images(out, samples, digits=6, data_range=facts.shown_range)
     console.say(f"{count} samples in {seconds:.2f} s")
     return {

@@ -102,6 +102,7 @@ ANSWERS: dict[str, dict[str, Any]] = {
         "repair_store": {"count": 10, "damaged": [], "repaired": [3], "identical": True, "root": "ab"},
         "import_store": INFO | {"layout": "kdm-ffhq"},
     },
+    "koopstep.recipes.layers": {"own_files": []},
     "koopstep.workflows.record": {"choose_run": ({"a": "recipe"}, Path("s"), Path("r"))},
     "koopstep.workflows.train": {"train_student": Trained(5, float("inf"), 1.0, 2000.0)},
     "koopstep.workflows.sample": {

@@ -12,7 +12,7 @@ import pytest
 
 from koopstep.cli import main
 from koopstep.workflows.findings import Written
-from koopstep.workflows.train import Trained
+from koopstep.workflows.resumable import Trained
 
 NETWORK = "{kind: mlp, width: 8, depth: 2}"
 TINY = [

@@ -37,7 +37,7 @@ DIGITS = DataFacts(
 def from_teacher(**changes: object) -> KoopmanStudent:
     teacher = load_teacher("digits-edm")
     network = teacher.header.config.network  # type: ignore[union-attr]
-    config = config_from_teacher(HKDConfig(network=network, **changes), teacher)  # type: ignore[arg-type]
+    config = config_from_teacher(HKDConfig(network=network, **changes), teacher.header.config)  # type: ignore[arg-type]
     student = build_hkd(config, DIGITS)  # type: ignore[arg-type]
     start_from_teacher(student, teacher)
     return student.eval()
@@ -87,10 +87,10 @@ def test_levels_and_sizes_between_the_kept_states() -> None:
 def test_what_cannot_start_from_a_teacher() -> None:
     teacher = load_teacher("digits-edm")
     with pytest.raises(UsageError, match="the network must be its network"):
-        config_from_teacher(HKDConfig(network=LinearConfig()), teacher)
+        config_from_teacher(HKDConfig(network=LinearConfig()), teacher.header.config)
     board = load_teacher("checkerboard-edm")
     with pytest.raises(UsageError, match="cannot be cut in two halves"):
-        config_from_teacher(HKDConfig(network=board.header.config.network), board)  # type: ignore[union-attr]
+        config_from_teacher(HKDConfig(network=board.header.config.network), board.header.config)  # type: ignore[union-attr]
 
 
 def test_names_of_levels() -> None:

@@ -53,7 +53,7 @@ def facts(num_classes: int = 3) -> DataFacts:
 
 def test_the_fresh_student_is_the_teacher_s_one_step_guess(tmp_path: Path) -> None:
     teacher = teacher_file(tmp_path / "t")
-    student = build_kdm(config_from_teacher(student_config(), teacher), facts())
+    student = build_kdm(config_from_teacher(student_config(), teacher.header.config), facts())
     start_from_teacher(student, teacher)
     noise, labels = torch.randn(5, 1, 4, 4), torch.tensor([0, 1, 2, 0, 1])
     guess = teacher.model(80.0 * noise, torch.tensor(80.0), labels)
@@ -69,7 +69,7 @@ def test_what_a_teacher_had_for_its_training_only_may_differ(tmp_path: Path) -> 
     teacher, x = teacher_file(tmp_path / "t", network=trained), torch.randn(2, 1, 4, 4)
     labels = torch.tensor([0, 2])
     for decoder in (UNET, trained):
-        config = config_from_teacher(student_config(decoder), teacher)
+        config = config_from_teacher(student_config(decoder), teacher.header.config)
         student = build_kdm(config, facts()).eval()
         start_from_teacher(student, teacher)
         own = student.codec.decoder_network()
@@ -77,13 +77,13 @@ def test_what_a_teacher_had_for_its_training_only_may_differ(tmp_path: Path) -> 
         torch.testing.assert_close(own(x, torch.zeros(2), labels), teacher.model.model(x, torch.zeros(2), labels))  # type: ignore[operator]
     plain = teacher_file(tmp_path / "plain")
     with pytest.raises(UsageError, match=r"does not fit the student's decoder: .*map_augment"):
-        start_from_teacher(build_kdm(config_from_teacher(student_config(trained), plain), facts()), plain)
+        start_from_teacher(build_kdm(config_from_teacher(student_config(trained), plain.header.config), facts()), plain)
 
 
 def test_the_teacher_s_weights_are_copied_not_shared(tmp_path: Path) -> None:
     teacher = teacher_file(tmp_path / "t")
     before = {name: value.clone() for name, value in teacher.model.state_dict().items()}
-    student = build_kdm(config_from_teacher(student_config(), teacher), facts())
+    student = build_kdm(config_from_teacher(student_config(), teacher.header.config), facts())
     start_from_teacher(student, teacher)
     assert all(parameter.requires_grad for parameter in student.parameters())
     with torch.no_grad():
@@ -95,8 +95,8 @@ def test_the_teacher_s_weights_are_copied_not_shared(tmp_path: Path) -> None:
 def test_other_networks_are_named(tmp_path: Path) -> None:
     teacher = teacher_file(tmp_path / "t")
     with pytest.raises(UsageError, match="decoder must be its network"):
-        config_from_teacher(student_config(UNET.model_copy(update={"num_blocks": 2})), teacher)
-    two_planes = config_from_teacher(student_config(latent=32, planes=2), teacher)
+        config_from_teacher(student_config(UNET.model_copy(update={"num_blocks": 2})), teacher.header.config)
+    two_planes = config_from_teacher(student_config(latent=32, planes=2), teacher.header.config)
     with pytest.raises(UsageError, match="does not fit the student's decoder"):
         start_from_teacher(build_kdm(two_planes, facts()), teacher)
     with pytest.raises(UsageError, match="does not fit the student's decoder"):
@@ -109,7 +109,7 @@ def test_closed_forms_have_no_network_to_start_from(tmp_path: Path) -> None:
     config = GaussianConfig(dimension=2)
     save_teacher(tmp_path / "g", TeacherHeader(config=config, name="g"), build_gaussian(config))
     with pytest.raises(UsageError, match="initialise=fresh"):
-        config_from_teacher(student_config(), load_teacher(tmp_path / "g"))
+        config_from_teacher(student_config(), load_teacher(tmp_path / "g").header.config)
 
 
 @pytest.mark.parametrize("observables", ["free", "linear", "normalised"])

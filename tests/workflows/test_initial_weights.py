@@ -5,13 +5,14 @@ from __future__ import annotations
 import pytest
 import torch
 
+from koopstep.core.devices import seeded
 from koopstep.operators.dense import DenseConfig
 from koopstep.operators.table import OPERATORS, build_operator
 from koopstep.recipes.layers import method_names
 from koopstep.recipes.recipe import Recipe, load_recipe
 from koopstep.students.student import DataFacts, KoopmanStudent
 from koopstep.teachers.base import TeacherIdentity
-from koopstep.workflows.train import fresh_student
+from koopstep.workflows.train import first_student
 
 FACTS = DataFacts(shape=(2,), noise_scale=80.0, data_scale=0.7)
 TEACHER = TeacherIdentity(
@@ -33,7 +34,8 @@ OPERATOR_CONFIGS = {kind: entry.config() for kind, entry in OPERATORS.items()} |
 
 def fresh(recipe: Recipe, seed: int) -> KoopmanStudent:
     training = recipe.training.model_copy(update={"seed": seed})
-    return fresh_student(recipe.model_copy(update={"training": training}), FACTS, TEACHER)[1]
+    with seeded(seed, torch.device("cpu")):
+        return first_student(recipe.model_copy(update={"training": training}), FACTS, TEACHER)[1]
 
 
 def changed_by_seed(recipe: Recipe) -> set[str]:
@@ -62,3 +64,12 @@ def test_networks_and_operators_of_every_method(method: str) -> None:
     assert any(name.startswith("codec.") for name in found)
     if method in ("kdm-f", "kdm-spectral"):
         assert any(name.startswith("operators.") for name in found)
+
+
+def test_the_caller_s_generator_is_not_seeded_again() -> None:
+    recipe = load_recipe("checkerboard", "kdm")
+    made = []
+    for seed in (0, 1):
+        with seeded(seed, torch.device("cpu")):
+            made.append(first_student(recipe, FACTS, TEACHER)[1].state_dict())
+    assert any(not torch.equal(made[0][name], made[1][name]) for name in made[0])

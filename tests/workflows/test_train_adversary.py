@@ -31,6 +31,8 @@ BOTH = ["objective.distance=perceptual", "objective.pixel=0.5", "objective.criti
 class Eye(nn.Module):
     """In the place of LPIPS."""
 
+    sha256 = "of an eye"
+
     def __init__(self) -> None:
         super().__init__()
         self.layer = nn.Conv2d(3, 4, 3, padding=1)

@@ -15,7 +15,8 @@ from koopstep.recipes.recipe import Recipe
 from koopstep.students.files import load_student
 from koopstep.teachers.analytic import MixtureConfig, MixtureDenoiser, mixture_teacher
 from koopstep.teachers.files import TeacherHeader, save_teacher
-from koopstep.workflows.train import Trained, train_student
+from koopstep.workflows.resumable import Trained
+from koopstep.workflows.train import train_student
 
 MEANS = torch.tensor([[2.0, 0.0], [-1.0, 1.7], [-1.0, -1.7]])
 SPREAD = 0.2

@@ -31,7 +31,13 @@ def train(
         ),
     ] = None,
     resume: Resume = False,
-    overwrite: Overwrite = False,
+    overwrite: Annotated[
+        bool,
+        typer.Option(
+            "--overwrite",
+            help="Delete the training in FILE.run first, and write over FILE at the end; else neither may be there.",
+        ),
+    ] = False,
     device: Device = None,
     as_json: Json = False,
 ) -> None:

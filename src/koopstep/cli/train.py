@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from koopstep.cli.options import Changes, ChosenMethod, Device, Json, Overwrite, Resume
+from koopstep.cli.options import Changes, ChosenMethod, Device, Json, Resume
 
 JSON_KEYS = "JSON: run, step, loss, seconds, images_per_second."
 
@@ -33,7 +33,9 @@ def train(
     method: ChosenMethod = None,
     changes: Changes = None,
     resume: Resume = False,
-    overwrite: Overwrite = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Delete the run at --out first; else there must be none.")
+    ] = False,
     device: Device = None,
     as_json: Json = False,
 ) -> None:
@@ -47,6 +49,7 @@ def train(
 
     output = Output(as_json)
     with stop_on_signals() as stop:
+        from koopstep.recipes.layers import own_files
         from koopstep.workflows.record import choose_run
         from koopstep.workflows.train import train_student
 
@@ -58,6 +61,7 @@ def train(
                 run,
                 resume=resume,
                 overwrite=overwrite,
+                inputs=[] if resume or preset is None else own_files(preset),
                 place=place,
                 console=output.console,
                 stop=stop,

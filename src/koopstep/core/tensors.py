@@ -11,7 +11,7 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from koopstep.core.errors import DamagedError
+from koopstep.core.errors import DamagedError, UsageError
 from koopstep.core.files import read_bytes, sha256_bytes, write_atomic
 
 _LONGEST_HEADER = 8 << 20  # bytes; the header is text that takes far more memory when it is read
@@ -95,6 +95,25 @@ def tensors_from_bytes(data: bytes, where: str) -> tuple[dict[str, Tensor], dict
     except (safetensors.SafetensorError, ValueError, KeyError, TypeError, RuntimeError) as error:
         raise DamagedError(f"{where} is damaged or is no safetensors file") from error
     return {name: torch.as_tensor(tensors[name]) for name in sorted(tensors)}, dict(metadata)
+
+
+def read_metadata(path: Path) -> dict[str, str]:
+    """The metadata of a safetensors file; its tensors are neither read nor checked.
+
+    Raises:
+        UsageError: there is no such file, or it may not be read.
+        DamagedError: it is no safetensors file, or has a longer header than any real one.
+    """
+    try:
+        with path.open("rb") as stream:
+            length = int.from_bytes(stream.read(8), "little")
+            text = stream.read(min(length, _LONGEST_HEADER))
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {error.strerror or type(error).__name__}") from error
+    try:
+        return dict(json.loads(text).get("__metadata__", {}))
+    except (ValueError, AttributeError, TypeError, RecursionError) as error:
+        raise DamagedError(f"{path} is damaged or is no safetensors file") from error
 
 
 def tensors_sha256(tensors: Mapping[str, Tensor]) -> str:

@@ -7,6 +7,7 @@ preset's settings for the method, then what each file nearer to the one named sa
 from __future__ import annotations
 
 import copy
+import dataclasses
 import functools
 import json
 import os
@@ -37,6 +38,7 @@ class Layer:
         extends: the file or preset below it; None for a complete one.
         method: the method that it is written for; None where it does not say.
         settings, methods, budgets: its content.
+        file: of one's own; None for a packaged preset.
     """
 
     where: str
@@ -46,6 +48,7 @@ class Layer:
     settings: Settings
     methods: dict[str, Settings]
     budgets: dict[str, Settings] | None
+    file: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -120,6 +123,11 @@ def resolve(preset: str, method: str | None = None, budget: str | None = None) -
     return Resolved(top.where, top.name, asked, settings | {"preset": top.name, "method": asked})
 
 
+def own_files(preset: str) -> list[Path]:
+    """The files of one's own that ``preset`` is read from: itself and what it extends; none for a packaged one."""
+    return [layer.file for layer in _read_chain(preset) if layer.file is not None]
+
+
 def check_known(what: str, name: str, known: Iterable[str], otherwise: str = "") -> None:
     """Raise UsageError, with the nearest name, where ``name`` is not ``known``."""
     if name not in known:
@@ -155,7 +163,7 @@ def _read_chain(preset: str) -> list[Layer]:
         seen.append(place)
         if own:
             settings, own_name = _read_own(path)
-            layers.append(_layer(settings, str(path), own_name))
+            layers.append(dataclasses.replace(_layer(settings, str(path), own_name), file=path))
             folder = path.parent
         else:
             within = f" (`extends` of {layers[-1].where})" if layers else ""

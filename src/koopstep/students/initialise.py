@@ -20,7 +20,7 @@ from koopstep.core.records import Batch
 from koopstep.students.student import KoopmanStudent
 from koopstep.students.table import StudentConfig
 from koopstep.teachers.files import TeacherFile
-from koopstep.teachers.table import TEACHERS
+from koopstep.teachers.table import TEACHERS, TeacherConfig
 
 _WILD = 100.0
 """Samples of so many times the data's mean square are worth a word."""
@@ -29,14 +29,14 @@ _MAY_DIFFER = ("dropout", "augment_channels")
 """Of training only: the layer for augmentation labels has no bias, and without labels adds nothing."""
 
 
-def config_from_teacher(config: StudentConfig, teacher: TeacherFile) -> StudentConfig:
-    """``config`` for a student that starts from ``teacher``: KDM's decoder is called with the noisiest label.
+def config_from_teacher(config: StudentConfig, teacher: TeacherConfig) -> StudentConfig:
+    """``config`` for a student that starts from such a teacher: KDM's decoder is called with the noisiest label.
 
     Raises:
         UsageError: if the decoder is not the teacher's network (dropout and augmentation labels may differ), or an HKD
             student's network would be conditioned on other labels than the teacher's was.
     """
-    source: Any = teacher.header.config
+    source: Any = teacher
     label = TEACHERS[source.kind].noisiest_label
     if label is None:
         raise UsageError(f"a teacher of kind {source.kind!r} has no network to start from; set -o initialise=fresh")

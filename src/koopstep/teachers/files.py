@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -17,7 +18,7 @@ from koopstep.core.config import Added, Config, dump
 from koopstep.core.errors import DamagedError, UsageError
 from koopstep.core.files import sha256_file
 from koopstep.core.fit import check_fit, empty_network
-from koopstep.core.tensors import fill_weights, load_tensors, save_tensors, tensors_sha256
+from koopstep.core.tensors import fill_weights, load_tensors, read_metadata, save_tensors, tensors_sha256
 from koopstep.teachers.base import Teacher, TrainingData
 from koopstep.teachers.table import TEACHERS, TeacherConfig
 
@@ -99,6 +100,26 @@ def find_teacher(name_or_path: str) -> Path:
     return path
 
 
+def read_header(path: Path) -> TeacherHeader:
+    """What a teacher file says of itself; its weights are neither read nor checked.
+
+    Raises:
+        UsageError: if there is no such file, or it is not a koopstep teacher.
+        DamagedError: if the header is damaged.
+    """
+    return _header(read_metadata(path), path)
+
+
+def _header(metadata: Mapping[str, str], path: Path) -> TeacherHeader:
+    if "koopstep_teacher" not in metadata:
+        raise UsageError(f"{path} holds tensors but is no koopstep teacher (its header has no 'koopstep_teacher')")
+    try:
+        raw = json.loads(metadata["koopstep_teacher"])
+    except (ValueError, RecursionError) as error:
+        raise DamagedError(f"{path}: the teacher's header is not JSON ({error})") from error
+    return TeacherHeader.parse(raw, f"header of {path}")
+
+
 def load_teacher(name_or_path: str | Path, device: torch.device | None = None) -> TeacherFile:
     """Read a teacher; nothing in the file is executed.
 
@@ -108,13 +129,7 @@ def load_teacher(name_or_path: str | Path, device: torch.device | None = None) -
     """
     path = find_teacher(str(name_or_path))
     tensors, metadata = load_tensors(path)
-    if "koopstep_teacher" not in metadata:
-        raise UsageError(f"{path} holds tensors but is no koopstep teacher (its header has no 'koopstep_teacher')")
-    try:
-        raw = json.loads(metadata["koopstep_teacher"])
-    except (ValueError, RecursionError) as error:
-        raise DamagedError(f"{path}: the teacher's header is not JSON ({error})") from error
-    header = TeacherHeader.parse(raw, f"header of {path}")
+    header = _header(metadata, path)
     if header.tensors_sha256 and header.tensors_sha256 != tensors_sha256(tensors):
         raise DamagedError(f"{path} is damaged: its tensors are not those that were written")
     kind = TEACHERS[header.config.kind]

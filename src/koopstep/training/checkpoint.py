@@ -30,6 +30,9 @@ from koopstep.core.tensors import load_tensors, save_tensors
 from koopstep.training.loop import TrainingState
 from koopstep.training.settings import may_change
 
+NETWORK = "network "
+"""Begins the names, in what a run depends on, of feature networks: their values are digests of their weights."""
+
 _FORMAT = 2
 _NAME = re.compile(r"step-(\d{8})")
 
@@ -140,6 +143,8 @@ def _compare(described: dict[str, Any], ours: dict[str, str], path: Path) -> Non
     """Raise UsageError where a run was begun with something else. Format 1 (version 0.1) knew fewer settings than today."""
     theirs: dict[str, str] = described["identity"]
     names = {*theirs} & {*ours} if described["format"] == 1 else {*theirs, *ours}
+    if not any(name.startswith(NETWORK) for name in theirs):  # older ones do not say
+        names = {name for name in names if not name.startswith(NETWORK)}
     different = [
         name
         for name in sorted(names)

@@ -18,7 +18,7 @@ from koopstep.data.pairs import LayoutName
 from koopstep.data.repair import repair
 from koopstep.data.store import TrajectoryStore
 from koopstep.teachers.files import load_teacher
-from koopstep.workflows.train import Stop
+from koopstep.workflows.resumable import Stop
 
 
 def collect_store(

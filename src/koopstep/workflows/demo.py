@@ -17,7 +17,8 @@ from koopstep.recipes.recipe import Recipe, load_recipe
 from koopstep.workflows.collect import collect_store
 from koopstep.workflows.evaluate import evaluate_run
 from koopstep.workflows.report import chapter_of
-from koopstep.workflows.train import Stop, train_student
+from koopstep.workflows.resumable import Stop
+from koopstep.workflows.train import train_student
 
 DEMO_PRESETS = ("checkerboard", "digits")
 

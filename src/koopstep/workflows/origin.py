@@ -32,6 +32,17 @@ def own_teacher(
         sha256: of its file; empty for a function.
         device: where its network goes.
     """
+    found = own_teacher_file(places, name, sha256)
+    if found.value is None:
+        return Found(None, found.error)
+    try:
+        return Found(load_teacher(found.value, device))
+    except (DamagedError, UsageError) as error:
+        return Found(None, error)
+
+
+def own_teacher_file(places: Iterable[str], name: str, sha256: str) -> Found[Path]:
+    """Where the teacher of :func:`own_teacher` is; it is not read, but for its digest."""
     if not sha256:
         return Found(None, UsageError(f"the paths were made by the function {name!r}, not by a teacher file"))
     other = ""
@@ -39,10 +50,8 @@ def own_teacher(
         try:
             path = find_teacher(place)
             if sha256_file(path) == sha256:
-                return Found(load_teacher(path, device))
+                return Found(path)
             other = f": {place!r} is another one"
-        except DamagedError as error:
-            return Found(None, error)
         except UsageError:
             continue
     return Found(None, UsageError(f"the teacher {name!r} that made the paths is not at hand{other}"))

@@ -12,23 +12,24 @@ from koopstep.data.store import TrajectoryStore
 from koopstep.recipes.layers import preset_names
 from koopstep.recipes.recipe import Recipe, TeacherChoice, change_recipe, load_recipe
 from koopstep.teachers.base import TeacherIdentity
-from koopstep.teachers.files import packaged_teachers
-from koopstep.workflows.origin import own_teacher
+from koopstep.teachers.files import packaged_teachers, read_header
+from koopstep.training.settings import TrainingConfig
+from koopstep.workflows.origin import own_teacher_file
 from koopstep.workflows.run import RunConfig, read_config
 
 
-def record(recipe: Recipe, store: TrajectoryStore, folder: Path, before: Path | None) -> RunConfig:
+def record(recipe: Recipe, store: TrajectoryStore, folder: Path, before: RunConfig | None) -> RunConfig:
     """What happens when ``recipe`` is trained on ``store``: the store's collection and teacher stand in place of the preset's.
 
     Args:
         recipe: complete.
         store: what is learned.
         folder: the store's.
-        before: the run that is gone on with, whose earlier lengths are kept; None where training begins.
+        before: what the run that is gone on with says, whose earlier lengths are kept; None where training begins.
     """
     manifest = store.manifest
     identity = manifest.teacher
-    happened = {"collect": settings_of(manifest), "teacher": _teacher(recipe, identity)}
+    happened = {"collect": settings_of(manifest), "teacher": _teacher(recipe, identity, before)}
     return RunConfig(
         recipe=recipe.model_copy(update=happened),
         data=str(folder.resolve()),
@@ -40,38 +41,50 @@ def record(recipe: Recipe, store: TrajectoryStore, folder: Path, before: Path | 
     )
 
 
-def _teacher(recipe: Recipe, identity: TeacherIdentity) -> TeacherChoice:
-    """Where the teacher of the paths is, as it is; its name alone where it is not at hand."""
-    found = own_teacher((recipe.teacher.file, identity.name), identity.name, identity.sha256).value
-    if found is None:
-        return TeacherChoice(file=identity.name)
-    packaged = {path: name for name, path in packaged_teachers().items()}
-    return TeacherChoice(file=packaged.get(found.path, str(found.path.resolve())), model=found.header.config)
-
-
-def _earlier_steps(recipe: Recipe, run: Path) -> tuple[int, ...]:
-    """How long the run was meant to be before it was made as long as ``recipe`` says."""
+def recorded(run: Path) -> RunConfig | None:
+    """What the run that is gone on with says; None where that cannot be read."""
     try:
-        before = read_config(run)
+        return read_config(run)
     except (UsageError, DamagedError):
-        return ()
+        return None
+
+
+def _teacher(recipe: Recipe, identity: TeacherIdentity, before: RunConfig | None) -> TeacherChoice:
+    """Where the teacher of the paths is, as it is; where it is not at hand (any more), what was known, or its name alone."""
+    found = own_teacher_file((recipe.teacher.file, identity.name), identity.name, identity.sha256).value
+    if found is None:
+        known = before is not None and before.teacher_sha256 == identity.sha256
+        return before.recipe.teacher if before is not None and known else TeacherChoice(file=identity.name)
+    packaged = {path: name for name, path in packaged_teachers().items()}
+    return TeacherChoice(file=packaged.get(found, str(found.resolve())), model=read_header(found).config)
+
+
+def _earlier_steps(recipe: Recipe, before: RunConfig) -> tuple[int, ...]:
+    """How long the run was meant to be before it was made as long as ``recipe`` says."""
     steps = before.recipe.training.steps
     return (*before.earlier_steps, *([steps] if steps < recipe.training.steps else []))
 
 
 def longer_note(config: RunConfig) -> str | None:
     """What it means that a run was made longer, where its course depends on its length; None where it does not."""
+    if not config.earlier_steps:
+        return None
     recipe = config.recipe
+    return course_note(config.earlier_steps[-1], recipe.training, recipe.objective.pixel_fade)
+
+
+def course_note(earlier: int, training: TrainingConfig, pixel_fade: float = 0.0) -> str | None:
+    """What it means that ``training`` was to be ``earlier`` steps long before; None where its course does not depend on it."""
     courses = {
-        f"the learning rate ({recipe.training.schedule})": recipe.training.schedule != "constant",
-        "the weight of the pixels' distance": recipe.objective.pixel_fade > 0,
+        f"the learning rate ({training.schedule})": training.schedule != "constant",
+        "the weight of the pixels' distance": pixel_fade > 0,
     }
     changed = [name for name, depends in courses.items() if depends]
-    if not config.earlier_steps or not changed:
+    if not changed:
         return None
     return (
-        f"{' and '.join(changed)} now follow{'s' if len(changed) == 1 else ''} a training of {recipe.training.steps} steps; "
-        f"what was trained before followed one of {config.earlier_steps[-1]}"
+        f"{' and '.join(changed)} now follow{'s' if len(changed) == 1 else ''} a training of {training.steps} steps; "
+        f"what was trained before followed one of {earlier}"
     )
 
 

@@ -12,17 +12,23 @@ from koopstep.core.config import dump
 from koopstep.core.console import Console
 from koopstep.core.devices import Place, barrier, seeded
 from koopstep.core.errors import UsageError
+from koopstep.core.files import read_bytes
 from koopstep.core.outputs import check_output
+from koopstep.core.yaml_reader import parse_yaml
 from koopstep.data.augment import LABELS
 from koopstep.data.sources import DataSource, in_range, load_source
+from koopstep.recipes.layers import own_files
 from koopstep.recipes.recipe import TeacherRecipe, load_teacher_recipe
 from koopstep.teachers.files import TeacherHeader, load_teacher, save_teacher
 from koopstep.teachers.table import TEACHERS
 from koopstep.training.checkpoint import checkpoints, flat
 from koopstep.training.denoising import Denoising
-from koopstep.workflows.claim import claimed
-from koopstep.workflows.run import config_bytes, write_config
-from koopstep.workflows.train import Stop, begin_training, run_training
+from koopstep.workflows.claim import CONFIG, claimed
+from koopstep.workflows.record import course_note
+from koopstep.workflows.resumable import Stop, begin_training, run_training
+from koopstep.workflows.run import write_config
+
+_DECIDES = ("data", "teacher")  # of config.yaml: what makes it the same training
 
 
 def train_teacher(
@@ -43,8 +49,9 @@ def train_teacher(
             without ``resume`` or ``overwrite``.
         Interrupted: after ``stop`` said so and a checkpoint was written.
     """
-    work = _work_folder(preset, out, resume, overwrite)
     recipe = load_teacher_recipe(preset, changes)
+    inputs = [path for path in (*own_files(preset), Path(recipe.data)) if path.exists()]
+    work = _work_folder(inputs, out, resume, overwrite)
     config, training = recipe.teacher.model, recipe.teacher.training
     kind = TEACHERS[config.kind]
     if kind.loss is None:
@@ -69,9 +76,13 @@ def train_teacher(
     )
     settings = dump(recipe)
     depends_on = flat({"teacher": settings["teacher"]}) | {"data": f"{recipe.data} {source.sha256()}"}
-    with claimed(work, config_bytes(recipe), resume=resume, overwrite=overwrite, place=place, console=console):
+    written = recipe if place.leads else None
+    with claimed(work, written, _DECIDES, inputs, resume=resume, overwrite=overwrite, place=place, console=console):
         state = begin_training(task, training, work, depends_on, place=place, console=console)
         if place.leads:
+            note = _longer_note(work, recipe) if state.step else None
+            if note:
+                console.say(note)
             write_config(work, recipe)
         done = run_training(task, state, training, work, depends_on, place=place, console=console, stop=stop)
         if place.leads:
@@ -118,12 +129,22 @@ def teacher_info(name_or_path: str) -> dict[str, Any]:
     }
 
 
-def _work_folder(preset: str, out: Path, resume: bool, overwrite: bool) -> Path:
+def _work_folder(inputs: list[Path], out: Path, resume: bool, overwrite: bool) -> Path:
     """Where the checkpoints of ``out`` live. A training that is resumed may write again what it wrote itself."""
     work = out.with_name(out.name + ".run")
     if not (resume and checkpoints(work / "checkpoints")):
-        check_output(out, inputs=[Path(preset)] if Path(preset).is_file() else [], overwrite=overwrite)
+        check_output(out, inputs=inputs, overwrite=overwrite)
     return work
+
+
+def _longer_note(work: Path, recipe: TeacherRecipe) -> str | None:
+    """What it means that the training in ``work`` was made longer; None where nothing changes by it."""
+    try:
+        before = TeacherRecipe.parse(parse_yaml(read_bytes(work / CONFIG).decode(errors="replace"), CONFIG), CONFIG)
+    except UsageError:
+        return None
+    steps, training = before.teacher.training.steps, recipe.teacher.training
+    return course_note(steps, training) if steps < training.steps else None
 
 
 def _check_data(recipe: TeacherRecipe, source: DataSource) -> None:

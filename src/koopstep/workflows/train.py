@@ -1,12 +1,10 @@
-"""``koopstep train`` and ``koopstep teacher train``: settings and files in, a finished run out, resumable at any moment."""
+"""``koopstep train``: settings and a store in, a finished run out."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
-from contextlib import nullcontext
-from dataclasses import dataclass
+from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
@@ -14,44 +12,44 @@ from torch import nn
 from koopstep.core.config import dump
 from koopstep.core.console import Console
 from koopstep.core.devices import Place, barrier, seeded
-from koopstep.core.errors import Interrupted, UsageError
-from koopstep.core.files import make_folder, remove_stale
+from koopstep.core.errors import UsageError
+from koopstep.core.files import remove_stale
 from koopstep.data.live import LivePaths
 from koopstep.data.sources import DataSource, in_range
 from koopstep.data.store import TrajectoryStore
 from koopstep.losses.config import FeatureNetName
 from koopstep.losses.objective import objective_for
 from koopstep.losses.perceptual import PerceptualNetwork
-from koopstep.recipes.recipe import Recipe, Tracking
+from koopstep.recipes.recipe import Recipe
 from koopstep.students.files import save_student
 from koopstep.students.initialise import config_from_teacher, note_on_start, start_from_teacher
 from koopstep.students.student import DataFacts, KoopmanStudent
 from koopstep.students.table import build_student
 from koopstep.teachers.base import TeacherIdentity
 from koopstep.teachers.files import TeacherFile
-from koopstep.training.checkpoint import checkpoints, flat, load_latest, save_checkpoint
+from koopstep.training.checkpoint import NETWORK, checkpoints, flat
 from koopstep.training.distillation import Distillation
-from koopstep.training.loop import StepReport, Task, TrainingState, train
 from koopstep.training.settings import TrainingConfig
 from koopstep.workflows.card import student_card
 from koopstep.workflows.claim import claimed
 from koopstep.workflows.origin import find_data, own_teacher, training_data
-from koopstep.workflows.record import longer_note, record
-from koopstep.workflows.run import RunConfig, config_bytes, read_metrics, write_config
-from koopstep.workflows.tracking import open_logs
+from koopstep.workflows.record import longer_note, record, recorded
+from koopstep.workflows.resumable import Stop, Trained, begin_training, run_training
+from koopstep.workflows.run import RunConfig, write_config
 
-Stop = Callable[[], bool]
+if TYPE_CHECKING:
+    from koopstep.features.lpips import LPIPS
+
+# of config.yaml: what makes it the same run
+_DECIDES = (
+    "data_root",
+    "recipe.initialise",
+    "recipe.paths",
+    "recipe.student",
+    "recipe.objective",
+    "recipe.training",
+)
 _LOOKED_AT = 64  # rows, before the first step
-
-
-@dataclass(frozen=True)
-class Trained:
-    """What came of a training: last step, last loss, seconds of this call and training speed in images a second."""
-
-    step: int
-    loss: float
-    seconds: float
-    images_per_second: float
 
 
 def train_student(
@@ -64,8 +62,9 @@ def train_student(
     console: Console,
     stop: Stop,
     overwrite: bool = False,
+    inputs: Iterable[Path] = (),
 ) -> Trained:
-    """Train a student of ``recipe`` on the store ``data`` into the run folder ``out``.
+    """Train a student of ``recipe`` on the store ``data`` into the run folder ``out``; ``inputs`` are the recipe's own files.
 
     Raises:
         UsageError: if something does not fit, ``out`` holds a run and neither ``resume`` nor ``overwrite`` is set, or
@@ -77,18 +76,22 @@ def train_student(
     identity = store.manifest.teacher
     facts = DataFacts.of(store.manifest)
     _check_fit(recipe, facts)
-    with seeded(recipe.training.seed, torch.device("cpu")):  # the discriminator's weights are drawn after the student's
-        recipe, student = fresh_student(recipe, facts, identity)
-        task, depends_on = _task(recipe, student, store, place)
     goes_on = resume and bool(checkpoints(out / "checkpoints"))
-    config = record(recipe, store, data, out if goes_on else None)
-    with claimed(out, config_bytes(config), resume=resume, overwrite=overwrite, place=place, console=console):
+    before = recorded(out) if goes_on else None
+    with seeded(recipe.training.seed, torch.device("cpu")):  # the discriminator's weights are drawn after the student's
+        recipe, student = first_student(recipe, facts, identity, before)
+        task, depends_on = _task(recipe, student, store, place)
+    config = record(recipe, store, data, before) if place.leads else None
+    reads = [data, *inputs]
+    with claimed(out, config, _DECIDES, reads, resume=resume, overwrite=overwrite, place=place, console=console):
+        if place.leads and not goes_on:
+            note = note_on_start(student, store.batch(store.training_rows()[:_LOOKED_AT]))
+            _say(note, console)
         state = begin_training(task, recipe.training, out, depends_on, place=place, console=console)
-        if place.leads:
-            looked_at = store.batch(store.training_rows()[:_LOOKED_AT])
-            for note in (longer_note(config), note_on_start(student, looked_at) if state.step == 0 else None):
-                if note:
-                    console.say(note)
+        if goes_on and state.step == 0:
+            raise UsageError(f"the checkpoints of {out} were deleted just now; begin again without --resume")
+        if config is not None:
+            _say(longer_note(config), console)
             write_config(out, config)
         done = run_training(
             task,
@@ -101,10 +104,15 @@ def train_student(
             stop=stop,
             tracking=recipe.tracking,
         )
-        if place.leads:
+        if config is not None:
             _save(out / "student", config, state.average.model, facts)
         barrier(place)
     return done
+
+
+def _say(note: str | None, console: Console) -> None:
+    if note:
+        console.say(note)
 
 
 def _save(folder: Path, config: RunConfig, student: nn.Module, facts: DataFacts) -> None:
@@ -120,20 +128,28 @@ def _save(folder: Path, config: RunConfig, student: nn.Module, facts: DataFacts)
     save_student(folder, recipe.student, student, provenance, student_card(recipe, facts, provenance))  # type: ignore[arg-type]
 
 
-def fresh_student(recipe: Recipe, facts: DataFacts, identity: TeacherIdentity) -> tuple[Recipe, KoopmanStudent]:
+def first_student(
+    recipe: Recipe, facts: DataFacts, identity: TeacherIdentity, before: RunConfig | None = None
+) -> tuple[Recipe, KoopmanStudent]:
     """The student before its first step, and the recipe with what its start decided.
+
+    Networks draw their weights from PyTorch's global generator, which the caller seeds. Where there is a run ``before`` to go
+    on with, weights come from its checkpoint and the teacher's file is not needed: what it is stands in the run.
 
     Raises:
         UsageError: if it should start from the teacher, but the teacher is not at hand or has other networks.
     """
     seed = recipe.training.seed
-    torch.default_generator.manual_seed(seed)
     if recipe.initialise == "fresh":
         return recipe, build_student(recipe.student, facts, seed)
-    teacher = _own_teacher(recipe, identity)
-    config = config_from_teacher(recipe.student, teacher)
-    student = build_student(config, facts, seed)
-    start_from_teacher(student, teacher)
+    if before is not None and before.recipe.teacher.model is not None and before.teacher_sha256 == identity.sha256:
+        config = config_from_teacher(recipe.student, before.recipe.teacher.model)
+        student = build_student(config, facts, seed)
+    else:
+        teacher = _own_teacher(recipe, identity)
+        config = config_from_teacher(recipe.student, teacher.header.config)
+        student = build_student(config, facts, seed)
+        start_from_teacher(student, teacher)
     return recipe.model_copy(update={"student": config}), student
 
 
@@ -141,10 +157,17 @@ def _task(
     recipe: Recipe, student: KoopmanStudent, store: TrajectoryStore, place: Place
 ) -> tuple[Distillation, dict[str, str]]:
     """What is trained on what, and everything that its result depends on: name -> value."""
+    looked_through: dict[str, str] = {}
+
+    def find_network(name: FeatureNetName) -> PerceptualNetwork:
+        network = _find_network(name)
+        looked_through[f"{NETWORK}{name}"] = network.sha256
+        return network
+
     real = _real_data(recipe, store.manifest.teacher) if recipe.objective.adversary_data == "real" else None
     task = Distillation(
         student.to(place.device),
-        objective_for(recipe.objective, student.facts, place.device, _find_network),
+        objective_for(recipe.objective, student.facts, place.device, find_network),
         store,
         batch_size=recipe.training.batch_size,
         seed=recipe.training.seed,
@@ -159,7 +182,7 @@ def _task(
     depends_on["data"] = store.root
     if real is not None:
         depends_on["real data"] = f"{real.name} {real.identity().sha256}"
-    return task, depends_on
+    return task, depends_on | looked_through
 
 
 def _real_data(recipe: Recipe, identity: TeacherIdentity) -> DataSource:
@@ -200,95 +223,10 @@ def _reads_ahead(config: TrainingConfig, place: Place) -> bool:
     return place.device.type == "cuda" if config.read_ahead is None else config.read_ahead
 
 
-def _find_network(name: FeatureNetName) -> PerceptualNetwork:
+def _find_network(name: FeatureNetName) -> LPIPS:
     from koopstep.features.lpips import find_lpips  # only for objectives that look through one
 
     return find_lpips(name)
-
-
-def begin_training(
-    task: Task, config: TrainingConfig, out: Path, depends_on: dict[str, str], *, place: Place, console: Console
-) -> TrainingState:
-    """The state to train from: the newest whole checkpoint in ``out/checkpoints``, else a fresh one.
-
-    Args:
-        task: what is trained.
-        config: how.
-        out: the run's folder, made if absent.
-        depends_on: name -> value of everything the result depends on; must be what the checkpoint was made with.
-        place: this process.
-        console: where words go.
-
-    Raises:
-        UsageError: if the settings do not fit together, or are not those of the checkpoint; nothing is written.
-        DamagedError: if there are checkpoints, but none is whole.
-    """
-    config.check(place.world)
-    state = TrainingState(task, config)
-    note = load_latest(out / "checkpoints", state, depends_on)
-    if note:
-        console.say(note)
-    if place.leads:
-        make_folder(out)
-        remove_stale(out)
-    barrier(place)
-    return state
-
-
-def run_training(
-    task: Task,
-    state: TrainingState,
-    config: TrainingConfig,
-    out: Path,
-    depends_on: dict[str, str],
-    *,
-    place: Place,
-    console: Console,
-    stop: Stop,
-    tracking: Tracking = "none",
-) -> Trained:
-    """Train ``task`` with checkpoints in ``out/checkpoints`` and a line per ``log_every`` steps in ``out/metrics.jsonl``.
-
-    Raises:
-        Interrupted: after ``stop`` said so and a checkpoint was written.
-        NumericsError: if something is not finite.
-        StorageError: if a file cannot be written; older checkpoints are untouched.
-    """
-    started, first, spent = time.perf_counter(), state.step, 0.0
-    loss = next((row["total"] for row in reversed(read_metrics(out)) if row.get("step") == first), float("nan"))
-    logs = open_logs(out, state.step, tracking) if place.leads else nullcontext(lambda report: None)
-    with logs as log, console.bar("training", config.steps, "step") as bar:
-        for report in train(task, state, config, place):
-            loss, spent = report.total, spent + report.seconds
-            last = report.step == config.steps
-            if report.step % config.log_every == 0 or last:
-                log(report)
-                bar.update(report.step, _note(report, config))
-            halted = _agreed(stop(), place)
-            if place.leads and (halted or last or report.step % config.checkpoint_every == 0):
-                save_checkpoint(out / "checkpoints", state, depends_on, config.keep_checkpoints)
-            if halted and not last:
-                barrier(place)
-                raise Interrupted(
-                    f"stopped at step {report.step} of {config.steps}, saved; run again with --resume to go on"
-                )
-    steps = state.step - first
-    speed = steps * config.batch_size / spent if spent else 0.0
-    return Trained(state.step, loss, round(time.perf_counter() - started, 3), round(speed, 1))
-
-
-def _agreed(halted: bool, place: Place) -> bool:
-    """True on every process as soon as one was told to stop."""
-    if place.world == 1:
-        return halted
-    vote = torch.tensor(float(halted), device=place.device)
-    torch.distributed.all_reduce(vote)
-    return bool(vote > 0)
-
-
-def _note(report: StepReport, config: TrainingConfig) -> str:
-    terms = "  ".join(f"{name} {value:.2e}" for name, value in report.terms.items())
-    return f"{terms}  {config.batch_size / max(report.seconds, 1e-9):,.0f} images/s"
 
 
 def _check_fit(recipe: Recipe, facts: DataFacts) -> None:

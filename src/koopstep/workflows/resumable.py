@@ -1,0 +1,119 @@
+"""Training of any task in a folder: checkpoints, metrics and a halt on request, so that it can go on at any moment."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from koopstep.core.console import Console
+from koopstep.core.devices import Place, barrier
+from koopstep.core.errors import Interrupted
+from koopstep.core.files import make_folder, remove_stale
+from koopstep.recipes.recipe import Tracking
+from koopstep.training.checkpoint import load_latest, save_checkpoint
+from koopstep.training.loop import StepReport, Task, TrainingState, train
+from koopstep.training.settings import TrainingConfig
+from koopstep.workflows.run import read_metrics
+from koopstep.workflows.tracking import open_logs
+
+Stop = Callable[[], bool]
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What came of a training: last step, last loss, seconds of this call and training speed in images a second."""
+
+    step: int
+    loss: float
+    seconds: float
+    images_per_second: float
+
+
+def begin_training(
+    task: Task, config: TrainingConfig, out: Path, depends_on: dict[str, str], *, place: Place, console: Console
+) -> TrainingState:
+    """The state to train from: the newest whole checkpoint in ``out/checkpoints``, else a fresh one.
+
+    Args:
+        task: what is trained.
+        config: how.
+        out: the run's folder, made if absent.
+        depends_on: name -> value of everything the result depends on; must be what the checkpoint was made with.
+        place: this process.
+        console: where words go.
+
+    Raises:
+        UsageError: if the settings do not fit together, or are not those of the checkpoint; nothing is written.
+        DamagedError: if there are checkpoints, but none is whole.
+    """
+    config.check(place.world)
+    state = TrainingState(task, config)
+    note = load_latest(out / "checkpoints", state, depends_on)
+    if note:
+        console.say(note)
+    if place.leads:
+        make_folder(out)
+        remove_stale(out)
+    barrier(place)
+    return state
+
+
+def run_training(
+    task: Task,
+    state: TrainingState,
+    config: TrainingConfig,
+    out: Path,
+    depends_on: dict[str, str],
+    *,
+    place: Place,
+    console: Console,
+    stop: Stop,
+    tracking: Tracking = "none",
+) -> Trained:
+    """Train ``task`` with checkpoints in ``out/checkpoints`` and a line per ``log_every`` steps in ``out/metrics.jsonl``.
+
+    Raises:
+        Interrupted: after ``stop`` said so and a checkpoint was written.
+        NumericsError: if something is not finite.
+        StorageError: if a file cannot be written; older checkpoints are untouched.
+    """
+    started, first, spent = time.perf_counter(), state.step, 0.0
+    loss = next((row["total"] for row in reversed(read_metrics(out)) if row.get("step") == first), float("nan"))
+    logs = open_logs(out, state.step, tracking) if place.leads else nullcontext(lambda report: None)
+    with logs as log, console.bar("training", config.steps, "step") as bar:
+        for report in train(task, state, config, place):
+            loss, spent = report.total, spent + report.seconds
+            last = report.step == config.steps
+            if report.step % config.log_every == 0 or last:
+                log(report)
+                bar.update(report.step, _note(report, config))
+            halted = _agreed(stop(), place)
+            if place.leads and (halted or last or report.step % config.checkpoint_every == 0):
+                save_checkpoint(out / "checkpoints", state, depends_on, config.keep_checkpoints)
+            if halted and not last:
+                barrier(place)
+                raise Interrupted(
+                    f"stopped at step {report.step} of {config.steps}, saved; run again with --resume to go on"
+                )
+    steps = state.step - first
+    speed = steps * config.batch_size / spent if spent else 0.0
+    return Trained(state.step, loss, round(time.perf_counter() - started, 3), round(speed, 1))
+
+
+def _agreed(halted: bool, place: Place) -> bool:
+    """True on every process as soon as one was told to stop."""
+    if place.world == 1:
+        return halted
+    vote = torch.tensor(float(halted), device=place.device)
+    torch.distributed.all_reduce(vote)
+    return bool(vote > 0)
+
+
+def _note(report: StepReport, config: TrainingConfig) -> str:
+    terms = "  ".join(f"{name} {value:.2e}" for name, value in report.terms.items())
+    return f"{terms}  {config.batch_size / max(report.seconds, 1e-9):,.0f} images/s"

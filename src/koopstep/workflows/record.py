@@ -29,7 +29,7 @@ def record(recipe: Recipe, store: TrajectoryStore, folder: Path, before: RunConf
     """
     manifest = store.manifest
     identity = manifest.teacher
-    happened = {"collect": settings_of(manifest), "teacher": _teacher(recipe, identity, before)}
+    happened = {"collect": settings_of(manifest), "teacher": teacher_choice(recipe, identity, before)}
     return RunConfig(
         recipe=recipe.model_copy(update=happened),
         data=str(folder.resolve()),
@@ -49,7 +49,7 @@ def recorded(run: Path) -> RunConfig | None:
         return None
 
 
-def _teacher(recipe: Recipe, identity: TeacherIdentity, before: RunConfig | None) -> TeacherChoice:
+def teacher_choice(recipe: Recipe, identity: TeacherIdentity, before: RunConfig | None) -> TeacherChoice:
     """Where the teacher of the paths is, as it is; where it is not at hand (any more), what was known, or its name alone."""
     found = own_teacher_file((recipe.teacher.file, identity.name), identity.name, identity.sha256).value
     if found is None:

@@ -33,7 +33,7 @@ from koopstep.training.settings import TrainingConfig
 from koopstep.workflows.card import student_card
 from koopstep.workflows.claim import claimed
 from koopstep.workflows.origin import find_data, own_teacher, training_data
-from koopstep.workflows.record import longer_note, record, recorded
+from koopstep.workflows.record import longer_note, record, recorded, teacher_choice
 from koopstep.workflows.resumable import Stop, Trained, begin_training, run_training
 from koopstep.workflows.run import RunConfig, write_config
 
@@ -134,7 +134,8 @@ def first_student(
     """The student before its first step, and the recipe with what its start decided.
 
     Networks draw their weights from PyTorch's global generator, which the caller seeds. Where there is a run ``before`` to go
-    on with, weights come from its checkpoint and the teacher's file is not needed: what it is stands in the run.
+    on with, weights come from its checkpoint and the teacher's are not
+    read: what it is stands in its header, or in the run.
 
     Raises:
         UsageError: if it should start from the teacher, but the teacher is not at hand or has other networks.
@@ -142,8 +143,9 @@ def first_student(
     seed = recipe.training.seed
     if recipe.initialise == "fresh":
         return recipe, build_student(recipe.student, facts, seed)
-    if before is not None and before.recipe.teacher.model is not None and before.teacher_sha256 == identity.sha256:
-        config = config_from_teacher(recipe.student, before.recipe.teacher.model)
+    known = None if before is None else teacher_choice(recipe, identity, before).model
+    if known is not None:
+        config = config_from_teacher(recipe.student, known)
         student = build_student(config, facts, seed)
     else:
         teacher = _own_teacher(recipe, identity)

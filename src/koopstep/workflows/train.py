@@ -134,8 +134,7 @@ def first_student(
     """The student before its first step, and the recipe with what its start decided.
 
     Networks draw their weights from PyTorch's global generator, which the caller seeds. Where there is a run ``before`` to go
-    on with, weights come from its checkpoint and the teacher's are not
-    read: what it is stands in its header, or in the run.
+    on with, weights come from its checkpoint, not from the teacher: what that is stands in its header, or in the run.
 
     Raises:
         UsageError: if it should start from the teacher, but the teacher is not at hand or has other networks.

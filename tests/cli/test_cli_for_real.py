@@ -87,6 +87,7 @@ def test_every_fake_is_compared() -> None:
     elsewhere = {
         "run_demo",
         "choose_run",
+        "own_files",
         "preset_yaml",
         "train_student",
         "convert",

@@ -122,7 +122,7 @@ def _check_same_teacher(opened: OpenRun, manifest: Manifest, data: Path) -> None
             f"{data} holds paths of {teacher.name!r}, the student learned from {opened.file.provenance['teacher']!r}; "
             "use its store"
         )
-    if teacher.data_scale != facts.data_scale:
+    if learned_from is not None and teacher.data_scale != facts.data_scale:
         raise UsageError(
             f"{data} holds paths to data of size {teacher.data_scale:g}, the student learned from data of size "
             f"{facts.data_scale:g}; use the store of its teacher"

@@ -256,6 +256,10 @@ WRONG: dict[str, tuple[list[str], str]] = {
     "option: an edit of points": (["edit", "{}/kdm", "mix"], "image|picture|hkd"),
     "option: one edit's option for another": (["edit", "{}/hkd", "inpaint", "--ratio", "0.5"], "ratio"),
     "option: an analysis without its path": (["analyze", "{}/kdm", "linearity"], "hkd|path"),
+    "option: data for an analysis without": (
+        ["analyze", "{}/kdm", "spectrum", "--data", "{}/blobs"],
+        "the student alone",
+    ),
     "option: an unknown analysis": (["analyze", "{}/kdm", "spectrun"], "spectrum"),
     "option: an evaluation that is none": (["compare", "{}/unsaid"], "holds no evaluation"),
     "option: a run that is none": (["compare", "{}/kdm", "{}/nowhere"], "is no folder"),

@@ -10,6 +10,7 @@ from koopstep.analysis.outcomes import require_outcomes
 from koopstep.analysis.outliers import require_plane
 from koopstep.core.console import Console
 from koopstep.core.devices import Place
+from koopstep.core.errors import UsageError
 from koopstep.workflows.analyses import Entry, Need, find_entry
 from koopstep.workflows.findings import Written, free_folder, write_findings
 from koopstep.workflows.subject import RunSubject
@@ -42,6 +43,8 @@ def analyze_run(
         UsageError: on a folder that is not free, an unknown analysis, or one that does not fit the student or the data.
     """
     entry = find_entry(what)
+    if not entry.needs and (data is not None or reference is not None):
+        raise UsageError(f"{what} looks at the student alone; leave --data and --reference away")
     folder = free_folder(run, what, out, [data], overwrite)
     subject = RunSubject(run, place=place, console=console, data=data, reference=reference)
     require(entry, subject)

@@ -31,7 +31,7 @@ PLAIN = [
 """Whatever a preset adds to its students is taken away again: every row says what it has."""
 PATH = ["objective.prediction=0.5", "objective.trajectory=0.5", "objective.trajectory_points=1"]
 ENDS = ["objective.prediction=1", "objective.trajectory=0"]
-READ = ["student.decoder_told=target", "objective.intermediate=0.25"]
+READ = ["student.decoder_condition=target", "objective.intermediate=0.25"]
 ROWS: dict[str, tuple[str, list[str]]] = {
     "hierarchy": ("trajectory", ENDS),
     "operator, hierarchy": ("hkd", ENDS),
@@ -42,7 +42,7 @@ ROWS: dict[str, tuple[str, list[str]]] = {
     "HKD, maps": ("hkd", [*PATH, "student.maps=true"]),
     "HKD, linear path": ("hkd", [*PATH, "objective.linearity=0.1"]),
     "HKD, path that can be read": ("hkd", [*PATH, *READ]),
-    "HKD, adversary": ("hkd", [*PATH, "objective.adversarial=0.02"]),
+    "HKD, adversarial loss": ("hkd", [*PATH, "objective.adversarial=0.02"]),
     "HKD, state carried": ("hkd", [*PATH, "student.observables=carried"]),
     "HKD, observables normalised": ("hkd", [*PATH, "student.observables=normalised"]),
     "HKD, rates shared by pixels": ("hkd", [*PATH, "student.operator.sharing=channel"]),
@@ -83,7 +83,7 @@ def run_one(arguments: argparse.Namespace, name: str, seed: int) -> dict[str, An
     metrics = arguments.metrics.split(",")
     measured = {}
     ways = [Stepping()] if "objective.trajectory=0" in changes else [Stepping(), Stepping(2)]
-    if "student.decoder_told=target" in changes:
+    if "student.decoder_condition=target" in changes:
         ways.append(Stepping(2, "path"))
     for stepping in ways:
         found = evaluate_run(

@@ -72,7 +72,7 @@ def main() -> None:
                 result["cost"][name + told] = ratio(
                     partial(student.generate, inputs[0]), partial(teacher, inputs[1], inputs[2])
                 )
-        for sharing in ("place", "low_rank", "channel"):
+        for sharing in ("position", "low_rank", "channel"):
             with torch.device("meta"):
                 large = build_hkd(
                     HKDConfig(

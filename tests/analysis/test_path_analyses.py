@@ -49,7 +49,7 @@ VECTOR = DataFacts(shape=(2,), data_scale=0.5, progress=STEPS, levels=STEPS)
 
 def image_student(**changes: object) -> KoopmanStudent:
     torch.manual_seed(0)
-    student = build_student(HKDConfig(network=UNET, decoder_told="target", **changes), IMAGE)  # type: ignore[arg-type]
+    student = build_student(HKDConfig(network=UNET, decoder_condition="target", **changes), IMAGE)  # type: ignore[arg-type]
     with torch.no_grad():
         for parameter in student.parameters():
             parameter.add_(0.1 * torch.randn(parameter.shape))
@@ -156,7 +156,7 @@ def test_cumulative_shares_sum_to_one_and_still_modes_keep_theirs() -> None:
 def straight_student() -> tuple[KoopmanStudent, Batch]:
     """Linear observables of a path that turns and shrinks: nothing is left to be wrong."""
     student = build_student(
-        HKDConfig(network=LinearConfig(), latent=2, observables="linear", decoder_told="target"), VECTOR
+        HKDConfig(network=LinearConfig(), latent=2, observables="linear", decoder_condition="target"), VECTOR
     )
     operator = student.operators[0]
     assert isinstance(operator, BlockOperator)

@@ -80,13 +80,13 @@ FLOW = DataFacts(shape=(2, 8, 8), data_scale=0.5, progress=STEPS, levels=tuple(f
 HKD: dict[str, Member] = {
     "vector": (HKDConfig(network=MLP, latent=6), VECTOR),
     "vector-carried-classes": (
-        HKDConfig(network=MLP, latent=6, observables="carried", decoder_told="target"),
+        HKDConfig(network=MLP, latent=6, observables="carried", decoder_condition="target"),
         VECTOR.model_copy(update=CLASSES),
     ),
     "vector-linear": (HKDConfig(network=MLP, latent=2, observables="linear"), VECTOR),
     "image": (HKDConfig(network=UNET), IMAGE),
     "image-classes-shared-final": (
-        HKDConfig(network=UNET, operator=BlockConfig(sharing="channel"), decoder_told="final"),
+        HKDConfig(network=UNET, operator=BlockConfig(sharing="channel"), decoder_condition="final"),
         IMAGE.model_copy(update=CLASSES),
     ),
     "image-flow-low-rank-maps": (
@@ -98,7 +98,7 @@ HKD: dict[str, Member] = {
         IMAGE,
     ),
     "image-local-target": (
-        HKDConfig(network=UNET, operator=BlockConfig(modulation="local"), decoder_told="target"),
+        HKDConfig(network=UNET, operator=BlockConfig(modulation="local"), decoder_condition="target"),
         IMAGE,
     ),
     "image-normalised": (HKDConfig(network=UNET, observables="normalised"), IMAGE),

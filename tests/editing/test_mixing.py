@@ -66,7 +66,7 @@ def test_with_static_rates_the_moment_of_an_edit_does_not_matter() -> None:
 
 @pytest.mark.parametrize(
     ("config", "reencode"),
-    [({"operator": BlockConfig(modulation="local")}, False), ({"decoder_told": "target"}, True)],
+    [({"operator": BlockConfig(modulation="local")}, False), ({"decoder_condition": "target"}, True)],
 )
 def test_the_moment_matters_with_rates_of_the_state_or_encoding_again(
     config: dict[str, object], reencode: bool

@@ -69,9 +69,9 @@ class Calls:
     ],
 )
 def test_only_what_is_weighted_is_computed_and_only_once(weights: dict[str, float], calls: tuple[int, ...]) -> None:
-    student, critic = tiny(), build_discriminator((2,))
+    student, discriminator = tiny(), build_discriminator((2,))
     counted = Calls(student)
-    objective = build_objective(ObjectiveConfig(**(OFF | weights)), critic)
+    objective = build_objective(ObjectiveConfig(**(OFF | weights)), discriminator)
     terms = objective.terms(objective.run(student, batch(), 0))
     assert set(terms) == set(weights)
     objective.total(terms).backward()
@@ -142,8 +142,8 @@ def test_what_is_missing_is_named(settings: dict[str, Any], words: str) -> None:
     [
         ({"distance": "lpips"}, "field 'distance' got 'lpips'"),
         ({"spectral_target": "disk"}, "field 'spectral_target' got 'disk'"),
-        ({"adversary": "wasserstein"}, "field 'adversary' got 'wasserstein'"),
-        ({"critic": "vit"}, "field 'critic' got 'vit'"),
+        ({"adversarial_loss": "wasserstein"}, "field 'adversarial_loss' got 'wasserstein'"),
+        ({"discriminator": "vit"}, "field 'discriminator' got 'vit'"),
         ({"perceptual_net": "inception"}, "field 'perceptual_net' got 'inception'"),
         ({"reconstruct": 1.0}, "did you mean 'reconstruction'"),
         ({"latent": "much"}, "field 'latent' got 'much'"),
@@ -157,15 +157,15 @@ def test_wrong_settings_are_named(settings: dict[str, Any], words: str) -> None:
         ObjectiveConfig.parse(settings, "objective")
 
 
-def test_a_critic_that_is_not_asked_for_is_left_alone() -> None:
+def test_a_discriminator_that_is_not_asked_for_is_left_alone() -> None:
     class Refuses(nn.Module):
         def forward(self, x: Tensor, class_labels: Tensor | None = None) -> Tensor:
-            raise AssertionError("the critic was called")
+            raise AssertionError("the discriminator was called")
 
     objective = build_objective(ObjectiveConfig(), Refuses())
     assert "adversarial" not in objective.terms(objective.run(tiny(), batch(), 0))
 
 
-def test_without_a_critic_there_is_no_critic_s_loss() -> None:
+def test_without_a_discriminator_there_is_no_discriminator_s_loss() -> None:
     objective = build_objective(ObjectiveConfig())
     assert objective.discriminator_loss(objective.run(tiny(), batch(), 0)) is None

@@ -105,7 +105,7 @@ def test_the_objective_asks_once_a_network_and_only_for_what_it_uses() -> None:
 
     objective_for(ObjectiveConfig(), FACTS, CPU, find)
     assert asked == []
-    both = {"distance": "perceptual", "adversarial": 0.1, "critic": "features"}
+    both = {"distance": "perceptual", "adversarial": 0.1, "discriminator": "features"}
     objective = objective_for(ObjectiveConfig.parse({**both, "perceptual_net": "squeeze"}, "o"), FACTS, CPU, find)
     assert asked == ["squeeze"]
     objective_for(ObjectiveConfig.parse({**both, "perceptual_net": "alex"}, "o"), FACTS, CPU, find)
@@ -115,11 +115,11 @@ def test_the_objective_asks_once_a_network_and_only_for_what_it_uses() -> None:
     assert names and not any("first" in name or "second" in name for name in names)  # nothing of the frozen network
 
 
-def test_critics_by_name() -> None:
+def test_discriminators_by_name() -> None:
     for kind, parts in (("conv", "ConvDiscriminator"), ("multiscale", "MultiscaleDiscriminator")):
-        settings = ObjectiveConfig.parse({"adversarial": 0.1, "critic": kind}, "objective")
-        critic = objective_for(settings, FACTS, CPU, lambda name: Eye()).discriminator
-        assert type(critic).__name__ == parts
+        settings = ObjectiveConfig.parse({"adversarial": 0.1, "discriminator": kind}, "objective")
+        discriminator = objective_for(settings, FACTS, CPU, lambda name: Eye()).discriminator
+        assert type(discriminator).__name__ == parts
 
 
 @pytest.mark.parametrize(
@@ -139,8 +139,8 @@ def test_what_cannot_be_looked_at_is_named(shape: tuple[int, ...], words: str) -
         objective_for(ObjectiveConfig(distance="perceptual"), facts, CPU, lambda name: Eye())
 
 
-def test_the_critic_of_features_says_the_same_of_itself() -> None:
-    settings = ObjectiveConfig(adversarial=0.1, critic="features")
+def test_the_discriminator_of_features_says_the_same_of_itself() -> None:
+    settings = ObjectiveConfig(adversarial=0.1, discriminator="features")
     with pytest.raises(UsageError, match="the discriminator 'features' is for images"):
         objective_for(settings, DataFacts(shape=(2,)), CPU, lambda name: Eye())
 
@@ -157,7 +157,9 @@ def test_missing_weights_are_the_finder_s_to_name() -> None:
 def test_lpips_itself_draws_images_to_their_target(shared_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KOOPSTEP_WEIGHTS", str(shared_folder / "weights"))
     facts = DataFacts(shape=(3, 32, 32))
-    settings = ObjectiveConfig(distance="perceptual", perceptual_net="squeeze", adversarial=0.1, critic="features")
+    settings = ObjectiveConfig(
+        distance="perceptual", perceptual_net="squeeze", adversarial=0.1, discriminator="features"
+    )
     objective = objective_for(settings, facts, CPU, find_lpips)
     target = nn.functional.interpolate(images(4).float(), 32, mode="bilinear").clamp(-1, 1)
     for autocast in (False, True):

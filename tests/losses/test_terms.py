@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from koopstep.core.config import Config
 from koopstep.core.records import Batch
-from koopstep.losses.adversary import ADVERSARIES, discriminator_loss
+from koopstep.losses.adversarial import ADVERSARIAL_LOSSES, discriminator_loss
 from koopstep.losses.config import ObjectiveConfig
 from koopstep.losses.distances import Distance, mse, pseudo_huber
 from koopstep.losses.objective import build_objective
@@ -60,39 +60,41 @@ def jitter(rows: int = ROWS) -> Tensor:
 class ByHand:
     """The parts of the paper's Alg. 1, from the student's three networks and its matrix."""
 
-    def __init__(self, student: KoopmanStudent, rows: Batch, shake: Tensor) -> None:
+    def __init__(self, student: KoopmanStudent, rows: Batch, noise: Tensor) -> None:
         operator, labels = student.operators[0], rows.class_labels
-        self.z_noise = student.encode(rows.states[0], 0.0, labels)[0] + shake[0]
+        self.z_noise = student.encode(rows.states[0], 0.0, labels)[0] + noise[0]
         self.z_data = student.encode(rows.states[-1], 1.0, labels)[0]
         control = student.controls[0].weight[labels]  # type: ignore[index]
         self.pushed = self.z_noise @ operator.weight.T + operator.offset + control  # type: ignore[operator, union-attr]
-        self.reconstructed = student.decode((self.z_data + shake[1],), 1.0, labels)
+        self.reconstructed = student.decode((self.z_data + noise[1],), 1.0, labels)
         self.predicted = student.decode((self.pushed,), 1.0, labels)
 
 
-@pytest.mark.parametrize("shaken", [False, True])
+@pytest.mark.parametrize("jittered", [False, True])
 @pytest.mark.parametrize("distance", [mse, pseudo_huber])
-def test_terms_are_their_equations(shaken: bool, distance: Distance) -> None:
+def test_terms_are_their_equations(jittered: bool, distance: Distance) -> None:
     student, rows = tiny(), batch()
-    critic = build_discriminator((2,), 3).double()
-    shake = jitter() if shaken else torch.zeros(2, ROWS, LATENT).double()
-    run = Pass(CONFIG, student, rows, distance=distance, jitter=shake if shaken else None, discriminator=critic)
-    hand = ByHand(student, rows, shake)
+    discriminator = build_discriminator((2,), 3).double()
+    noise = jitter() if jittered else torch.zeros(2, ROWS, LATENT).double()
+    run = Pass(
+        CONFIG, student, rows, distance=distance, jitter=noise if jittered else None, discriminator=discriminator
+    )
+    hand = ByHand(student, rows, noise)
     torch.testing.assert_close(TERMS["reconstruction"].value(run), distance(hand.reconstructed, rows.data, {}))  # Eq. 5
     torch.testing.assert_close(TERMS["latent"].value(run), (hand.z_data - hand.pushed).square().mean())  # Eq. 6
     torch.testing.assert_close(TERMS["prediction"].value(run), distance(hand.predicted, rows.data, {}))  # Eq. 7
-    real_enough = -torch.sigmoid(critic(hand.predicted, rows.class_labels)).log().mean()  # CE(1, D(x))
+    real_enough = -torch.sigmoid(discriminator(hand.predicted, rows.class_labels)).log().mean()  # CE(1, D(x))
     torch.testing.assert_close(TERMS["adversarial"].value(run), real_enough)
-    if not shaken:
+    if not jittered:
         torch.testing.assert_close(run.predicted, student.generate(rows.noise, rows.class_labels))
 
 
-def test_the_critic_s_loss_is_its_cross_entropy() -> None:
-    critic, labels = build_discriminator((2,), 3).double(), torch.arange(ROWS) % 3
+def test_the_discriminator_s_loss_is_its_cross_entropy() -> None:
+    discriminator, labels = build_discriminator((2,), 3).double(), torch.arange(ROWS) % 3
     real, fake = batch().data, batch().noise
-    on_real, on_fake = torch.sigmoid(critic(real, labels)), torch.sigmoid(critic(fake, labels))
+    on_real, on_fake = torch.sigmoid(discriminator(real, labels)), torch.sigmoid(discriminator(fake, labels))
     torch.testing.assert_close(
-        discriminator_loss(critic, real, fake, labels), -(on_real.log() + (1 - on_fake).log()).mean()
+        discriminator_loss(discriminator, real, fake, labels), -(on_real.log() + (1 - on_fake).log()).mean()
     )
 
 
@@ -163,43 +165,47 @@ def test_inverse_consistency_is_the_operator_s() -> None:
 
 
 @pytest.mark.parametrize("name", ["reconstruction", "latent", "prediction", "adversarial"])
-@pytest.mark.parametrize("adversary", sorted(ADVERSARIES))
-def test_micro_batches_add_up(name: str, adversary: str) -> None:
-    student, rows, shake, critic = tiny(), batch(), jitter(), build_discriminator((2,), 3).double()
-    config = CONFIG.model_copy(update={"adversary": adversary})
+@pytest.mark.parametrize("adversarial_loss", sorted(ADVERSARIAL_LOSSES))
+def test_micro_batches_add_up(name: str, adversarial_loss: str) -> None:
+    student, rows, noise, discriminator = tiny(), batch(), jitter(), build_discriminator((2,), 3).double()
+    config = CONFIG.model_copy(update={"adversarial_loss": adversarial_loss})
 
     def value(part: slice) -> Tensor:
-        run = Pass(config, student, rows[part], distance=pseudo_huber, jitter=shake[:, part], discriminator=critic)
+        run = Pass(
+            config, student, rows[part], distance=pseudo_huber, jitter=noise[:, part], discriminator=discriminator
+        )
         return TERMS[name].value(run)
 
     whole, halves = value(slice(0, 6)), [value(slice(0, 3)), value(slice(3, 6))]
     torch.testing.assert_close(torch.stack(halves).mean(), whole)
 
 
-@pytest.mark.parametrize("adversary", ["nonsaturating", "hinge", "relativistic"])
+@pytest.mark.parametrize("adversarial_loss", ["nonsaturating", "hinge", "relativistic"])
 @pytest.mark.parametrize("penalty", [0.0, 0.5])
-def test_the_adversaries_gradients_do_not_cross(adversary: Any, penalty: float) -> None:
+def test_the_adversarial_losses_gradients_do_not_cross(adversarial_loss: Any, penalty: float) -> None:
     """As the loop takes them: each side's loss with respect to its own weights."""
-    student, rows, critic = tiny(), batch(), build_discriminator((2,), 3).double()
-    settings = ObjectiveConfig(adversarial=1.0, adversary=adversary, r1=penalty, r2=penalty)
-    objective = build_objective(settings, critic)
+    student, rows, discriminator = tiny(), batch(), build_discriminator((2,), 3).double()
+    settings = ObjectiveConfig(adversarial=1.0, adversarial_loss=adversarial_loss, r1=penalty, r2=penalty)
+    objective = build_objective(settings, discriminator)
     run = objective.run(student, rows, 0)
-    student_s, critic_s = TERMS["adversarial"].value(run), objective.discriminator_loss(run)
-    assert critic_s is not None
+    student_s, discriminator_s = TERMS["adversarial"].value(run), objective.discriminator_loss(run)
+    assert discriminator_s is not None
     torch.autograd.backward(student_s, inputs=list(student.parameters()), retain_graph=True)
-    assert all(p.grad is None for p in critic.parameters())
+    assert all(p.grad is None for p in discriminator.parameters())
     sampling = [*student.codec.sampling_modules(), student.operators, student.controls]
     assert all(p.grad is not None for module in sampling for p in module.parameters())
     before = [None if p.grad is None else p.grad.clone() for p in student.parameters()]
-    critic_s.backward()  # to whatever it reaches
+    discriminator_s.backward()  # to whatever it reaches
     # pairs are about differences, and so is the hinge until it lets go: the last bias, alone, is free
-    silent = [name for name, p in critic.named_parameters() if p.grad is None or float(p.grad.abs().max()) < 1e-12]
-    assert silent == ([] if adversary == "nonsaturating" else ["last.bias"])
+    silent = [
+        name for name, p in discriminator.named_parameters() if p.grad is None or float(p.grad.abs().max()) < 1e-12
+    ]
+    assert silent == ([] if adversarial_loss == "nonsaturating" else ["last.bias"])
     for old, parameter in zip(before, student.parameters(), strict=True):
         assert (old is None and parameter.grad is None) or torch.equal(old, parameter.grad)  # type: ignore[arg-type]
 
 
-def test_fooling_the_critic_lowers_the_student_s_term() -> None:
+def test_fooling_the_discriminator_lowers_the_student_s_term() -> None:
     student, rows = tiny(), batch()
 
     class Judge(nn.Module):
@@ -218,7 +224,7 @@ def test_fooling_the_critic_lowers_the_student_s_term() -> None:
 
 @pytest.mark.parametrize("operator", [None, FactorisedConfig(), SpectralConfig()])
 def test_gradients_of_the_total(operator: Config | None) -> None:
-    student, rows, critic = tiny(operator), batch(3), build_discriminator((2,), 3).double()
+    student, rows, discriminator = tiny(operator), batch(3), build_discriminator((2,), 3).double()
     settings = ObjectiveConfig(
         reconstruction=0.7,
         latent=1.3,
@@ -230,7 +236,7 @@ def test_gradients_of_the_total(operator: Config | None) -> None:
         spectral_target="circle",
         latent_noise=0.4,
     )
-    objective, shake = build_objective(settings, critic), jitter(3)
+    objective, noise = build_objective(settings, discriminator), jitter(3)
     weights = {name: p.detach().clone().requires_grad_() for name, p in student.named_parameters()}
     chosen = [name for name in weights if "noise_encoder" not in name or "bias" in name]  # fewer, for speed
 
@@ -243,7 +249,7 @@ def test_gradients_of_the_total(operator: Config | None) -> None:
                 self.student = student
 
             def forward(self) -> Tensor:
-                return objective.total(objective.terms(objective.run(self.student, rows, 0, shake)))
+                return objective.total(objective.terms(objective.run(self.student, rows, 0, noise)))
 
         named = {f"student.{name}": value for name, value in originals.items()}
         return torch.func.functional_call(Through(), named, ())

@@ -29,12 +29,12 @@ def one_in(every: int) -> ObjectiveConfig:
 PROGRESS = (0.0, 0.25, 0.5, 0.75, 1.0)
 FACTS = DataFacts(shape=(2,), data_scale=0.5, progress=PROGRESS, levels=PROGRESS)
 WITHIN = ("trajectory", "intermediate", "linearity", "generator")
-WITH_A_CRITIC = (*WITHIN, "adversarial_within")
+WITH_A_DISCRIMINATOR = (*WITHIN, "adversarial_within")
 
 
 def student() -> KoopmanStudent:
     torch.manual_seed(0)
-    made = build_student(HKDConfig(network=MLPConfig(width=8, depth=2), latent=4, decoder_told="target"), FACTS)
+    made = build_student(HKDConfig(network=MLPConfig(width=8, depth=2), latent=4, decoder_condition="target"), FACTS)
     for rates in made.operators[0].parameters():
         torch.nn.init.normal_(rates, std=0.5)
     return made
@@ -95,41 +95,46 @@ def test_values_by_hand() -> None:
 
 
 @pytest.mark.parametrize("every", [1, 3])
-@pytest.mark.parametrize("name", WITH_A_CRITIC)
+@pytest.mark.parametrize("name", WITH_A_DISCRIMINATOR)
 def test_halves_add_up(name: str, every: int) -> None:
-    made, rows, drawn, critic = student(), batch(6), draws(6), build_discriminator((2,))
-    whole = TERMS[name].value(Pass(one_in(every), made, rows, discriminator=critic, draws=drawn))
+    made, rows, drawn, discriminator = student(), batch(6), draws(6), build_discriminator((2,))
+    whole = TERMS[name].value(Pass(one_in(every), made, rows, discriminator=discriminator, draws=drawn))
     halves = (slice(0, 3), slice(3, 6))
     parts = [
-        TERMS[name].value(Pass(one_in(every), made, rows[p], discriminator=critic, draws=drawn[p])) for p in halves
+        TERMS[name].value(Pass(one_in(every), made, rows[p], discriminator=discriminator, draws=drawn[p]))
+        for p in halves
     ]
     torch.testing.assert_close(whole, torch.stack(parts).mean())
 
 
-@pytest.mark.parametrize("name", WITH_A_CRITIC)
+@pytest.mark.parametrize("name", WITH_A_DISCRIMINATOR)
 def test_one_row_in_three(name: str) -> None:
-    made, rows, drawn, critic = student(), batch(6), draws(6), build_discriminator((2,))
-    some = TERMS[name].value(Pass(one_in(3), made, rows, discriminator=critic, draws=drawn))
+    made, rows, drawn, discriminator = student(), batch(6), draws(6), build_discriminator((2,))
+    some = TERMS[name].value(Pass(one_in(3), made, rows, discriminator=discriminator, draws=drawn))
     few = slice(None, None, 3)
-    assert torch.equal(some, TERMS[name].value(Pass(CONFIG, made, rows[few], discriminator=critic, draws=drawn[few])))
-    two = TERMS[name].value(Pass(one_in(4), made, rows, discriminator=critic, draws=drawn))  # rows 0 and 4
+    assert torch.equal(
+        some, TERMS[name].value(Pass(CONFIG, made, rows[few], discriminator=discriminator, draws=drawn[few]))
+    )
+    two = TERMS[name].value(Pass(one_in(4), made, rows, discriminator=discriminator, draws=drawn))  # rows 0 and 4
     few = slice(None, None, 4)
-    assert torch.equal(two, TERMS[name].value(Pass(CONFIG, made, rows[few], discriminator=critic, draws=drawn[few])))
+    assert torch.equal(
+        two, TERMS[name].value(Pass(CONFIG, made, rows[few], discriminator=discriminator, draws=drawn[few]))
+    )
 
 
-def test_the_critic_sees_what_the_terms_ask_for() -> None:
-    made, rows, critic = student(), batch(6), build_discriminator((2,))
+def test_the_discriminator_sees_what_the_terms_ask_for() -> None:
+    made, rows, discriminator = student(), batch(6), build_discriminator((2,))
     off = {"reconstruction": 0.0, "latent": 0.0, "prediction": 0.0, "trajectory_points": 2}
     seen = {}
     for name, weights in (("end", {"adversarial": 0.1}), ("within", {"adversarial_within": 0.1})):
-        objective = build_objective(ObjectiveConfig(**(off | weights)), critic)  # type: ignore[arg-type]
+        objective = build_objective(ObjectiveConfig(**(off | weights)), discriminator)  # type: ignore[arg-type]
         seen[name] = objective.discriminator_loss(objective.run(made, rows, 0, draws=draws(6)))
-    both = build_objective(ObjectiveConfig(**off, adversarial=0.1, adversarial_within=0.2), critic)  # type: ignore[arg-type]
+    both = build_objective(ObjectiveConfig(**off, adversarial=0.1, adversarial_within=0.2), discriminator)  # type: ignore[arg-type]
     loss, apart = both.discriminator_loss(both.run(made, rows, 0, draws=draws(6))), [seen["end"], seen["within"]]
     assert loss is not None and apart[0] is not None and apart[1] is not None
     torch.testing.assert_close(loss, (apart[0] + apart[1]) / 2)
     run = both.run(made, rows, 0, draws=draws(6))
-    by_hand = torch.nn.functional.softplus(-critic(run.ends[0], None)).mean()
+    by_hand = torch.nn.functional.softplus(-discriminator(run.ends[0], None)).mean()
     torch.testing.assert_close(TERMS["adversarial_within"].value(run), by_hand)
 
 
@@ -157,10 +162,12 @@ def test_what_is_missing_is_named(name: str) -> None:
 
 
 def test_only_terms_within_the_path_want_draws() -> None:
-    critic = build_discriminator((2,))
-    assert not build_objective(ObjectiveConfig(adversarial=0.1), critic).within
-    assert all(build_objective(ObjectiveConfig.parse({name: 0.1}, "o"), critic).within for name in WITH_A_CRITIC)
-    assert {name for name, term in TERMS.items() if term.within} == set(WITH_A_CRITIC)
+    discriminator = build_discriminator((2,))
+    assert not build_objective(ObjectiveConfig(adversarial=0.1), discriminator).within
+    assert all(
+        build_objective(ObjectiveConfig.parse({name: 0.1}, "o"), discriminator).within for name in WITH_A_DISCRIMINATOR
+    )
+    assert {name for name, term in TERMS.items() if term.within} == set(WITH_A_DISCRIMINATOR)
 
 
 class Eye:

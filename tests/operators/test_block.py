@@ -50,7 +50,7 @@ def test_semigroup_and_inverse() -> None:
     assert _apart(_advance(_advance(state, alpha, beta, du), alpha, beta, -du), state) <= 1e-12
 
 
-@pytest.mark.parametrize("sharing", ["place", "channel", "low_rank", "none"])
+@pytest.mark.parametrize("sharing", ["position", "channel", "low_rank", "none"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_zero_rates_change_no_bit(sharing: str, dtype: torch.dtype) -> None:
     operator = block((4, 3, 5), sharing=sharing, rank=2)
@@ -62,7 +62,7 @@ def test_zero_rates_change_no_bit(sharing: str, dtype: torch.dtype) -> None:
 
 
 @pytest.mark.parametrize(
-    ("sharing", "numbers"), [("place", 4 * 64 * 64), ("channel", 4), ("low_rank", 4 + 64 * 64), ("none", 0)]
+    ("sharing", "numbers"), [("position", 4 * 64 * 64), ("channel", 4), ("low_rank", 4 + 64 * 64), ("none", 0)]
 )
 def test_sizes(sharing: str, numbers: int) -> None:
     operator = block((4, 64, 64), sharing=sharing)

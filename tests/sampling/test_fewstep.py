@@ -25,7 +25,7 @@ SIGMA = DataFacts(shape=(2,), noise_scale=10.0, progress=(0.0, 0.5, 1.0), levels
 
 def knower(facts: DataFacts = FLOW, told: str = "target") -> KoopmanStudent:
     torch.manual_seed(0)
-    student = build_student(HKDConfig(network=MLP, latent=4, decoder_told=told), facts)  # type: ignore[arg-type]
+    student = build_student(HKDConfig(network=MLP, latent=4, decoder_condition=told), facts)  # type: ignore[arg-type]
     torch.nn.init.normal_(student.operators[0].alpha)  # type: ignore[arg-type]
     return student.eval().requires_grad_(False)
 

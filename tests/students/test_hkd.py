@@ -148,8 +148,8 @@ def test_shared_rates_cost_next_to_nothing_at_64_pixels() -> None:
             student = build_hkd(config, facts)
         return sum(p.numel() for operator in student.operators for p in operator.parameters())
 
-    assert (rates("place"), rates("channel")) == (4_210_688, 4_352)
-    assert rates("channel") <= rates("low_rank") <= 0.01 * rates("place")
+    assert (rates("position"), rates("channel")) == (4_210_688, 4_352)
+    assert rates("channel") <= rates("low_rank") <= 0.01 * rates("position")
 
 
 def test_a_pinned_student_finds_the_eigenvalues_of_a_gaussian() -> None:

@@ -10,7 +10,8 @@ import torch
 from tiny_task import HERE, Regression, distance, numbers, settings
 
 from koopstep.core.errors import DamagedError, StorageError, UsageError
-from koopstep.core.tensors import load_tensors
+from koopstep.core.files import read_json, write_json
+from koopstep.core.tensors import load_tensors, save_tensors
 from koopstep.training import checkpoint
 from koopstep.training.checkpoint import checkpoints, load_latest, save_checkpoint
 from koopstep.training.loop import TrainingState, train
@@ -23,8 +24,8 @@ OPTIMIZERS = ("adam", "adamw", "muon")
 class _Wide(Regression):
     """With a matrix that Muon takes."""
 
-    def __init__(self, critic: bool = False) -> None:
-        super().__init__(critic=critic)
+    def __init__(self, discriminator: bool = False) -> None:
+        super().__init__(discriminator=discriminator)
         torch.manual_seed(2)
         self.model = torch.nn.Sequential(
             torch.nn.Linear(3, 32), torch.nn.Tanh(), torch.nn.Linear(32, 32), torch.nn.Linear(32, 2)
@@ -35,9 +36,11 @@ def _config(optimizer: str = "adam", **changes: object) -> TrainingConfig:
     return settings(optimizer=optimizer, schedule="cosine", steps=10, **changes)
 
 
-def _train(folder: Path, config: TrainingConfig, *, until: int, critic: bool = False, every: int = 2) -> TrainingState:
+def _train(
+    folder: Path, config: TrainingConfig, *, until: int, discriminator: bool = False, every: int = 2
+) -> TrainingState:
     """Go on from what is in ``folder`` to step ``until``."""
-    task = _Wide(critic)
+    task = _Wide(discriminator)
     state = TrainingState(task, config)
     load_latest(folder, state, OURS)
     for report in train(task, state, config, HERE):
@@ -48,8 +51,8 @@ def _train(folder: Path, config: TrainingConfig, *, until: int, critic: bool = F
     return state
 
 
-def _fresh(config: TrainingConfig, critic: bool = False) -> TrainingState:
-    return TrainingState(_Wide(critic), config)
+def _fresh(config: TrainingConfig, discriminator: bool = False) -> TrainingState:
+    return TrainingState(_Wide(discriminator), config)
 
 
 def _flip(path: Path, place: int) -> None:
@@ -58,12 +61,12 @@ def _flip(path: Path, place: int) -> None:
     path.write_bytes(data)
 
 
-@pytest.mark.parametrize("critic", [False, True])
+@pytest.mark.parametrize("discriminator", [False, True])
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
-def test_going_on_gives_the_same_bits(tmp_path: Path, optimizer: str, critic: bool) -> None:
-    straight = _train(tmp_path / "straight", _config(optimizer), until=10, critic=critic)
+def test_going_on_gives_the_same_bits(tmp_path: Path, optimizer: str, discriminator: bool) -> None:
+    straight = _train(tmp_path / "straight", _config(optimizer), until=10, discriminator=discriminator)
     for until in (2, 6, 10):
-        state = _train(tmp_path / "stopped", _config(optimizer), until=until, critic=critic)
+        state = _train(tmp_path / "stopped", _config(optimizer), until=until, discriminator=discriminator)
     assert distance(numbers(straight), numbers(state)) == 0
     for path in sorted((tmp_path / "straight" / "step-00000010").iterdir()):
         assert path.read_bytes() == (tmp_path / "stopped" / "step-00000010" / path.name).read_bytes()
@@ -71,12 +74,31 @@ def test_going_on_gives_the_same_bits(tmp_path: Path, optimizer: str, critic: bo
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_everything_comes_back(tmp_path: Path, optimizer: str) -> None:
-    state = _train(tmp_path, _config(optimizer), until=4, critic=True)
-    again = _fresh(_config(optimizer), critic=True)
+    state = _train(tmp_path, _config(optimizer), until=4, discriminator=True)
+    again = _fresh(_config(optimizer), discriminator=True)
     assert distance(numbers(state), numbers(again)) > 0
     assert load_latest(tmp_path, again, OURS) == "going on from step 4"
     assert again.step == 4
     assert distance(numbers(state), numbers(again)) == 0
+
+
+def test_one_of_version_0_1_called_the_discriminator_a_critic(tmp_path: Path) -> None:
+    state = _train(tmp_path, _config(), until=4, discriminator=True)
+    folder = tmp_path / "step-00000004"
+    described = read_json(folder / "state.json")
+    files = described["files"]
+    (folder / "discriminator.safetensors").rename(folder / "critic.safetensors")
+    files["critic"] = files.pop("discriminator")
+    memory, _ = load_tensors(folder / "optimizer.safetensors")
+    before = {name.replace("discriminator.", "critic."): value for name, value in memory.items()}
+    assert before.keys() != memory.keys()
+    files["optimizer"] = save_tensors(folder / "optimizer.safetensors", before)
+    described["identity"] = OURS | {"training.critic_betas": "null"}
+    described.pop("sha256")
+    write_json(folder / "state.json", described | {"sha256": checkpoint._digest(described)})
+    again = _fresh(_config(), discriminator=True)
+    load_latest(tmp_path, again, OURS | {"training.discriminator_betas": "null"})
+    assert again.step == 4 and distance(numbers(state), numbers(again)) == 0
 
 
 def test_the_file_called_ema_is_the_average(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ import forks
 STEPS = 12
 CASES: dict[str, dict[str, Any]] = {
     "adam": {"training": {"gradient_clip": 1.0, "schedule": "cosine"}, "task": {}},
-    "critic": {"training": {"optimizer": "adamw", "weight_decay": 0.01}, "task": {"adversarial": 0.2}},
+    "discriminator": {"training": {"optimizer": "adamw", "weight_decay": 0.01}, "task": {"adversarial": 0.2}},
     "accumulated": {"training": {"micro_batch": 2, "optimizer": "muon"}, "task": {"operator": {"kind": "spectral"}}},
 }
 

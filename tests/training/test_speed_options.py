@@ -21,16 +21,16 @@ from koopstep.training.loop import Losses, TrainingState, train
 class Pictures(Regression):
     """The same with convolutions."""
 
-    def __init__(self, *, critic: bool = False) -> None:
-        super().__init__(critic=critic)
+    def __init__(self, *, discriminator: bool = False) -> None:
+        super().__init__(discriminator=discriminator)
         torch.manual_seed(0)
         self.model = nn.Sequential(nn.Conv2d(2, 4, 3, padding=1), nn.GroupNorm(2, 4), nn.SiLU(), nn.Conv2d(4, 2, 3))
 
     def losses(self, step: int, rows: slice) -> Losses:
         x = torch.randn(self.batch_size, 2, 6, 6, generator=torch.Generator().manual_seed(step))[rows]
         error = (self.model(x) - x[:, :, 1:5, 1:5].sin()).square().mean()
-        critic = None if self.critic is None else self.critic(x.flatten(1)[:, :2]).square().mean()
-        return Losses(error, {"error": error}, critic)
+        discriminator = None if self.discriminator is None else self.discriminator(x.flatten(1)[:, :2]).square().mean()
+        return Losses(error, {"error": error}, discriminator)
 
 
 def result(**changes: object) -> dict[str, Tensor]:
@@ -62,9 +62,12 @@ def test_no_compiler_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
         TrainingState(Pictures(), settings(compile=True))
 
 
-def test_the_critic_has_its_own_learning_rate() -> None:
-    state, _ = run(Pictures(critic=True), settings(critic_learning_rate=0.001, critic_betas=(0.5, 0.9), steps=2))
-    (group,) = state.optimizers["critic"].param_groups
+def test_the_discriminator_has_its_own_learning_rate() -> None:
+    state, _ = run(
+        Pictures(discriminator=True),
+        settings(discriminator_learning_rate=0.001, discriminator_betas=(0.5, 0.9), steps=2),
+    )
+    (group,) = state.optimizers["discriminator"].param_groups
     assert group["lr"] == pytest.approx(0.001) and tuple(group["betas"]) == (0.5, 0.9)
     (own,) = state.optimizers["adam"].param_groups
     assert own["lr"] == pytest.approx(0.01)

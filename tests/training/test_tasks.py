@@ -35,7 +35,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> TrajectoryStore:
 def _values(losses: Losses) -> dict[str, float]:
     found = losses.terms | {"total": losses.total}
     return {name: value.item() for name, value in found.items()} | (
-        {} if losses.critic is None else {"critic": losses.critic.item()}
+        {} if losses.discriminator is None else {"discriminator": losses.discriminator.item()}
     )
 
 

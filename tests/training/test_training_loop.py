@@ -15,8 +15,10 @@ from koopstep.training.loop import Losses, TrainingState, train
 @pytest.mark.parametrize("optimizer", ["adam", "adamw"])
 @pytest.mark.parametrize("micro_batch", [1, 4, 8])
 def test_accumulation_changes_nothing(micro_batch: int, optimizer: str) -> None:
-    whole, reports = run(Regression(torch.float64, critic=True), settings(optimizer=optimizer))
-    parts, again = run(Regression(torch.float64, critic=True), settings(optimizer=optimizer, micro_batch=micro_batch))
+    whole, reports = run(Regression(torch.float64, discriminator=True), settings(optimizer=optimizer))
+    parts, again = run(
+        Regression(torch.float64, discriminator=True), settings(optimizer=optimizer, micro_batch=micro_batch)
+    )
     assert distance(numbers(whole), numbers(parts)) < 1e-12
     for one, other in zip(reports, again, strict=True):
         assert one.total == pytest.approx(other.total, abs=1e-12)
@@ -24,11 +26,11 @@ def test_accumulation_changes_nothing(micro_batch: int, optimizer: str) -> None:
 
 
 def test_reports() -> None:
-    task = Regression(critic=True)
+    task = Regression(discriminator=True)
     state, reports = run(task, settings(schedule="cosine", warmup_steps=2))
     assert [report.step for report in reports] == list(range(1, 11))
     assert state.step == 10
-    assert set(reports[0].terms) == {"error", "size", "critic"}
+    assert set(reports[0].terms) == {"error", "size", "discriminator"}
     assert reports[0].total == pytest.approx(reports[0].terms["error"] + 0.1 * reports[0].terms["size"], rel=1e-6)
     assert reports[-1].total < reports[0].total
     assert [report.learning_rate for report in reports] == [state_rate(step) for step in range(10)]
@@ -79,21 +81,21 @@ class _Duel(Regression):
     """Both sides' losses run through both networks."""
 
     def losses(self, step: int, rows: slice) -> Losses:
-        assert self.critic is not None
-        judged = self.critic(self.model(torch.ones(16, 3, dtype=self.dtype))).mean()
+        assert self.discriminator is not None
+        judged = self.discriminator(self.model(torch.ones(16, 3, dtype=self.dtype))).mean()
         return Losses(judged.square(), {"adversarial": judged.square()}, (judged - 1).square())
 
 
 def test_each_loss_reaches_its_own_side_only() -> None:
-    task = _Duel(torch.float64, critic=True)
+    task = _Duel(torch.float64, discriminator=True)
     run(task, settings(steps=1))
-    other = _Duel(torch.float64, critic=True)
-    assert other.critic is not None and task.critic is not None
+    other = _Duel(torch.float64, discriminator=True)
+    assert other.discriminator is not None and task.discriminator is not None
     losses = other.losses(0, slice(0, 16))
-    assert losses.critic is not None
+    assert losses.discriminator is not None
     for side, trained, loss in (
         (other.model, task.model, losses.total),
-        (other.critic, task.critic, losses.critic),
+        (other.discriminator, task.discriminator, losses.discriminator),
     ):
         wanted = torch.autograd.grad(loss, list(side.parameters()), retain_graph=True)
         for gradient, parameter in zip(wanted, trained.parameters(), strict=True):
@@ -134,7 +136,7 @@ def _stopped(task: Regression, step: int) -> str:
 @pytest.mark.parametrize("bad", _VALUES)
 @pytest.mark.parametrize("step", _STEPS)
 def test_a_term_that_is_not_finite_stops_before_it_does_harm(step: int, bad: float) -> None:
-    task = Regression(critic=True)
+    task = Regression(discriminator=True)
     task.poison = lambda now, value: value * bad if now == step else value
     assert "'error'" in _stopped(task, step)
 
@@ -168,7 +170,7 @@ def test_one_bad_micro_batch_is_enough() -> None:
 
 
 def test_the_callers_random_numbers_are_left_alone() -> None:
-    task = Regression(dropout=0.5, critic=True)
+    task = Regression(dropout=0.5, discriminator=True)
     torch.manual_seed(5)
     before = torch.get_rng_state()
     run(task, settings(steps=3, micro_batch=8))

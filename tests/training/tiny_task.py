@@ -33,13 +33,18 @@ class Regression(Task):
     """A network of two layers learns sines; each row's loss can be poisoned."""
 
     def __init__(
-        self, dtype: torch.dtype = torch.float32, *, batch_size: int = 16, dropout: float = 0.0, critic: bool = False
+        self,
+        dtype: torch.dtype = torch.float32,
+        *,
+        batch_size: int = 16,
+        dropout: float = 0.0,
+        discriminator: bool = False,
     ) -> None:
         torch.manual_seed(0)
         self.model: nn.Module = nn.Sequential(nn.Linear(3, 8), nn.Tanh(), nn.Dropout(dropout), nn.Linear(8, 2)).to(
             dtype
         )
-        self.critic: nn.Module | None = nn.Linear(2, 1).to(dtype) if critic else None
+        self.discriminator: nn.Module | None = nn.Linear(2, 1).to(dtype) if discriminator else None
         self.dtype, self.batch_size = dtype, batch_size
         self.poison: Poison = lambda step, value: value
         self.poison_data: Poison = lambda step, value: value
@@ -52,8 +57,8 @@ class Regression(Task):
         found = self.model(self.poison_data(step, x))
         error = self.poison(step, (found - x[:, :2].sin()).square().mean())
         size = found.abs().mean()
-        critic = None if self.critic is None else self.critic(found.detach()).square().mean()
-        return Losses(error + 0.1 * size, {"error": error, "size": size}, critic)
+        discriminator = None if self.discriminator is None else self.discriminator(found.detach()).square().mean()
+        return Losses(error + 0.1 * size, {"error": error, "size": size}, discriminator)
 
 
 def settings(**changes: object) -> TrainingConfig:
@@ -71,8 +76,8 @@ def numbers(state: TrainingState) -> dict[str, Tensor]:
     """Copies of everything that a step changes."""
     found = {f"model.{k}": v for k, v in state.model.state_dict().items()}
     found |= {f"ema.{k}": v for k, v in state.average.model.state_dict().items()}
-    if state.critic is not None:
-        found |= {f"critic.{k}": v for k, v in state.critic.state_dict().items()}
+    if state.discriminator is not None:
+        found |= {f"discriminator.{k}": v for k, v in state.discriminator.state_dict().items()}
     for name, optimizer in state.optimizers.items():
         for index, memory in optimizer.state_dict()["state"].items():
             found |= {f"{name}.{index}.{k}": v for k, v in memory.items()}
@@ -118,8 +123,14 @@ def distillation(
         "student",
     )
     student = build_student(config, DataFacts(shape=(2,), noise_scale=80.0, data_scale=1.3)).to(dtype)
-    critic = build_discriminator((2,)).to(dtype) if adversarial else None
+    discriminator = build_discriminator((2,)).to(dtype) if adversarial else None
     objective = ObjectiveConfig.parse({"latent_noise": 0.4, "adversarial": adversarial, **weights}, "objective")
     return Distillation(
-        student, build_objective(objective, critic), store, batch_size=batch_size, seed=3, place=place, dtype=dtype
+        student,
+        build_objective(objective, discriminator),
+        store,
+        batch_size=batch_size,
+        seed=3,
+        place=place,
+        dtype=dtype,
     )

@@ -74,7 +74,7 @@ def bare(folder: Path, config: StudentConfig, facts: DataFacts, *, alive: bool =
 @pytest.fixture(scope="module")
 def colour(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A conditional student of colour pictures that reads its path, with rates of the state."""
-    config = HKDConfig(network=UNET, operator=BlockConfig(modulation="local"), decoder_told="target")
+    config = HKDConfig(network=UNET, operator=BlockConfig(modulation="local"), decoder_condition="target")
     return bare(tmp_path_factory.mktemp("colour") / "student", config, COLOUR)
 
 
@@ -157,7 +157,7 @@ def test_a_student_of_colours_without_its_run(colour: Path, photos: Path, tmp_pa
 def test_pictures_of_another_range_come_back_as_they_were(photos: Path, tmp_path: Path) -> None:
     """A student of data in [0, 1] is given real pictures in its range, and what it leaves alone has the same bytes."""
     facts = COLOUR.model_copy(update={"data_range": (0.0, 1.0)})
-    student = bare(tmp_path / "student", HKDConfig(network=UNET, decoder_told="target"), facts)
+    student = bare(tmp_path / "student", HKDConfig(network=UNET, decoder_condition="target"), facts)
     options = {"image": photos, "count": 2, "rectangle": (0.0, 0.0, 1.0, 0.5)}
     values = edit(student, "inpaint", tmp_path / "i", **options).values
     edit(student, "mix", tmp_path / "m", ratios=(0.5,), **options)

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from test_train_adversary import Eye, image_recipe
+from test_train_adversarial import Eye, image_recipe
 from tiny_way import HERE, MEANS, MLP, steps_of, tiny_recipe, tiny_store, train_tiny
 
 from koopstep.cli.main import run
@@ -63,7 +63,7 @@ def test_another_store_is_another_run(tmp_path: Path, store: Path) -> None:
         train_tiny(tiny_recipe("training.steps=1"), tiny_store(tmp_path / "other", seed=1), out, resume=True)
 
 
-@pytest.mark.parametrize("change", ["objective.distance=perceptual", "objective.critic=features"])
+@pytest.mark.parametrize("change", ["objective.distance=perceptual", "objective.discriminator=features"])
 def test_other_weights_of_a_feature_network_are_noticed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str
 ) -> None:

@@ -59,8 +59,8 @@ def test_where_the_student_s_numbers_are() -> None:
     sizes = {name: sum(p.numel() for p in part.parameters()) for name, part in student.codec.named_children()}
     assert [round(size / 1e6, 2) for size in sizes.values()] == [15.48, 15.48, 15.48]
     assert sum(p.numel() for p in student.operators.parameters()) == 1024 * 1024 + 1024
-    critic = build_discriminator((3, 32, 32))
-    assert round(sum(p.numel() for p in critic.parameters()) / 1e6, 2) == 0.66
+    discriminator = build_discriminator((3, 32, 32))
+    assert round(sum(p.numel() for p in discriminator.parameters()) / 1e6, 2) == 0.66
 
 
 @pytest.mark.parametrize("name", TABLE_7)
@@ -77,7 +77,11 @@ def test_the_student_is_that_of_table_7(name: str) -> None:
     weights = {name: getattr(objective, name) for name in chosen(objective)}
     assert weights == {"reconstruction": 1.0, "latent": 1.0, "prediction": 1.0, "adversarial": 0.01}
     assert (objective.distance, objective.perceptual_net, objective.pixel) == ("perceptual", "vgg", 0.0)
-    assert (objective.latent_noise, objective.critic, objective.adversary) == (0.4, "conv", "nonsaturating")
+    assert (objective.latent_noise, objective.discriminator, objective.adversarial_loss) == (
+        0.4,
+        "conv",
+        "nonsaturating",
+    )
     assert (objective.r1, objective.r2) == (0.0, 0.0)
     assert (training.steps, training.batch_size, training.optimizer) == (800_000, batch, "adam")
     assert (training.warmup_steps, training.weight_decay, training.gradient_clip) == (0, 0.0, None)
@@ -122,11 +126,11 @@ def test_every_value_of_the_objective_can_be_changed() -> None:
     changes = [
         "objective.perceptual_net=squeeze",
         "objective.pixel=0.5",
-        "objective.adversary=relativistic",
-        "objective.critic=multiscale",
+        "objective.adversarial_loss=relativistic",
+        "objective.discriminator=multiscale",
         "objective.r1=0.1",
         "objective.r2=0.1",
     ]
     recipe: Recipe = load_recipe("cifar10", changes=changes)
-    assert (recipe.objective.adversary, recipe.objective.critic) == ("relativistic", "multiscale")
+    assert (recipe.objective.adversarial_loss, recipe.objective.discriminator) == ("relativistic", "multiscale")
     assert (recipe.objective.perceptual_net, recipe.objective.pixel) == ("squeeze", 0.5)

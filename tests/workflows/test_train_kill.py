@@ -32,7 +32,7 @@ VARIANTS = {
         "student.decoder.width=32",
         "student.encoder.depth=3",
     ),
-    "critic": ("objective.adversarial=0.1", "training.warmup_steps=5"),
+    "discriminator": ("objective.adversarial=0.1", "training.warmup_steps=5"),
 }
 
 

@@ -252,12 +252,12 @@ def test_not_a_number_stops_and_keeps_what_was_saved(
     assert not (run / "student").exists()
 
 
-def test_the_adversarial_term_brings_its_critic(tmp_path: Path, store: Path) -> None:
+def test_the_adversarial_term_brings_its_discriminator(tmp_path: Path, store: Path) -> None:
     run = tmp_path / "run"
     train_tiny(tiny_recipe("objective.adversarial=0.1"), store, run)
-    assert {"adversarial", "critic"} <= set(read_metrics(run)[0])
-    assert (run / "checkpoints" / "step-00000012" / "critic.safetensors").is_file()
-    assert not any("critic" in name for name in load_tensors(run / "student" / "model.safetensors")[0])
+    assert {"adversarial", "discriminator"} <= set(read_metrics(run)[0])
+    assert (run / "checkpoints" / "step-00000012" / "discriminator.safetensors").is_file()
+    assert not any("discriminator" in name for name in load_tensors(run / "student" / "model.safetensors")[0])
 
 
 def test_tensorboard(tmp_path: Path, store: Path) -> None:

@@ -26,6 +26,7 @@ from pydantic import (
 
 from koopstep.core.errors import UsageError
 from koopstep.core.explain import explain, short
+from koopstep.core.renamed import renamed, renamed_path
 from koopstep.core.yaml_reader import parse_yaml
 
 if TYPE_CHECKING:
@@ -90,7 +91,7 @@ class Config(BaseModel, metaclass=_Checked):
         if not isinstance(mapping, Mapping):
             raise UsageError(f"{where}: expected fields with values, got {short(mapping)}")
         try:
-            text = json.dumps(mapping)
+            text = json.dumps(renamed(mapping, where))
         except (TypeError, ValueError) as error:
             raise UsageError(f"{where}: holds a value that is no plain data: {error}") from error
         try:
@@ -122,7 +123,7 @@ def override(mapping: Mapping[str, Any], assignments: Iterable[str]) -> dict[str
     result = copy.deepcopy(dict(mapping))
     for assignment in assignments:
         path, equals, text = assignment.partition("=")
-        path = path.strip()
+        path = renamed_path(path.strip())
         if not equals or not path:
             raise UsageError(f"expected key=value, got '{assignment}'")
         known = list(_paths(result))

@@ -143,7 +143,7 @@ def finish(student: KoopmanStudent, latent: Latent, moment: Moment, class_labels
         if not student.codec.reads_path:
             raise UsageError(
                 "this student reads the end of the path only and cannot decode within it; encoding again needs "
-                "--method hkd+ (student.decoder_told=target)"
+                "--method hkd+ (student.decoder_condition=target)"
             )
         state = student.decode(latent, moment.u, class_labels)
         latent = student.encode(state, moment.u, class_labels)

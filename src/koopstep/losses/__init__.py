@@ -1,1 +1,1 @@
-"""Loss terms (pure functions, one an equation), penalties and the adversary."""
+"""Loss terms (pure functions, one an equation), penalties and the adversarial losses."""

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from koopstep.core.config import Config
-from koopstep.nets.discriminators import CriticName
+from koopstep.nets.discriminators import DiscriminatorName
 
 FeatureNetName = Literal["squeeze", "vgg", "alex"]
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -25,10 +25,10 @@ class ObjectiveConfig(Config):
         perceptual_net: the network LPIPS looks through; its weights are found by path.
         pixel: weight of the mean squared error over pixels beside LPIPS; 0 as KDM was published.
         pixel_fade: that weight falls over the training to ``10^-pixel_fade`` of itself (HKD: 3, from 1).
-        adversary: the game (``losses.adversary``); the paper's is ``nonsaturating``.
-        adversary_data: what the discriminator takes for real: the ``teacher``'s samples (the paper), or ``real`` ones.
-        critic: the discriminator (``nets.discriminators``); the paper's four convolutions are ``conv``.
-        critic_net: the network whose features the discriminator ``features`` judges.
+        adversarial_loss: the game (``losses.adversarial``); the paper's is ``nonsaturating``.
+        discriminator_data: what the discriminator takes for real: the ``teacher``'s samples (the paper), or ``real`` ones.
+        discriminator: the discriminator (``nets.discriminators``); the paper's four convolutions are ``conv``.
+        discriminator_net: the network whose features the discriminator ``features`` judges.
         r1, r2: weights of the discriminator's gradient penalties on real and generated rows.
         spectral_target: where the eigenvalues are drawn to.
         latent_noise: standard deviation of what is added to both latents in training (the paper's 0.4).
@@ -51,10 +51,10 @@ class ObjectiveConfig(Config):
     perceptual_net: FeatureNetName = "vgg"
     pixel: Weight = 0.0
     pixel_fade: float = Field(default=0.0, ge=0, allow_inf_nan=False)
-    adversary: Literal["nonsaturating", "hinge", "relativistic"] = "nonsaturating"
-    adversary_data: Literal["teacher", "real"] = "teacher"
-    critic: CriticName = "conv"
-    critic_net: FeatureNetName = "squeeze"
+    adversarial_loss: Literal["nonsaturating", "hinge", "relativistic"] = "nonsaturating"
+    discriminator_data: Literal["teacher", "real"] = "teacher"
+    discriminator: DiscriminatorName = "conv"
+    discriminator_net: FeatureNetName = "squeeze"
     r1: Weight = 0.0
     r2: Weight = 0.0
     spectral_target: Literal["uniform", "circle", "bound"] = "bound"

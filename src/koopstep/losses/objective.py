@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from koopstep.core.errors import UsageError
 from koopstep.core.pixels import PLAIN
 from koopstep.core.records import Batch
-from koopstep.losses.adversary import discriminator_loss
+from koopstep.losses.adversarial import discriminator_loss
 from koopstep.losses.config import FeatureNetName, ObjectiveConfig
 from koopstep.losses.distances import DISTANCES, Distance
 from koopstep.losses.passes import Pass, RealRows
@@ -100,7 +100,7 @@ class Objective:
                 real,
                 samples,
                 labels,
-                adversary=run.adversary,
+                adversarial_loss=run.adversarial_loss,
                 r1=self.config.r1,
                 r2=self.config.r2,
                 real_labels=real_labels,
@@ -159,10 +159,10 @@ def objective_for(
     discriminator = network = None
     if _judges(config):
         seen = None
-        if config.critic == "features":
-            seen = find(config.critic_net)
+        if config.discriminator == "features":
+            seen = find(config.discriminator_net)
             check_images(seen, facts, torch.device("cpu"), "the discriminator 'features'")
-        discriminator = build_discriminator(facts.shape, facts.num_classes, config.critic, seen).to(device)
+        discriminator = build_discriminator(facts.shape, facts.num_classes, config.discriminator, seen).to(device)
         if seen is not None:
             seen.to(device)
     if config.distance == "perceptual":

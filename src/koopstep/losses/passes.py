@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from koopstep.core.errors import UsageError
 from koopstep.core.records import Batch
-from koopstep.losses.adversary import ADVERSARIES, Adversary
+from koopstep.losses.adversarial import ADVERSARIAL_LOSSES, AdversarialLoss
 from koopstep.losses.config import ObjectiveConfig
 from koopstep.losses.distances import Distance, Known, mse
 from koopstep.students.student import KoopmanStudent, Latent
@@ -83,9 +83,9 @@ class Pass:
     known: Known = field(default_factory=dict, init=False, repr=False)
 
     @property
-    def adversary(self) -> Adversary:
+    def adversarial_loss(self) -> AdversarialLoss:
         """The game that student and discriminator play."""
-        return ADVERSARIES[self.config.adversary]
+        return ADVERSARIAL_LOSSES[self.config.adversarial_loss]
 
     @cached_property
     def noise_latent(self) -> Latent:

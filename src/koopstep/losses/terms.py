@@ -53,8 +53,8 @@ def _fooling(run: Pass, judged: Judged) -> Tensor:
         raise RuntimeError("the adversarial term needs a discriminator")
     samples, labels, real = judged
     with torch.no_grad():
-        of_real = run.discriminator(*real) if run.adversary.pairs else None
-    return run.adversary.student(run.discriminator(samples, labels), of_real)
+        of_real = run.discriminator(*real) if run.adversarial_loss.pairs else None
+    return run.adversarial_loss.student(run.discriminator(samples, labels), of_real)
 
 
 def spectral(run: Pass) -> Tensor:

@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from koopstep.core.errors import UsageError
 
-CriticName = Literal["conv", "multiscale", "features"]
+DiscriminatorName = Literal["conv", "multiscale", "features"]
 
 _SCALES, _SMALLEST = 3, 8  # of the multi-scale discriminator: how many resolutions at most, and the smallest side
 _GRID = 4  # side of the grid of places that every head on features judges
@@ -175,7 +175,7 @@ class VectorDiscriminator(nn.Module):
 def build_discriminator(
     shape: tuple[int, ...],
     num_classes: int = 0,
-    kind: CriticName = "conv",
+    kind: DiscriminatorName = "conv",
     network: FeatureNetwork | None = None,
 ) -> nn.Module:
     """The discriminator for data of ``shape``; vectors have one kind only, four linear layers.
@@ -192,7 +192,7 @@ def build_discriminator(
     if len(shape) != 3:
         if kind != "conv":
             raise UsageError(
-                f"the discriminator {kind!r} is for images, this data has shape {shape}; use objective.critic=conv"
+                f"the discriminator {kind!r} is for images, this data has shape {shape}; use objective.discriminator=conv"
             )
         return VectorDiscriminator(shape, num_classes)
     if kind == "multiscale":

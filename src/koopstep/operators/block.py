@@ -19,25 +19,25 @@ class BlockConfig(Config):
     """A :class:`BlockOperator`.
 
     Attributes:
-        sharing: where rates are the same: ``place`` has its own for every pixel (the paper), ``channel`` one for all
+        sharing: where rates are the same: ``position`` has its own for every pixel (the paper), ``channel`` one for all
             pixels (any resolution), ``low_rank`` a sum of ``rank`` products of a channel's and a pixel's factor; ``none``
             has no rates at all and leaves the latent as it is (the control).
         rank: of ``low_rank``.
         modulation: how the rates depend on the state they start from: not at all (the paper), through its mean over
             pixels (``pooled``), or pixel by pixel (``local``). What the state adds lies between -1 and 1.
-        initial_rate: growth that every mode starts with; 0 is the identity. For ``place`` and ``channel``.
+        initial_rate: growth that every mode starts with; 0 is the identity. For ``position`` and ``channel``.
     """
 
     kind: Literal["block"] = "block"
-    sharing: Literal["place", "channel", "low_rank", "none"] = "place"
+    sharing: Literal["position", "channel", "low_rank", "none"] = "position"
     rank: int = Field(default=1, ge=1)
     modulation: Literal["none", "pooled", "local"] = "none"
     initial_rate: Annotated[float, Added()] = 0.0
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
-        if self.initial_rate and self.sharing not in ("place", "channel"):
-            raise ValueError(f"initial_rate is for sharing place or channel, got {self.sharing}")
+        if self.initial_rate and self.sharing not in ("position", "channel"):
+            raise ValueError(f"initial_rate is for sharing position or channel, got {self.sharing}")
         return self
 
 
@@ -65,7 +65,7 @@ class BlockOperator(Operator):
         self.config = config
         self.still, self.state_dependent = config.sharing == "none", False
         pairs = channels // 2
-        places = {"place": (height, width), "channel": (1, 1)}.get(config.sharing)
+        places = {"position": (height, width), "channel": (1, 1)}.get(config.sharing)
         if places is not None:
             self.alpha = nn.Parameter(torch.full((pairs, *places), config.initial_rate))
             self.beta = nn.Parameter(torch.zeros(pairs, *places))

@@ -20,6 +20,7 @@ from typing import Any
 from koopstep.core.errors import UsageError
 from koopstep.core.explain import nearest
 from koopstep.core.files import read_limited
+from koopstep.core.renamed import renamed
 from koopstep.core.yaml_reader import LARGEST_TEXT, parse_yaml
 
 Settings = dict[str, Any]
@@ -200,6 +201,7 @@ def _read_own(path: Path) -> tuple[Settings, str]:
         raise UsageError(
             f"{path} is no preset: it must hold settings by name, as `koopstep presets NAME --yaml` prints"
         )
+    plain = renamed(plain, str(path))
     if isinstance(plain.get("recipe"), dict) and "data_root" in plain:
         return plain["recipe"], str(plain["recipe"].get("preset", path.stem))
     return plain, path.stem

@@ -95,7 +95,7 @@ def _along_the_path(
     if not student.codec.reads_path:
         raise UsageError(
             "this student's decoder was made for the end of the path; steps along it need one conditioned on its target "
-            "(--method hkd+, or student.decoder_told=target); or take --between noise"
+            "(--method hkd+, or student.decoder_condition=target); or take --between noise"
         )
     state = noise * student.facts.noise_scale
     for start, end in pairwise([0.0, *moments, 1.0]):

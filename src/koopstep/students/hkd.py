@@ -42,7 +42,7 @@ class HKDConfig(Config):
         levels: which levels evolve: ``all`` (the paper), or the ``bottleneck`` alone, the skips staying as they are.
         maps: a 1 x 1 convolution before and after each operator, starting at the identity. The paper's Prop. C.1 needs
             linear maps beside the operator, and a U-Net's skips have none.
-        decoder_told: the level whose label the decoder is called with: the ``final`` one (the paper); the ``noisiest``,
+        decoder_condition: the level whose label the decoder is called with: the ``final`` one (the paper); the ``noisiest``,
             whose teacher's network is a one-step guess and so the better start; or the ``target``'s, so that it can read
             states within the path (label of 1 - u: the end has the noisiest).
         observables: ``free`` (the paper), or pinned: ``linear`` encoder of the raw state that is not conditioned on the level
@@ -57,7 +57,7 @@ class HKDConfig(Config):
     latent: int = Field(default=256, ge=2)
     levels: Literal["all", "bottleneck"] = "all"
     maps: bool = False
-    decoder_told: Literal["noisiest", "final", "target"] = "noisiest"
+    decoder_condition: Literal["noisiest", "final", "target"] = "noisiest"
     observables: Literal["free", "linear", "carried", "normalised"] = "free"
 
     @field_validator("operator", mode="before")
@@ -110,7 +110,7 @@ class PathCodec(Codec):
 
     @property
     def reads_path(self) -> bool:
-        return self.config.decoder_told == "target"
+        return self.config.decoder_condition == "target"
 
     def sampling_modules(self) -> list[nn.Module]:
         return [self]
@@ -134,7 +134,7 @@ class PathCodec(Codec):
     def _decoder_label(self, x: Tensor, u: float | Tensor) -> Tensor:
         """What the decoder is conditioned on for a target at ``u``, (B,)."""
         labels: dict[str, float | Tensor] = {"noisiest": 0.0, "final": 1.0, "target": 1 - u}
-        return self._label(x, labels[self.config.decoder_told])
+        return self._label(x, labels[self.config.decoder_condition])
 
     def _normalised(self, latent: Sequence[Tensor]) -> Latent:
         if self.config.observables != "normalised":
@@ -247,7 +247,7 @@ def build_hkd(config: HKDConfig, facts: DataFacts, seed: int = 0) -> KoopmanStud
     shapes, generator = codec.level_shapes(), torch.Generator().manual_seed(seed)
     still: OperatorConfig = BlockConfig(sharing="none")
     last, moving = len(shapes) - 1, config.operator
-    undecided = moving.kind == "block" and moving.sharing in ("place", "channel") and not moving.initial_rate
+    undecided = moving.kind == "block" and moving.sharing in ("position", "channel") and not moving.initial_rate
     if config.observables == "linear" and undecided:
         moving = moving.model_copy(update={"initial_rate": math.log(facts.data_scale / facts.noise_scale)})
     operators = [

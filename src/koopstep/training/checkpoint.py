@@ -26,6 +26,7 @@ from koopstep.core.files import (
     temporary_beside,
     write_json,
 )
+from koopstep.core.renamed import renamed_flat, renamed_path
 from koopstep.core.tensors import load_tensors, save_tensors
 from koopstep.training.loop import TrainingState
 from koopstep.training.settings import may_change
@@ -118,8 +119,8 @@ def load_latest(folder: Path, state: TrainingState, identity: dict[str, str]) ->
 
 def _parts(state: TrainingState) -> dict[str, dict[str, Tensor]]:
     parts = {"student": state.model.state_dict(), "ema": state.average.model.state_dict()}
-    if state.critic is not None:
-        parts["critic"] = state.critic.state_dict()
+    if state.discriminator is not None:
+        parts["discriminator"] = state.discriminator.state_dict()
     memory: dict[str, Tensor] = {}
     for name, optimizer in state.optimizers.items():
         for index, values in optimizer.state_dict()["state"].items():
@@ -132,7 +133,10 @@ def _read(path: Path) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]]:
     if not isinstance(described, dict) or described.pop("sha256", None) != _digest(described):
         raise DamagedError(f"{path / 'state.json'} is not what was written")
     names = described["files"].items()
-    return {name: load_tensors(path / f"{name}.safetensors", digest)[0] for name, digest in names}, described
+    files = {renamed_path(name): load_tensors(path / f"{name}.safetensors", digest)[0] for name, digest in names}
+    if "optimizer" in files:
+        files["optimizer"] = {renamed_path(name): value for name, value in files["optimizer"].items()}
+    return files, described
 
 
 def _digest(described: dict[str, Any]) -> str:
@@ -141,7 +145,7 @@ def _digest(described: dict[str, Any]) -> str:
 
 def _compare(described: dict[str, Any], ours: dict[str, str], path: Path) -> None:
     """Raise UsageError where a run was begun with something else. Format 1 (version 0.1) knew fewer settings than today."""
-    theirs: dict[str, str] = described["identity"]
+    theirs = renamed_flat(described["identity"])
     names = {*theirs} & {*ours} if described["format"] == 1 else {*theirs, *ours}
     if not any(name.startswith(NETWORK) for name in theirs):  # older ones do not say
         names = {name for name in names if not name.startswith(NETWORK)}
@@ -154,15 +158,15 @@ def _compare(described: dict[str, Any], ours: dict[str, str], path: Path) -> Non
     if different:
         shown = "; ".join(f"{name} was {theirs.get(name)}, is now {ours.get(name)}" for name in different[:3])
         more = f"; and {len(different) - 3} more" if len(different) > 3 else ""
-        raise UsageError(f"{path} cannot be gone on with: {shown}{more}; use the same, or train into another folder")
+        raise UsageError(f"{path} cannot be resumed: {shown}{more}; use the same, or train into another folder")
 
 
 def _restore(state: TrainingState, files: dict[str, dict[str, Tensor]], step: int) -> None:
     try:
         state.model.load_state_dict(files["student"])
         state.average.model.load_state_dict(files["ema"])
-        if state.critic is not None:
-            state.critic.load_state_dict(files["critic"])
+        if state.discriminator is not None:
+            state.discriminator.load_state_dict(files["discriminator"])
         for name, optimizer in state.optimizers.items():
             _restore_optimizer(optimizer, name, files["optimizer"])
     except (KeyError, RuntimeError, ValueError) as error:

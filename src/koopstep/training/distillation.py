@@ -43,7 +43,7 @@ class Distillation(Task):
         read_ahead: bool = False,
     ) -> None:
         self.model: KoopmanStudent = student
-        self.critic = objective.discriminator
+        self.discriminator = objective.discriminator
         self._objective, self._store, self._place, self._dtype = objective, store, place, dtype
         self._stream = BatchStream(store.training_rows(), batch_size, seed)
         self._batch_size, self._seed, self._steps = batch_size, seed, steps

@@ -17,7 +17,7 @@ from koopstep.core.environment import names_compiler
 from koopstep.core.errors import NumericsError, UsageError
 from koopstep.core.noise import stream_seed
 from koopstep.training.ema import AverageWeights
-from koopstep.training.settings import TrainingConfig, build_critic_optimizer, build_optimizers
+from koopstep.training.settings import TrainingConfig, build_discriminator_optimizer, build_optimizers
 
 
 @dataclass(frozen=True)
@@ -27,19 +27,19 @@ class Losses:
     Attributes:
         total: what the model minimises, a scalar.
         terms: name -> unweighted value, scalars.
-        critic: what the critic minimises, a scalar; None without a critic.
+        discriminator: what the discriminator minimises, a scalar; None where there is none.
     """
 
     total: Tensor
     terms: dict[str, Tensor]
-    critic: Tensor | None = None
+    discriminator: Tensor | None = None
 
 
 class Task(ABC):
-    """What is trained on what: a model (and perhaps a critic), and the losses of any rows of any step."""
+    """What is trained on what: a model (and perhaps a discriminator), and the losses of any rows of any step."""
 
     model: nn.Module
-    critic: nn.Module | None = None
+    discriminator: nn.Module | None = None
 
     @abstractmethod
     def losses(self, step: int, rows: slice) -> Losses:
@@ -69,15 +69,15 @@ class TrainingState:
 
     def __init__(self, task: Task, config: TrainingConfig) -> None:
         self.step = 0
-        self.model, self.critic = task.model, task.critic
+        self.model, self.discriminator = task.model, task.discriminator
         device = next(task.model.parameters()).device
         if config.channels_last:
-            for network in (task.model, *([] if task.critic is None else [task.critic])):
+            for network in (task.model, *([] if task.discriminator is None else [task.discriminator])):
                 network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average = AverageWeights(task.model, config.ema_halflife_images, config.ema_ramp)
         self.optimizers = build_optimizers(config, task.model)
-        if task.critic is not None:
-            self.optimizers["critic"] = build_critic_optimizer(config, task.critic)
+        if task.discriminator is not None:
+            self.optimizers["discriminator"] = build_discriminator_optimizer(config, task.discriminator)
         self.scaler = torch.amp.GradScaler(device.type, enabled=config.autocast == "float16")
         self.skipped = 0
         if config.compile:
@@ -97,7 +97,7 @@ def train(task: Task, state: TrainingState, config: TrainingConfig, place: Place
     """
     config.check(place.world)
     weights = [p for p in task.model.parameters() if p.requires_grad]
-    judges = [] if task.critic is None else list(task.critic.parameters())
+    judges = [] if task.discriminator is None else list(task.discriminator.parameters())
     while state.step < config.steps:
         started = time.perf_counter()
         rate = config.rate_at(state.step)
@@ -118,11 +118,8 @@ def _move(state: TrainingState, config: TrainingConfig, rate: float, weights: li
     """One step of every optimizer, or none of it where float16 overflowed."""
     before = state.scaler.get_scale()
     for name, optimizer in state.optimizers.items():
-        own = (
-            config.critic_learning_rate / config.learning_rate
-            if name == "critic" and config.critic_learning_rate
-            else 1
-        )
+        of_discriminator = config.discriminator_learning_rate if name == "discriminator" else None
+        own = of_discriminator / config.learning_rate if of_discriminator else 1
         for group in optimizer.param_groups:
             group["lr"] = rate * own
         state.scaler.unscale_(optimizer)
@@ -170,12 +167,14 @@ def _accumulate(
             numbers = torch.float16 if config.autocast == "float16" else torch.bfloat16
             with torch.autocast(place.device.type, numbers, enabled=config.autocast != "none"):
                 losses = task.losses(step, slice(start, start + micro))
-            # each side's loss reaches only its own weights: the student's adversarial term runs through the critic
+            # each side's loss reaches only its own weights: the student's adversarial term runs through the discriminator
             total = state.scaler.scale(losses.total * part)
-            torch.autograd.backward(total, inputs=weights, retain_graph=losses.critic is not None)
-            if losses.critic is not None:
-                torch.autograd.backward(state.scaler.scale(losses.critic * part), inputs=judges)
-        named = losses.terms | {"total": losses.total} | ({} if losses.critic is None else {"critic": losses.critic})
+            torch.autograd.backward(total, inputs=weights, retain_graph=losses.discriminator is not None)
+            if losses.discriminator is not None:
+                torch.autograd.backward(state.scaler.scale(losses.discriminator * part), inputs=judges)
+        named = losses.terms | {"total": losses.total}
+        if losses.discriminator is not None:
+            named["discriminator"] = losses.discriminator
         for name, value in named.items():
             sums[name] = sums.get(name, 0) + value.detach() * part
     return sums

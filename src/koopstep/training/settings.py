@@ -39,8 +39,8 @@ class TrainingConfig(Config):
         compile: runs the networks through ``torch.compile``.
         fused: one kernel for Adam's whole step (Muon has none).
         read_ahead: read the next step's rows in a thread; where absent, on GPUs only.
-        critic_learning_rate: of the discriminator; the student's when absent. It has its own Adam in any case.
-        critic_betas: of the discriminator's Adam; ``betas`` when absent.
+        discriminator_learning_rate: of the discriminator; the student's when absent. It has its own Adam in any case.
+        discriminator_betas: of the discriminator's Adam; ``betas`` when absent.
         checkpoint_every: steps between checkpoints.
         keep_checkpoints: how many are kept.
         log_every: steps between lines of ``metrics.jsonl``.
@@ -64,8 +64,8 @@ class TrainingConfig(Config):
     compile: bool = False
     fused: bool = False
     read_ahead: bool | None = None
-    critic_learning_rate: float | None = Field(default=None, gt=0)
-    critic_betas: tuple[Beta, Beta] | None = None
+    discriminator_learning_rate: float | None = Field(default=None, gt=0)
+    discriminator_betas: tuple[Beta, Beta] | None = None
     checkpoint_every: int = Field(default=1000, ge=1)
     keep_checkpoints: int = Field(default=2, ge=1)
     log_every: int = Field(default=20, ge=1)
@@ -151,10 +151,10 @@ def build_optimizers(config: TrainingConfig, model: nn.Module) -> dict[str, Opti
     return built
 
 
-def build_critic_optimizer(config: TrainingConfig, critic: nn.Module) -> Optimizer:
+def build_discriminator_optimizer(config: TrainingConfig, discriminator: nn.Module) -> Optimizer:
     """The discriminator's own Adam."""
-    rate, betas = config.critic_learning_rate or config.learning_rate, config.critic_betas or config.betas
-    return torch.optim.Adam(critic.parameters(), lr=rate, betas=betas, **_kernel(config))
+    rate, betas = config.discriminator_learning_rate or config.learning_rate, config.discriminator_betas or config.betas
+    return torch.optim.Adam(discriminator.parameters(), lr=rate, betas=betas, **_kernel(config))
 
 
 def _kernel(config: TrainingConfig) -> dict[str, bool]:

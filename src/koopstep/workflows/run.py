@@ -13,6 +13,7 @@ import yaml
 from koopstep.core.config import Added, Config, dump
 from koopstep.core.errors import DamagedError, UsageError
 from koopstep.core.files import read_json, read_limited, write_atomic
+from koopstep.core.renamed import renamed_path
 from koopstep.core.yaml_reader import LARGEST_TEXT, parse_yaml
 from koopstep.recipes.recipe import Recipe, student_part
 from koopstep.students.files import StudentFile, load_student
@@ -124,7 +125,7 @@ def read_metrics(folder: Path) -> list[dict[str, Any]]:
         except json.JSONDecodeError:
             continue
         if isinstance(row, dict):
-            rows.append(row)
+            rows.append({renamed_path(name): value for name, value in row.items()})
     return rows
 
 

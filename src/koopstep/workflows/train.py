@@ -165,7 +165,7 @@ def _task(
         looked_through[f"{NETWORK}{name}"] = network.sha256
         return network
 
-    real = _real_data(recipe, store.manifest.teacher) if recipe.objective.adversary_data == "real" else None
+    real = _real_data(recipe, store.manifest.teacher) if recipe.objective.discriminator_data == "real" else None
     task = Distillation(
         student.to(place.device),
         objective_for(recipe.objective, student.facts, place.device, find_network),
@@ -192,13 +192,15 @@ def _real_data(recipe: Recipe, identity: TeacherIdentity) -> DataSource:
     Raises:
         UsageError: if it is not known, not at hand, or not what the recipe names.
     """
-    advice = "; objective.adversary_data=real needs it: put it there, or set -o objective.adversary_data=teacher"
+    advice = (
+        "; objective.discriminator_data=real needs it: put it there, or set -o objective.discriminator_data=teacher"
+    )
     learned = training_data(recipe.teacher.file, identity).need(advice)
     source = find_data(learned, [recipe.data]).need(advice)
     if Path(recipe.data).name != source.name:
         raise UsageError(
-            f"objective.adversary_data=real shows the discriminator what the teacher learned from, {source.name!r}, but the "
-            f"recipe names {recipe.data!r}; set -o data={source.name}"
+            f"objective.discriminator_data=real shows the discriminator what the teacher learned from, {source.name!r}, but "
+            f"the recipe names {recipe.data!r}; set -o data={source.name}"
         )
     return in_range(source, identity.data_range)
 

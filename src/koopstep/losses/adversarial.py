@@ -1,6 +1,6 @@
 """What discriminator and student minimise against each other: the paper's game, two stronger ones, and gradient penalties.
 
-To add a game: its two sides here, and a line in :data:`ADVERSARIES`.
+To add a game: its two sides here, and a line in :data:`ADVERSARIAL_LOSSES`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from torch.nn import functional
 
 
 @dataclass(frozen=True)
-class Adversary:
+class AdversarialLoss:
     """A game over logits (B, places) of real and generated rows; row i of both has the same class (and noise).
 
     Attributes:
@@ -63,10 +63,10 @@ def relativistic_discriminator(real: Tensor, fake: Tensor) -> Tensor:
     return functional.softplus(fake - real).mean()
 
 
-ADVERSARIES: dict[str, Adversary] = {
-    "nonsaturating": Adversary(nonsaturating, cross_entropy),
-    "hinge": Adversary(hinge_student, hinge_discriminator),
-    "relativistic": Adversary(relativistic_student, relativistic_discriminator, pairs=True),
+ADVERSARIAL_LOSSES: dict[str, AdversarialLoss] = {
+    "nonsaturating": AdversarialLoss(nonsaturating, cross_entropy),
+    "hinge": AdversarialLoss(hinge_student, hinge_discriminator),
+    "relativistic": AdversarialLoss(relativistic_student, relativistic_discriminator, pairs=True),
 }
 
 
@@ -76,7 +76,7 @@ def discriminator_loss(
     fake: Tensor,
     class_labels: Tensor | None,
     *,
-    adversary: Adversary = ADVERSARIES["nonsaturating"],
+    adversarial_loss: AdversarialLoss = ADVERSARIAL_LOSSES["nonsaturating"],
     r1: float = 0.0,
     r2: float = 0.0,
     real_labels: Tensor | None = None,
@@ -88,7 +88,7 @@ def discriminator_loss(
         real: the teacher's samples, or real ones (B, *shape).
         fake: the student's.
         class_labels: (B,) int64 or None, of ``fake``.
-        adversary: the game.
+        adversarial_loss: the game.
         r1: weight of the zero-centred gradient penalty on ``real`` (Mescheder et al., arXiv 1801.04406).
         r2: the same on ``fake``; both together as in R3GAN.
         real_labels: of ``real``, where they are others.
@@ -96,7 +96,7 @@ def discriminator_loss(
     theirs = class_labels if real_labels is None else real_labels
     real_logits, real_penalty = _judged(discriminator, real, theirs, r1)
     fake_logits, fake_penalty = _judged(discriminator, fake, class_labels, r2)
-    return adversary.discriminator(real_logits, fake_logits) + real_penalty + fake_penalty
+    return adversarial_loss.discriminator(real_logits, fake_logits) + real_penalty + fake_penalty
 
 
 def _judged(discriminator: nn.Module, x: Tensor, class_labels: Tensor | None, weight: float) -> tuple[Tensor, Tensor]:

@@ -1,4 +1,4 @@
-"""The critic may be shown real data in place of the teacher's samples, with classes of its own."""
+"""The discriminator may be shown real data in place of the teacher's samples, with classes of its own."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from koopstep.workflows.train import train_student
 
 
 class Listening(nn.Module):
-    """A critic that writes down what it was shown."""
+    """A discriminator that writes down what it was shown."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -41,19 +41,19 @@ class Copying(nn.Module):
     """Stands for a student whose sample is known."""
 
 
-def test_the_critic_sees_real_rows_with_their_classes() -> None:
+def test_the_discriminator_sees_real_rows_with_their_classes() -> None:
     states, labels = torch.randn(2, 3, 2), torch.tensor([0, 1, 2])
     batch = Batch(states[0], states, torch.tensor([0.0, 1.0]), labels)
-    genuine = RealRows(torch.full((3, 2), 7.0), torch.tensor([2, 2, 0]))
-    for adversary in ("nonsaturating", "relativistic"):
-        critic = Listening()
-        objective = build_objective(ObjectiveConfig(adversarial=1.0, adversary=adversary), critic)  # type: ignore[arg-type]
-        for given, expected in ((genuine, genuine), (None, RealRows(batch.data, labels))):
-            critic.seen.clear()
+    real_rows = RealRows(torch.full((3, 2), 7.0), torch.tensor([2, 2, 0]))
+    for adversarial_loss in ("nonsaturating", "relativistic"):
+        discriminator = Listening()
+        objective = build_objective(ObjectiveConfig(adversarial=1.0, adversarial_loss=adversarial_loss), discriminator)  # type: ignore[arg-type]
+        for given, expected in ((real_rows, real_rows), (None, RealRows(batch.data, labels))):
+            discriminator.seen.clear()
             run = objective.run(Copying(), batch, 0, real=given)  # type: ignore[arg-type]
             run.__dict__["predicted"] = states[1] * 0.5
             assert objective.discriminator_loss(run) is not None
-            (real, real_labels), (fake, fake_labels) = critic.seen
+            (real, real_labels), (fake, fake_labels) = discriminator.seen
             assert torch.equal(real, expected.data) and torch.equal(fake, states[1] * 0.5)
             assert real_labels is not None and expected.class_labels is not None and fake_labels is not None
             assert torch.equal(real_labels, expected.class_labels) and torch.equal(fake_labels, labels)
@@ -82,9 +82,9 @@ def _train(store: Path, out: Path, *changes: str) -> None:
 
 def test_a_training_with_real_data(store: Path, tmp_path: Path) -> None:
     assert TrajectoryStore.open(store).count == 24
-    _train(store, tmp_path / "real", "objective.adversary_data=real")
+    _train(store, tmp_path / "real", "objective.discriminator_data=real")
     assert (tmp_path / "real" / "student" / "config.json").is_file()
     state = json.loads((tmp_path / "real" / "checkpoints" / "step-00000002" / "state.json").read_text())
     assert state["identity"]["real data"] == f"digits {load_source('digits').sha256()}"
     with pytest.raises(UsageError, match=r"'digits', but the recipe names 'checkerboard'; set -o data=digits"):
-        _train(store, tmp_path / "other", "objective.adversary_data=real", "data=checkerboard")
+        _train(store, tmp_path / "other", "objective.discriminator_data=real", "data=checkerboard")

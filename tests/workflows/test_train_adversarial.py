@@ -25,7 +25,7 @@ UNET = {
     "num_blocks": 1,
     "attention_resolutions": [],
 }
-BOTH = ["objective.distance=perceptual", "objective.pixel=0.5", "objective.critic=features"]
+BOTH = ["objective.distance=perceptual", "objective.pixel=0.5", "objective.discriminator=features"]
 
 
 class Eye(nn.Module):
@@ -68,9 +68,9 @@ def image_recipe(*changes: str) -> Recipe:
 @pytest.mark.parametrize(
     "changes",
     [
-        ["objective.adversary=hinge", "objective.critic=multiscale"],
-        ["objective.adversary=relativistic", "objective.r1=0.1", "objective.r2=0.1"],
-        [*BOTH, "objective.adversary=relativistic", "objective.r1=0.1"],
+        ["objective.adversarial_loss=hinge", "objective.discriminator=multiscale"],
+        ["objective.adversarial_loss=relativistic", "objective.r1=0.1", "objective.r2=0.1"],
+        [*BOTH, "objective.adversarial_loss=relativistic", "objective.r1=0.1"],
     ],
     ids=["hinge", "relativistic", "features"],
 )
@@ -84,23 +84,23 @@ def test_stopped_and_gone_on_with_is_the_same_to_the_bit(
         train_tiny(recipe, store, tmp_path / "cut", stop_after=2)
     train_tiny(recipe, store, tmp_path / "cut", resume=True)
     assert torch.equal(generated(tmp_path / "whole", store), generated(tmp_path / "cut", store))
-    last = [tmp_path / run / "checkpoints" / "step-00000004" / "critic.safetensors" for run in ("whole", "cut")]
+    last = [tmp_path / run / "checkpoints" / "step-00000004" / "discriminator.safetensors" for run in ("whole", "cut")]
     whole, cut = (load_tensors(path)[0] for path in last)
     assert whole.keys() == cut.keys() and all(torch.equal(whole[name], cut[name]) for name in whole)
     assert not any("layer" in name for name in whole)  # nothing of the frozen network
 
 
-def test_an_adversary_is_part_of_what_a_run_depends_on(tmp_path: Path, store: Path) -> None:
+def test_the_adversarial_loss_is_part_of_what_a_run_depends_on(tmp_path: Path, store: Path) -> None:
     with pytest.raises(Interrupted):
         train_tiny(image_recipe(), store, tmp_path / "run", stop_after=2)
-    with pytest.raises(UsageError, match=r"objective\.adversary was .*nonsaturating.*, is now .*hinge"):
-        train_tiny(image_recipe("objective.adversary=hinge"), store, tmp_path / "run", resume=True)
+    with pytest.raises(UsageError, match=r"objective\.adversarial_loss was .*nonsaturating.*, is now .*hinge"):
+        train_tiny(image_recipe("objective.adversarial_loss=hinge"), store, tmp_path / "run", resume=True)
 
 
-def test_vectors_have_no_such_adversary(tmp_path: Path) -> None:
+def test_vectors_have_no_such_discriminator(tmp_path: Path) -> None:
     paths = tiny_store(tmp_path / "store")
     for change, words in (
-        ("objective.critic=multiscale", "the discriminator 'multiscale' is for images"),
+        ("objective.discriminator=multiscale", "the discriminator 'multiscale' is for images"),
         ("objective.distance=perceptual", "is for images of one or three planes"),
     ):
         recipe = tiny_recipe(change, "objective.adversarial=0.1")

@@ -13,7 +13,7 @@ import pytest
 from koopstep.cli import main
 from koopstep.sampling.fewstep import Stepping
 
-MIX = {"count": 32, "seed": 0, "moment": 0.5, "order": "real", "levels": "all", "reencode": False, "confine": True}
+MIX = {"count": 32, "seed": 0, "at": 0.5, "order": "real", "levels": "all", "reencode": False, "confine": True}
 
 
 # Command line -> the function called, and what it must have been given.
@@ -129,11 +129,11 @@ COMMANDS: list[tuple[str, str, dict[str, Any]]] = [
         {"0": Path("r"), "1": "superres", "2": {"count": 32, "factor": 4, "steps": 3, "seed": 0}},
     ),
     (
-        "edit r inpaint --mask m.png --moment 0.2 --image x",
+        "edit r inpaint --mask m.png --at 0.2 --image x",
         "fill_run",
         {
             "1": "inpaint",
-            "2": {"count": 32, "steps": 10, "seed": 0, "mask": Path("m.png"), "moment": 0.2, "image": Path("x")},
+            "2": {"count": 32, "steps": 10, "seed": 0, "mask": Path("m.png"), "at": 0.2, "image": Path("x")},
         },
     ),
     ("edit r colorize", "fill_run", {"1": "colorize", "2": {"count": 32, "steps": 10, "seed": 0}}),

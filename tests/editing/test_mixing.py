@@ -17,7 +17,7 @@ from koopstep.core.levels import karras_sigmas
 from koopstep.core.pixels import in_plain_range
 from koopstep.editing import masks, mixing
 from koopstep.editing.mix import MixOptions, mix_modes
-from koopstep.editing.mixing import Moment
+from koopstep.editing.mixing import EditPoint
 from koopstep.editing.pictures import fit
 from koopstep.nets.unet import UNetConfig
 from koopstep.operators.block import BlockConfig
@@ -49,47 +49,47 @@ def noise(seed: int, count: int = 3) -> torch.Tensor:
     return torch.randn(count, 1, 8, 8, generator=torch.Generator().manual_seed(seed)).double()
 
 
-def edited(made: KoopmanStudent, moment: Moment, ratio: float = 0.7) -> torch.Tensor:
-    latent, reference = mixing.arrive(made, noise(1), moment), mixing.arrive(made, noise(2), moment)
+def edited(made: KoopmanStudent, point: EditPoint, ratio: float = 0.7) -> torch.Tensor:
+    latent, reference = mixing.arrive(made, noise(1), point), mixing.arrive(made, noise(2), point)
     modes = mixing.within(band_masks(rates_of(made), "middle"), masks.lower_left(8, 8))
-    return mixing.finish(made, mixing.mix(latent, reference, modes, ratio), moment)
+    return mixing.finish(made, mixing.mix(latent, reference, modes, ratio), point)
 
 
-def test_with_static_rates_the_moment_of_an_edit_does_not_matter() -> None:
+def test_with_static_rates_the_point_of_an_edit_does_not_matter() -> None:
     made = student()
-    first = edited(made, Moment(0.0))
-    assert not mixing.matters(made, Moment())
+    first = edited(made, EditPoint(0.0))
+    assert not mixing.matters(made, EditPoint())
     assert not torch.allclose(first, made.generate(noise(1)), atol=1e-3)  # the edit does something
     for u in (0.3, 0.5, 0.9):
-        torch.testing.assert_close(edited(made, Moment(u)), first, rtol=1e-9, atol=1e-9)
+        torch.testing.assert_close(edited(made, EditPoint(u)), first, rtol=1e-9, atol=1e-9)
 
 
 @pytest.mark.parametrize(
     ("config", "reencode"),
     [({"operator": BlockConfig(modulation="local")}, False), ({"decoder_condition": "target"}, True)],
 )
-def test_the_moment_matters_with_rates_of_the_state_or_encoding_again(
+def test_the_progress_matters_with_rates_of_the_state_or_encoding_again(
     config: dict[str, object], reencode: bool
 ) -> None:
     made = student(**config)
-    assert mixing.matters(made, Moment(reencode=reencode))
-    early, late = edited(made, Moment(0.2, reencode)), edited(made, Moment(0.8, reencode))
+    assert mixing.matters(made, EditPoint(reencode=reencode))
+    early, late = edited(made, EditPoint(0.2, reencode)), edited(made, EditPoint(0.8, reencode))
     assert not torch.allclose(early, late, atol=1e-4)
 
 
 def test_a_ratio_of_nothing_changes_nothing_and_all_of_everything_is_the_reference() -> None:
-    made, moment = student(), Moment()
-    latent, reference = mixing.arrive(made, noise(1), moment), mixing.arrive(made, noise(2), moment)
+    made, point = student(), EditPoint()
+    latent, reference = mixing.arrive(made, noise(1), point), mixing.arrive(made, noise(2), point)
     everything = mixing.all_modes(rates_of(made))
     for level, same in zip(mixing.mix(latent, reference, everything, 0.0), latent, strict=True):
         assert torch.equal(level, same)
-    whole = mixing.finish(made, mixing.mix(latent, reference, everything, 1.0), moment)
-    torch.testing.assert_close(whole, mixing.finish(made, reference, moment))
+    whole = mixing.finish(made, mixing.mix(latent, reference, everything, 1.0), point)
+    torch.testing.assert_close(whole, mixing.finish(made, reference, point))
 
 
 def test_only_the_modes_that_are_meant_are_mixed() -> None:
-    made, moment = student(), Moment()
-    latent, reference = mixing.arrive(made, noise(1), moment), mixing.arrive(made, noise(2), moment)
+    made, point = student(), EditPoint()
+    latent, reference = mixing.arrive(made, noise(1), point), mixing.arrive(made, noise(2), point)
     modes = mixing.within(band_masks(rates_of(made), "largest"), masks.rectangle((0, 0.5, 1, 1), 8, 8))
     for level, before, mask in zip(mixing.mix(latent, reference, modes, 0.5), latent, modes, strict=True):
         both = torch.cat([mask, mask])
@@ -129,23 +129,23 @@ def test_fine_detail_is_no_structure_and_has_a_high_frequency() -> None:
 
 
 def test_bands_say_what_they_write_at_the_output() -> None:
-    made, moment = student(), Moment()
-    latent = mixing.arrive(made, noise(1), moment)
-    found = mixing.band_frequencies(made, latent, rates_of(made), "real", moment)
+    made, point = student(), EditPoint()
+    latent = mixing.arrive(made, noise(1), point)
+    found = mixing.band_frequencies(made, latent, rates_of(made), "real", point)
     assert list(found) == list(BANDS) and all(0 < value < 0.72 for value in found.values())
 
 
 @pytest.mark.parametrize(
-    ("moment", "ratio", "words"),
+    ("point", "ratio", "words"),
     [
-        (Moment(1.0), 0.5, "below 1"),
-        (Moment(0.5, True), 0.5, "hkd+"),
-        (Moment(), 1.5, "a ratio is from 0"),
+        (EditPoint(1.0), 0.5, "below 1"),
+        (EditPoint(0.5, True), 0.5, "hkd+"),
+        (EditPoint(), 1.5, "a ratio is from 0"),
     ],
 )
-def test_what_cannot_be_mixed(moment: Moment, ratio: float, words: str) -> None:
+def test_what_cannot_be_mixed(point: EditPoint, ratio: float, words: str) -> None:
     with pytest.raises(UsageError, match=words.replace("+", r"\+")):
-        edited(student(), moment, ratio)
+        edited(student(), point, ratio)
 
 
 def test_masks_keep_their_place_at_every_size() -> None:
@@ -188,9 +188,9 @@ def test_real_pictures_come_back_along_the_path_they_would_have_gone() -> None:
         made, data = student(operator=BlockConfig(modulation=modulation)), noise(3)  # type: ignore[arg-type]
         at_end = made.decode(made.encode(data, 1.0), 1.0)
         for u in (0.0, 0.5, 0.9):
-            latent = mixing.come_back(made, data, Moment(u))
+            latent = mixing.come_back(made, data, EditPoint(u))
             assert not torch.allclose(latent[0], made.encode(data, 1.0)[0], atol=1e-4)
-            again = mixing.finish(made, latent, Moment(u))
+            again = mixing.finish(made, latent, EditPoint(u))
             assert torch.allclose(again, at_end, rtol=1e-9, atol=1e-9) is exact
 
 

@@ -76,7 +76,7 @@ def test_what_is_known_is_what_it_is_called() -> None:
 def test_a_student_keeps_what_is_known(basis: Basis, facts: DataFacts) -> None:
     made, truth = student(facts), pictures()
     path = made.codec.schedule()
-    given = {"progress": zeroshot.moments(path, 3), "seed": 0}
+    given = {"progress": zeroshot.progress_from(path, 3), "seed": 0}
     start = torch.zeros(1, 3, 8, 8)
     filled = zeroshot.fill_in(zeroshot.student_guess(made), path, truth, basis, start, **given)  # type: ignore[arg-type]
     torch.testing.assert_close(zeroshot.impose(filled, truth, basis), filled, rtol=0, atol=1e-5)
@@ -91,7 +91,7 @@ def test_a_student_keeps_what_is_known(basis: Basis, facts: DataFacts) -> None:
 @pytest.mark.parametrize("facts", [SIGMA, FLOW], ids=["sigma", "flow"])
 def test_a_teacher_that_knows_the_answer_finds_it(facts: DataFacts) -> None:
     truth, path, basis = pictures(), facts.schedule(), BASES["pixels"]
-    start, progress = torch.zeros(1, 3, 8, 8), zeroshot.moments(path, 4)
+    start, progress = torch.zeros(1, 3, 8, 8), zeroshot.progress_from(path, 4)
 
     def field(x: Tensor, level: Tensor, labels: Tensor | None) -> Tensor:
         return truth if path.falling else (truth - x) / (1 - level.view(-1, 1, 1, 1))
@@ -117,11 +117,11 @@ def test_the_noise_is_the_seeds() -> None:
 
 def test_filling_in_starts_where_noise_hides_little() -> None:
     path = SIGMA.schedule()
-    progress = zeroshot.moments(path, 5)
+    progress = zeroshot.progress_from(path, 5)
     levels = path.levels_at(progress)
     assert 1.5 < levels[0] <= 4 * 0.5 and levels == sorted(levels, reverse=True) and progress[-1] < 1
-    assert zeroshot.moments(path, 4, 0.0) == [0.0, 0.25, 0.5, 0.75]
-    (t,) = FLOW.schedule().levels_at(zeroshot.moments(FLOW.schedule(), 1))
+    assert zeroshot.progress_from(path, 4, 0.0) == [0.0, 0.25, 0.5, 0.75]
+    (t,) = FLOW.schedule().levels_at(zeroshot.progress_from(FLOW.schedule(), 1))
     assert (1 - t) / (t * 0.5) == pytest.approx(4, rel=0.1)
 
 
@@ -144,4 +144,4 @@ def test_what_cannot_be_filled_in() -> None:
     path = SIGMA.schedule()
     for steps, first, words in ((0, None, "at least 1 step"), (3, 1.0, "below 1"), (3, -0.1, "below 1")):
         with pytest.raises(UsageError, match=words):
-            zeroshot.moments(path, steps, first)
+            zeroshot.progress_from(path, steps, first)

@@ -9,7 +9,7 @@ from koopstep.core.errors import UsageError
 from koopstep.core.noise import gaussian, stream_seed
 from koopstep.nets.mlp import MLPConfig
 from koopstep.operators.dense import DenseConfig
-from koopstep.sampling.fewstep import Stepping, generate_in_steps, moments_within
+from koopstep.sampling.fewstep import Stepping, generate_in_steps, progress_within
 from koopstep.sampling.onestep import generate
 from koopstep.students.hkd import HKDConfig
 from koopstep.students.kdm import KDMConfig
@@ -63,10 +63,10 @@ def test_a_sample_depends_on_its_number_and_not_on_its_batch() -> None:
 def test_steps_start_where_training_did() -> None:
     quarters = tuple(k / 4 for k in range(5))
     student = knower(FLOW.model_copy(update={"progress": quarters, "levels": quarters}))
-    found = [moments_within(student, steps) for steps in (1, 2, 3, 4)]
+    found = [progress_within(student, steps) for steps in (1, 2, 3, 4)]
     assert found == [[], [0.5], [0.25, 0.75], [0.25, 0.5, 0.75]]
     with pytest.raises(UsageError, match=r"at most 4 steps, not 5; .* a larger --keep"):
-        moments_within(student, 5)
+        progress_within(student, 5)
 
 
 def test_who_may_take_them() -> None:

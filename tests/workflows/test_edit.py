@@ -123,11 +123,11 @@ def test_filling_in_is_compared(digits: Path, tmp_path: Path) -> None:
 def test_mixing_tells_what_it_did(digits: Path, tmp_path: Path) -> None:
     values = edit(digits, "mix", tmp_path / "a", ratios=(0.9, 0.2), levels="finest", confine=False).values
     assert [entry["ratio"] for entry in values["edits"]["band"]] == [0.2, 0.9]
-    assert values["moment_matters"] is False and values["confined"] is False
+    assert values["at_matters"] is False and values["confined"] is False
     assert values["band"] == max(values["band_frequency"], key=values["band_frequency"].get)
     assert values["outside_over_inside"] == values["edits"]["finest"][-1]["outside_over_inside"]
     assert values["modes"]["finest"] < values["modes"]["band"] < values["modes"]["all"]
-    later = edit(digits, "mix", tmp_path / "b", ratios=(0.9, 0.2), levels="finest", confine=False, moment=0.9).values
+    later = edit(digits, "mix", tmp_path / "b", ratios=(0.9, 0.2), levels="finest", confine=False, at=0.9).values
     assert later["outside_over_inside"] == pytest.approx(values["outside_over_inside"], rel=1e-3)
 
 
@@ -148,8 +148,8 @@ def test_a_student_of_colours_without_its_run(colour: Path, photos: Path, tmp_pa
     assert set(values["results"]) == {"ours"} and "teacher" in values["teacher_left_out"]
     one = edit(colour, "inpaint", tmp_path / "i", image=photos / "0.png").values
     assert one["count"] == 1
-    mixed = edit(colour, "mix", tmp_path / "m", reference=photos / "1.png", reencode=True, moment=0.3).values
-    assert mixed["moment_matters"] is True and mixed["reencoded"] is True
+    mixed = edit(colour, "mix", tmp_path / "m", reference=photos / "1.png", reencode=True, at=0.3).values
+    assert mixed["at_matters"] is True and mixed["reencoded"] is True
     with Image.open(tmp_path / "c" / "edited" / "0000.png") as picture:
         assert picture.mode == "RGB"
 
@@ -170,7 +170,7 @@ def test_pictures_of_another_range_come_back_as_they_were(photos: Path, tmp_path
 
 
 def test_real_pictures_are_mixed_into(colour: Path, photos: Path, tmp_path: Path) -> None:
-    """They are lifted at the end of the path, evolved back to the moment and forth again; outside the mask they stay."""
+    """They are lifted at the end of the path, evolved back to that point and forth again; outside the mask they stay."""
     options = {"image": photos, "count": 2, "rectangle": (0.0, 0.0, 1.0, 0.5), "ratios": (0.5,)}
     values = edit(colour, "mix", tmp_path / "a", **options).values
     assert values["images"] == str(photos) and values["count"] == 2 and values["inversion"]["mse"] > 0
@@ -190,7 +190,7 @@ def test_real_pictures_are_mixed_into(colour: Path, photos: Path, tmp_path: Path
         ("mix", {"band": "high"}, "--band is one of"),
         ("mix", {"order": "size"}, "--order is one of"),
         ("mix", {"levels": "none"}, "--levels is all or finest"),
-        ("mix", {"moment": 1.0}, "--moment is from 0"),
+        ("mix", {"at": 1.0}, "--at is from 0"),
         ("mix", {"reencode": True}, "--method hkd"),
         ("mix", {"mask": Path("none.png")}, "no such picture"),
         ("mix", {"mask": Path("m.png"), "rectangle": (0.0, 0.0, 1.0, 1.0)}, "not both"),
@@ -199,7 +199,7 @@ def test_real_pictures_are_mixed_into(colour: Path, photos: Path, tmp_path: Path
         ("mix", {"image": Path("any.png")}, "never saw; train one with --method hkd"),
         ("inpaint", {"rectangle": (0.0, 0.0, 1.0, 1.0)}, "leaves nothing"),
         ("inpaint", {"steps": 0}, "at least 1 step"),
-        ("inpaint", {"moment": 1.0}, "below 1"),
+        ("inpaint", {"at": 1.0}, "below 1"),
         ("inpaint", {"image": Path("nowhere")}, "no such"),
         ("superres", {"mask": Path("m.png")}, "for mix and inpaint, not for superres"),
         ("superres", {"factor": 1}, "at least 2"),

@@ -31,7 +31,9 @@ Image = Annotated[
 Steps = Annotated[int, typer.Option("--steps", metavar="K", min=1, help="Network calls a picture.")]
 Start = Annotated[
     float | None,
-    typer.Option("--moment", metavar="U", help="Where to start, from 0; else where noise is four times the data."),
+    typer.Option(
+        "--at", metavar="U", help="Progress to start from, 0 is noise; else where noise is four times the data."
+    ),
 ]
 
 
@@ -47,7 +49,10 @@ Corners = Annotated[
     str | None,
     typer.Option("--rectangle", metavar="X0,Y0,X1,Y1", help="The same as corners, from 0 to 1; 0,0 is top left."),
 ]
-Moment = Annotated[float, typer.Option("--moment", metavar="U", help="When: from 0 (noise) to 1 (data).")]
+At = Annotated[
+    float,
+    typer.Option("--at", metavar="U", help="Progress at which latents are mixed, from 0 (noise) to below 1 (data)."),
+]
 Ratios = Annotated[
     list[float] | None,
     typer.Option("--ratio", metavar="R", help="Share of the reference; repeatable; else 0.1, 0.2, 0.5, 0.8 and 0.9."),
@@ -70,13 +75,15 @@ Order = Annotated[
 ]
 Levels = Annotated[
     Literal["all", "finest"],
-    typer.Option("--levels", metavar="all|finest", help="finest: only those with most places, which leak least."),
+    typer.Option(
+        "--levels", metavar="all|finest", help="finest: only those with the most positions, which leak least."
+    ),
 ]
 Reference = Annotated[
     Path | None,
     typer.Option("--reference", metavar="FILE", help="A picture to take modes from; else other samples."),
 ]
-Reencode = Annotated[bool, typer.Option("--reencode", help="Decode at the moment and encode again before going on.")]
+Reencode = Annotated[bool, typer.Option("--reencode", help="Decode at that progress and encode again before going on.")]
 Confine = Annotated[
     bool, typer.Option("--confine/--no-confine", help="Paste the unedited picture outside the mask at the end.")
 ]
@@ -99,7 +106,7 @@ def mix(
     count: Count = 32,
     mask: MixedMask = None,
     rectangle: Corners = None,
-    moment: Moment = 0.5,
+    at: At = 0.5,
     ratio: Ratios = None,
     band: Band = None,
     order: Order = "real",
@@ -130,7 +137,7 @@ def mix(
     options = MixOptions(
         count=count,
         seed=seed,
-        moment=moment,
+        at=at,
         order=order,
         levels=levels,
         reencode=reencode,
@@ -150,7 +157,7 @@ def inpaint(
     count: Count = 32,
     mask: Hole = None,
     rectangle: Corners = None,
-    moment: Start = None,
+    at: Start = None,
     steps: Steps = 10,
     image: Image = None,
     seed: Seed = 0,
@@ -159,7 +166,7 @@ def inpaint(
     as_json: Json = False,
 ) -> None:
     """Fill in a part of real pictures that is missing."""
-    given = _given(mask=mask, rectangle=split_corners(rectangle), moment=moment, image=image)
+    given = _given(mask=mask, rectangle=split_corners(rectangle), at=at, image=image)
     _fill(context, "inpaint", out, overwrite, device, as_json, count=count, steps=steps, seed=seed, **given)
 
 
@@ -168,7 +175,7 @@ def colorize(
     context: typer.Context,
     out: Out = None,
     count: Count = 32,
-    moment: Start = None,
+    at: Start = None,
     steps: Steps = 10,
     image: Image = None,
     seed: Seed = 0,
@@ -177,7 +184,7 @@ def colorize(
     as_json: Json = False,
 ) -> None:
     """Give real pictures colours, from their grey values."""
-    given = _given(moment=moment, image=image)
+    given = _given(at=at, image=image)
     _fill(context, "colorize", out, overwrite, device, as_json, count=count, steps=steps, seed=seed, **given)
 
 
@@ -187,7 +194,7 @@ def superres(
     out: Out = None,
     count: Count = 32,
     factor: Factor = 2,
-    moment: Start = None,
+    at: Start = None,
     steps: Steps = 10,
     image: Image = None,
     seed: Seed = 0,
@@ -196,7 +203,7 @@ def superres(
     as_json: Json = False,
 ) -> None:
     """Make real pictures larger, from their means over squares of pixels."""
-    given = _given(moment=moment, image=image)
+    given = _given(at=at, image=image)
     _fill(
         context,
         "superres",

@@ -48,7 +48,7 @@ class FillOptions:
         mask: of ``inpaint``: a picture file, white where something is missing.
         rectangle: of ``inpaint``: the same as corners; without either the left half.
         factor: of ``superres``: how many times larger.
-        moment: where filling in starts, u in [0, 1); without, where noise is four times the data.
+        at: progress u from which it is filled in, in [0, 1); without, where noise is four times the data.
         steps: network calls a picture.
         image: real pictures to edit, a file or a folder; without, the run's data.
 
@@ -61,7 +61,7 @@ class FillOptions:
     mask: Path | None = None
     rectangle: masks.Rectangle | None = None
     factor: int = 2
-    moment: float | None = None
+    at: float | None = None
     steps: int = 10
     image: Path | None = None
 
@@ -96,7 +96,7 @@ def fill_pictures(
     """
     path, plain, device = student.codec.schedule(), student.facts.in_plain_range, next(student.parameters()).device
     basis, hole = basis_of(task, options, student.facts.shape)
-    progress, truth = zeroshot.moments(path, options.steps, options.moment), pictures.data
+    progress, truth = zeroshot.progress_from(path, options.steps, options.at), pictures.data
     start = from_plain_range(
         torch.zeros_like(truth[:1]) if mean.value is None else mean.value, student.facts.data_range
     )
@@ -113,8 +113,8 @@ def fill_pictures(
         "count": len(truth),
         "images": pictures.origin,
         "network_calls": options.steps,
-        "first_moment": progress[0],
-        "first_level": path.levels_at(progress)[0],
+        "first_at": progress[0],
+        "first_noise_level": path.levels_at(progress)[0],
         "missing": float((~basis.known(basis.forward(truth))).expand_as(basis.forward(truth[:1])[0]).float().mean()),
         "results": _measure(found, truth, basis, perceptual),
         **perceptual.summary(),

@@ -44,6 +44,6 @@ def strongest(measured: Mapping[str, Sequence[dict[str, Any]]], drawn: str) -> d
 
 
 def inversion(original: Tensor, given: Tensor, perceptual: Perceptual) -> dict[str, Any]:
-    """How well real pictures come back unedited: lifted, evolved to the moment and on to the end, decoded."""
+    """How well real pictures come back unedited: lifted, evolved to that point and on to the end, decoded."""
     found: dict[str, Any] = {"mse": float((original - given).square().mean())}
     return found if perceptual.missing else found | {"lpips": perceptual.distance(original, given)}

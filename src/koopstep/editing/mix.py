@@ -17,7 +17,7 @@ from koopstep.core.errors import UsageError
 from koopstep.core.noise import stream_seed
 from koopstep.editing import masks, mixing
 from koopstep.editing.measures import inversion, reach, strongest
-from koopstep.editing.mixing import Moment
+from koopstep.editing.mixing import EditPoint
 from koopstep.editing.parts import Part, parts_of
 from koopstep.editing.perceptual import Perceptual
 from koopstep.editing.pictures import Pictures, chosen_mask, reference_picture
@@ -43,13 +43,13 @@ class MixOptions:
         seed: of all noise, and of which real pictures are taken.
         mask: a picture file, white where to mix.
         rectangle: the same as corners; without either the lower left half.
-        moment: when latents are mixed, u in [0, 1).
+        at: progress u at which latents are mixed, in [0, 1).
         ratios: shares of the reference, each in [0, 1].
         band: the third of modes; without, the one that writes the finest detail.
         order: what the thirds are of.
         levels: all, or only those with most places, which leak least.
         reference: a picture file to take modes from; without, other samples.
-        reencode: whether to decode at the moment and encode again before going on.
+        reencode: whether to decode at that point and encode again before going on.
         confine: whether the unedited picture is pasted outside the mask at the end.
         image: real pictures to edit, a file or a folder; without, the student's own samples.
 
@@ -61,7 +61,7 @@ class MixOptions:
     seed: int = 0
     mask: Path | None = None
     rectangle: masks.Rectangle | None = None
-    moment: float = 0.5
+    at: float = 0.5
     ratios: tuple[float, ...] = (0.1, 0.2, 0.5, 0.8, 0.9)
     band: str | None = None
     order: Order = "real"
@@ -85,8 +85,8 @@ class MixOptions:
             raise UsageError(f"--order is one of {', '.join(ORDERS)}, got {self.order!r}")
         if self.levels not in ("all", "finest"):
             raise UsageError(f"--levels is all or finest, got {self.levels!r}")
-        if not 0 <= self.moment < 1:
-            raise UsageError(f"--moment is from 0 (noise) to below 1 (the data), got {self.moment:g}")
+        if not 0 <= self.at < 1:
+            raise UsageError(f"--at is from 0 (noise) to below 1 (the data), got {self.at:g}")
 
 
 @dataclass(frozen=True)
@@ -105,13 +105,13 @@ class Setting:
         modes: kind of modes -> masks of the levels.
         mask: bool (H, W), of the picture.
         ratios: rising.
-        moment: of the edit.
+        point: of the edit.
     """
 
     modes: dict[str, Masks]
     mask: Tensor
     ratios: tuple[float, ...]
-    moment: Moment
+    point: EditPoint
 
 
 @dataclass(frozen=True)
@@ -137,18 +137,18 @@ def mix_modes(student: KoopmanStudent, options: MixOptions, given: Pictures | No
     """
     shape, plain, device = student.facts.shape, student.facts.in_plain_range, next(student.parameters()).device
     rates_of(student)  # says so where there are none
-    moment, count = Moment(options.moment, options.reencode), options.count if given is None else len(given.data)
+    point, count = EditPoint(options.at, options.reencode), options.count if given is None else len(given.data)
     mask = chosen_mask(options.mask, options.rectangle, masks.lower_left(*shape[1:]), *shape[1:])
     reference = None if options.reference is None else reference_picture(options.reference, student.facts)
-    first, *others = parts_of(student, count, moment, seed=options.seed, given=given, reference=reference)
+    first, *others = parts_of(student, count, point, seed=options.seed, given=given, reference=reference)
     rates = rates_of(student, first.latent)
     if all(bool((level.alpha == 0).all() and (level.beta == 0).all()) for level in rates):
         raise UsageError("this student's rates are all zero, so it has no bands; train one with --method hkd")
-    frequencies = mixing.band_frequencies(student, first.latent, rates, options.order, moment, first.class_labels)
+    frequencies = mixing.band_frequencies(student, first.latent, rates, options.order, point, first.class_labels)
     band = options.band or max(BANDS, key=lambda name: frequencies[name])
     everything = _kinds_of_modes(band_masks(rates, band, options.order), rates, options.seed)
     modes = {kind: mixing.within(chosen, mask) for kind, chosen in everything.items()}
-    setting = Setting(modes, mask, tuple(sorted(set(options.ratios))), moment)
+    setting = Setting(modes, mask, tuple(sorted(set(options.ratios))), point)
     made = _edited(student, [first, *others], setting)
     if reference is not None:
         made = Made(made.original, plain(reference).expand(count, -1, -1, -1), made.edited)
@@ -166,9 +166,9 @@ def mix_modes(student: KoopmanStudent, options: MixOptions, given: Pictures | No
         "band": band,
         "order": options.order,
         "band_frequency": frequencies,
-        "moment": moment.u,
-        "moment_matters": mixing.matters(student, moment) or reference is not None,
-        "reencoded": moment.reencode,
+        "at": point.u,
+        "at_matters": mixing.matters(student, point) or reference is not None,
+        "reencoded": point.reencode,
         "images": "samples" if given is None else given.origin,
         **({} if given is None else {"inversion": inversion(made.original, plain(given.data), perceptual)}),
         "reference": "other samples" if options.reference is None else str(options.reference),
@@ -203,10 +203,10 @@ def _edited(student: KoopmanStudent, parts: list[Part], setting: Setting) -> Mad
     wanted = [(kind, ratio) for kind in _KINDS for ratio in setting.ratios] + [("all", _CONTROL)]
     made: list[Made] = []
     for part in parts:
-        labels, moment = part.class_labels, setting.moment
+        labels, point = part.class_labels, setting.point
 
-        def end(latent: Latent, labels: Tensor | None = labels, moment: Moment = moment) -> Tensor:
-            return student.facts.in_plain_range(mixing.finish(student, latent, moment, labels).float().cpu())
+        def end(latent: Latent, labels: Tensor | None = labels, point: EditPoint = point) -> Tensor:
+            return student.facts.in_plain_range(mixing.finish(student, latent, point, labels).float().cpu())
 
         edits = {
             (kind, ratio): end(mixing.mix(part.latent, part.reference, setting.modes[kind], ratio))

@@ -18,7 +18,7 @@ from koopstep.students.student import KoopmanStudent, Latent
 
 
 @dataclass(frozen=True)
-class Moment:
+class EditPoint:
     """When along the evolution latents are mixed.
 
     Attributes:
@@ -103,51 +103,51 @@ def count(masks: Masks) -> int:
     return sum(int(mask.sum()) for mask in masks)
 
 
-def matters(student: KoopmanStudent, moment: Moment) -> bool:
+def matters(student: KoopmanStudent, point: EditPoint) -> bool:
     """Whether it makes a difference when two latents of one student's evolution are mixed.
 
     Not with static rates: the evolution acts on each mode alone and is linear, so
     ``e^{(1-u)A} ((1-r) e^{uA} z + r e^{uA} z') = (1-r) e^A z + r e^A z'`` for every u. It does where the rates depend on
     the state, and where the state is decoded and encoded again on the way.
     """
-    return moment.reencode or any(operator.state_dependent for operator in student.operators)
+    return point.reencode or any(operator.state_dependent for operator in student.operators)
 
 
-def arrive(student: KoopmanStudent, noise: Tensor, moment: Moment, class_labels: Tensor | None = None) -> Latent:
-    """The latents at ``moment.u`` of what unit-variance ``noise`` (B, *shape) becomes."""
+def arrive(student: KoopmanStudent, noise: Tensor, point: EditPoint, class_labels: Tensor | None = None) -> Latent:
+    """The latents at ``point.u`` of what unit-variance ``noise`` (B, *shape) becomes."""
     latent = student.encode(noise * student.facts.noise_scale, 0.0, class_labels)
-    return student.evolve(latent, moment.u, class_labels)
+    return student.evolve(latent, point.u, class_labels)
 
 
-def come_back(student: KoopmanStudent, data: Tensor, moment: Moment, class_labels: Tensor | None = None) -> Latent:
-    """The latents at ``moment.u`` of real ``data`` (B, *shape): lifted at the end of the path and evolved back.
+def come_back(student: KoopmanStudent, data: Tensor, point: EditPoint, class_labels: Tensor | None = None) -> Latent:
+    """The latents at ``point.u`` of real ``data`` (B, *shape): lifted at the end of the path and evolved back.
 
     That is where their noise would have led, as far as the student's path is straight and includes its end
     (``objective.linearity``). Rates that depend on the state are read at the end, so back and forth is not quite nothing.
     """
-    return student.evolve(student.encode(data, 1.0, class_labels), moment.u - 1, class_labels)
+    return student.evolve(student.encode(data, 1.0, class_labels), point.u - 1, class_labels)
 
 
-def finish(student: KoopmanStudent, latent: Latent, moment: Moment, class_labels: Tensor | None = None) -> Tensor:
-    """Go on from ``moment.u`` to the data; rates that depend on the state are read from the (mixed) latent.
+def finish(student: KoopmanStudent, latent: Latent, point: EditPoint, class_labels: Tensor | None = None) -> Tensor:
+    """Go on from ``point.u`` to the data; rates that depend on the state are read from the (mixed) latent.
 
     Returns:
         (B, *shape), not clipped.
 
     Raises:
-        UsageError: if the moment is outside [0, 1), or the student's decoder cannot read states within the path.
+        UsageError: if the progress is outside [0, 1), or the student's decoder cannot read states within the path.
     """
-    if not 0 <= moment.u < 1:
-        raise UsageError(f"the moment of an edit is from 0 (noise) to below 1 (the data), got {moment.u:g}")
-    if moment.reencode:
+    if not 0 <= point.u < 1:
+        raise UsageError(f"the progress of an edit is from 0 (noise) to below 1 (the data), got {point.u:g}")
+    if point.reencode:
         if not student.codec.reads_path:
             raise UsageError(
                 "this student reads the end of the path only and cannot decode within it; encoding again needs "
                 "--method hkd+ (student.decoder_condition=target)"
             )
-        state = student.decode(latent, moment.u, class_labels)
-        latent = student.encode(state, moment.u, class_labels)
-    return student.decode(student.evolve(latent, 1 - moment.u, class_labels), 1.0, class_labels)
+        state = student.decode(latent, point.u, class_labels)
+        latent = student.encode(state, point.u, class_labels)
+    return student.decode(student.evolve(latent, 1 - point.u, class_labels), 1.0, class_labels)
 
 
 def change(original: Tensor, edited: Tensor, mask: Tensor) -> Change:
@@ -175,25 +175,25 @@ def band_frequencies(
     latent: Latent,
     rates: Sequence[Rates],
     order: Order,
-    moment: Moment,
+    point: EditPoint,
     class_labels: Tensor | None = None,
 ) -> dict[str, float]:
     """What each band writes into a picture: the mean spatial frequency of the change when it is removed.
 
     Args:
         student: an HKD student.
-        latent: at the moment.
+        latent: at that point.
         rates: of every level.
         order: what bands are thirds of.
-        moment: where the band is removed.
+        point: where the band is removed.
         class_labels: (B,) for conditional students.
 
     Returns:
         Band -> cycles a pixel. Measured at the output, so free of any gauge of the eigenvalues.
     """
-    whole = finish(student, latent, moment, class_labels)
+    whole = finish(student, latent, point, class_labels)
     found = {}
     for band in BANDS:
-        without = finish(student, drop(latent, band_masks(rates, band, order)), moment, class_labels)
+        without = finish(student, drop(latent, band_masks(rates, band, order)), point, class_labels)
         found[band] = mean_frequency(without - whole)
     return found

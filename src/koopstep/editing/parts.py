@@ -9,7 +9,7 @@ from torch import Tensor
 
 from koopstep.core.noise import gaussian, stream_seed
 from koopstep.editing import mixing
-from koopstep.editing.mixing import Moment
+from koopstep.editing.mixing import EditPoint
 from koopstep.editing.pictures import Pictures
 from koopstep.sampling.onestep import sampling_labels
 from koopstep.students.student import KoopmanStudent, Latent
@@ -19,7 +19,7 @@ _AT_ONCE = 32
 
 @dataclass(frozen=True)
 class Part:
-    """Some of the pictures, at the moment of the edit: their latents, their references' and their classes."""
+    """Some of the pictures, at the point of the edit: their latents, their references' and their classes."""
 
     latent: Latent
     reference: Latent
@@ -29,18 +29,18 @@ class Part:
 def parts_of(
     student: KoopmanStudent,
     count: int,
-    moment: Moment,
+    point: EditPoint,
     *,
     seed: int,
     given: Pictures | None = None,
     reference: Tensor | None = None,
 ) -> Iterator[Part]:
-    """Latents at the moment, some pictures at a time; their noise has a stream of its own, away from training's.
+    """Latents at that point, some pictures at a time; their noise has a stream of its own, away from training's.
 
     Args:
         student: with block operators, on its device.
         count: pictures.
-        moment: of the edit.
+        point: of the edit.
         seed: of all noise.
         given: ``count`` real pictures; samples when absent.
         reference: a picture (1, C, H, W) to take modes from; other samples when absent.
@@ -55,15 +55,15 @@ def parts_of(
         own, other = (None if one is None else one[list(rows)].to(device) for one in (labels, other_labels))
         noise, further = (gaussian(one, rows, shape).to(device) for one in (seed, theirs))
         if given is None:
-            latent = mixing.arrive(student, noise, moment, own)
+            latent = mixing.arrive(student, noise, point, own)
         else:
-            latent = mixing.come_back(student, given.data[list(rows)].to(device), moment, own)
+            latent = mixing.come_back(student, given.data[list(rows)].to(device), point, own)
         if other_picture is None:
-            mixed_in = mixing.arrive(student, further, moment, other)
+            mixed_in = mixing.arrive(student, further, point, other)
         elif given is None:
             path = student.codec.schedule()
-            state = path.noisy(other_picture.expand_as(further), further, path.levels_at([moment.u])[0])
-            mixed_in = student.encode(state, moment.u, own)
+            state = path.noisy(other_picture.expand_as(further), further, path.levels_at([point.u])[0])
+            mixed_in = student.encode(state, point.u, own)
         else:
-            mixed_in = mixing.come_back(student, other_picture.expand_as(further), moment, own)
+            mixed_in = mixing.come_back(student, other_picture.expand_as(further), point, own)
         yield Part(latent, mixed_in, own)

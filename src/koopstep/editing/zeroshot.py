@@ -118,7 +118,7 @@ def psnr(guess: Tensor, truth: Tensor, basis: Basis) -> Tensor:
     return 10 * (4 / error).log10()
 
 
-def moments(path: Schedule, steps: int, first: float | None = None) -> list[float]:
+def progress_from(path: Schedule, steps: int, first: float | None = None) -> list[float]:
     """The progress of the ``steps`` states that are guessed from: even from ``first`` on, below 1.
 
     Before the noise has sunk to a few times the data's size it hides what is known, and guesses are of pictures that do
@@ -130,7 +130,7 @@ def moments(path: Schedule, steps: int, first: float | None = None) -> list[floa
     if steps < 1:
         raise UsageError(f"filling in takes at least 1 step, got {steps}")
     if first is not None and not 0 <= first < 1:
-        raise UsageError(f"the moment to start from is from 0 (noise) to below 1 (the data), got {first:g}")
+        raise UsageError(f"the progress to start from is from 0 (noise) to below 1 (the data), got {first:g}")
     start = _fitting_start(path) if first is None else first
     return [start + (1 - start) * step / steps for step in range(steps)]
 
@@ -165,7 +165,7 @@ def fill_in(
         truth: (B, C, H, W); only its known part is looked at.
         basis: what is known.
         start: (B, C, H, W) or (1, C, H, W): what the missing part is filled with at first, below the noise.
-        progress: as :func:`moments` gives it.
+        progress: as :func:`progress_from` gives it.
         seed: of the noise, fresh at every step.
 
     Returns:
@@ -204,7 +204,7 @@ def teacher_fill_in(
 
 
 def _fitting_start(path: Schedule, noise_over_data: float = 4.0) -> float:
-    """The first of a hundred moments at which noise is no larger than so many times the data."""
+    """The first of a hundred states at which noise is no larger than so many times the data."""
     progress = [step / 100 for step in range(100)]
     for u, level in zip(progress, path.levels_at(progress), strict=True):
         if path.noise_over_data(level) <= noise_over_data:

@@ -21,10 +21,10 @@ class Stepping:
     """How a sample is made.
 
     Attributes:
-        steps: network evaluations; the first at the noise, the others at moments spread over those that were trained.
+        steps: network evaluations; the first at the noise, the others at progress spread over those that were trained.
         between: what leads from one to the next. ``noise``: the sample is made noisy again, less each time, with fresh
             noise (Consistency Models, arXiv 2303.01469, Algorithm 1): what a step got wrong does not add up, and the
-            sample leaves the path of its noise. ``path``: the state at the next moment is read out of the latent and
+            sample leaves the path of its noise. ``path``: the next state is read out of the latent and
             lifted again, along one path; for students whose decoder is conditioned on its target.
         seed: of the fresh noise.
 
@@ -61,18 +61,18 @@ def generate_in_steps(
     """
     if stepping.steps == 1:
         return student.generate(noise, class_labels)
-    path, moments = student.codec.schedule(), moments_within(student, stepping.steps)
+    path, progress = student.codec.schedule(), progress_within(student, stepping.steps)
     if stepping.between == "path":
-        return _along_the_path(student, noise, class_labels, moments)
+        return _along_the_path(student, noise, class_labels, progress)
     numbers = rows or range(len(noise))
     data = student.generate(noise, class_labels)
-    for step, (u, level) in enumerate(zip(moments, path.levels_at(moments), strict=True), start=1):
+    for step, (u, level) in enumerate(zip(progress, path.levels_at(progress), strict=True), start=1):
         fresh = gaussian(stream_seed("step", stepping.seed, step), numbers, student.facts.shape).to(data)
         data = to_end(student, path.noisy(data, fresh, level), u, class_labels)
     return data
 
 
-def moments_within(student: KoopmanStudent, steps: int) -> list[float]:
+def progress_within(student: KoopmanStudent, steps: int) -> list[float]:
     """Where the ``steps - 1`` later evaluations start: spread over the states that the student learned from.
 
     Between those it was never asked, and can be far off.
@@ -90,7 +90,7 @@ def moments_within(student: KoopmanStudent, steps: int) -> list[float]:
 
 
 def _along_the_path(
-    student: KoopmanStudent, noise: Tensor, class_labels: Tensor | None, moments: Sequence[float]
+    student: KoopmanStudent, noise: Tensor, class_labels: Tensor | None, progress: Sequence[float]
 ) -> Tensor:
     if not student.codec.reads_path:
         raise UsageError(
@@ -98,7 +98,7 @@ def _along_the_path(
             "(--method hkd+, or student.decoder_condition=target); or take --between noise"
         )
     state = noise * student.facts.noise_scale
-    for start, end in pairwise([0.0, *moments, 1.0]):
+    for start, end in pairwise([0.0, *progress, 1.0]):
         moved = student.evolve(student.encode(state, start, class_labels), end - start, class_labels)
         state = student.decode(moved, end, class_labels)
     return state

@@ -17,6 +17,7 @@ from typing import Any
 
 from koopstep.core.console import Quiet
 from koopstep.core.devices import prepare
+from koopstep.core.job import Job
 from koopstep.recipes.recipe import load_recipe
 from koopstep.sampling.fewstep import Stepping
 from koopstep.workflows.evaluate import evaluate_run
@@ -76,10 +77,8 @@ def run_one(arguments: argparse.Namespace, name: str, seed: int) -> dict[str, An
         *changes,
     ]
     recipe = load_recipe(arguments.preset, method, [*settings, *arguments.o])
-    place, console = prepare(), Quiet()
-    trained = train_student(
-        recipe, Path(arguments.data), folder, resume=True, place=place, console=console, stop=lambda: False
-    )
+    job = Job(prepare(), Quiet())
+    trained = train_student(recipe, Path(arguments.data), folder, resume=True, job=job)
     metrics = arguments.metrics.split(",")
     measured = {}
     ways = [Stepping()] if "objective.trajectory=0" in changes else [Stepping(), Stepping(2)]
@@ -92,8 +91,7 @@ def run_one(arguments: argparse.Namespace, name: str, seed: int) -> dict[str, An
             reference=None,
             count=arguments.count,
             metrics=metrics,
-            place=place,
-            console=console,
+            job=job,
             stepping=stepping,
         )
         name_of_way = "1" if stepping.steps == 1 else f"{stepping.steps} by {stepping.between}"

@@ -11,6 +11,8 @@ from torch import Tensor
 
 from koopstep import CollectSettings, collect, from_diffusers, load_teacher
 from koopstep.core.console import Quiet
+from koopstep.core.devices import prepare
+from koopstep.core.job import Job
 from koopstep.core.noise import gaussian
 from koopstep.workflows.convert import convert
 
@@ -48,7 +50,12 @@ for solver in ("heun", "ddim"):
 # --- from its folder: what `koopstep teacher convert pipeline --out bars.safetensors` does --------------------------
 pipeline.save_pretrained("pipeline")
 said = convert(
-    Path("pipeline"), Path("bars.safetensors"), config=None, sha256=None, weights_dtype="float32", console=Quiet()
+    Path("pipeline"),
+    Path("bars.safetensors"),
+    config=None,
+    sha256=None,
+    weights_dtype="float32",
+    job=Job(prepare("cpu"), Quiet()),
 )
 print(f"{said['file']}: {said['parameters']:,} parameters, left out: {said['notes']}")
 for report in collect(load_teacher("bars.safetensors").teacher, Path("paths"), CollectSettings(count=100, steps=12)):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -22,6 +23,13 @@ class Trained:
 class Written:
     files: tuple[str, ...]
     values: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Job:
+    place: SimpleNamespace
+    console: Any
+    stop: Callable[[], bool]
 
 
 class Settings:
@@ -155,9 +163,9 @@ def install(put: Callable[[str, ModuleType], None]) -> Calls:
         edits = ModuleType(f"koopstep.editing.{module}")
         setattr(edits, record, dict)
         put(f"koopstep.editing.{module}", edits)
-    devices = ModuleType("koopstep.core.devices")
-    devices.prepare = _prepare  # type: ignore[attr-defined]
-    put("koopstep.core.devices", devices)
+    job = ModuleType("koopstep.core.job")
+    job.Job, job.never, job.working_on = Job, bool, _working_on  # type: ignore[attr-defined]
+    put("koopstep.core.job", job)
     return calls
 
 
@@ -166,8 +174,9 @@ def install_for_good() -> Calls:
     return install(sys.modules.__setitem__)
 
 
-def _prepare(device: str | None) -> SimpleNamespace:
-    return SimpleNamespace(device=device, rank=0, world=1)
+@contextmanager
+def _working_on(device: str | None) -> Iterator[SimpleNamespace]:
+    yield SimpleNamespace(device=device, rank=0, world=1)
 
 
 def _fake(name: str, answer: Any, calls: Calls) -> Callable[..., Any]:

@@ -197,7 +197,7 @@ def test_damage_found_by_verify_ends_with_three_after_the_report(
     calls: cli_fakes.Calls, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     found = {"count": 10, "damaged": cli_fakes.DAMAGED, "root": "ab"}
-    monkeypatch.setattr(sys.modules["koopstep.workflows.collect"], "verify_store", lambda folder, console: found)
+    monkeypatch.setattr(sys.modules["koopstep.workflows.collect"], "verify_store", lambda folder, job: found)
     assert main.run(["data", "verify", "s", "--json"]) == 3
     said = capsys.readouterr()
     assert json.loads(said.out)["damaged"] == cli_fakes.DAMAGED

@@ -23,9 +23,9 @@ import cli_fakes
 cli_fakes.install_for_good()
 from koopstep.core.errors import Interrupted
 
-def train_student(recipe, data, out, *, stop, console, **rest):
-    console.say("begun")
-    while {deaf} or not stop():
+def train_student(recipe, data, out, *, job, **rest):
+    job.console.say("begun")
+    while {deaf} or not job.stop():
         time.sleep(0.01)
     raise Interrupted("stopped at step 5 of 9, saved; run again with --resume to go on")
 

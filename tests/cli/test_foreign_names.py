@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from koopstep.cli import main
-from koopstep.cli.terminal import Screen
 from koopstep.core.tensors import load_tensors, save_tensors
+from koopstep.core.terminal import Screen
 from koopstep.figures import html
 from koopstep.recipes.recipe import load_recipe
 from koopstep.students.student import DataFacts

@@ -9,8 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from koopstep.core.console import Quiet
-from koopstep.core.devices import Place
+from jobs import QUIET
 from koopstep.core.errors import UsageError
 from koopstep.core.records import Batch
 from koopstep.data.collect import CollectSettings, collect
@@ -74,9 +73,7 @@ def _train(store: Path, out: Path, *changes: str) -> None:
         store,
         out,
         resume=False,
-        place=Place(torch.device("cpu")),
-        console=Quiet(),
-        stop=lambda: False,
+        job=QUIET,
     )
 
 

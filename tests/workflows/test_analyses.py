@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tiny_way import HERE, tiny_recipe, tiny_store, train_tiny
+from tiny_way import tiny_recipe, tiny_store, train_tiny
 
+from jobs import QUIET
 from koopstep.analysis.findings import Caption, Curves, Findings
 from koopstep.analysis.subject import Subject
-from koopstep.core.console import Quiet
 from koopstep.core.errors import UsageError
 from koopstep.workflows.analyses import ANALYSES, Entry, Need
 from koopstep.workflows.analyze import analyze_run
@@ -28,12 +28,13 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def table(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Entry]]:
-    """The table of analyses, empty."""
-    for name in list(ANALYSES):
-        monkeypatch.delitem(ANALYSES, name)
+def table() -> Iterator[dict[str, Entry]]:
+    """The table of analyses, empty; what was there comes back in its order."""
+    before = dict(ANALYSES)
+    ANALYSES.clear()
     yield ANALYSES
-    ANALYSES.clear()  # and what was there comes back
+    ANALYSES.clear()
+    ANALYSES.update(before)
 
 
 def count_rows(subject: Subject) -> Findings:
@@ -45,10 +46,10 @@ def count_rows(subject: Subject) -> Findings:
 
 def test_an_entry_is_a_command_and_a_part_of_the_report(run: Path, tmp_path: Path, table: dict[str, Entry]) -> None:
     table["mine"] = Entry("counts rows", ("held-out rows",), count_rows, in_report=True)
-    found = analyze_run(run, "mine", out=tmp_path / "out", data=None, place=HERE, console=Quiet())
+    found = analyze_run(run, "mine", out=tmp_path / "out", data=None, job=QUIET)
     assert found.values == {"rows": 20}
     assert [file.name for file in found.files] == ["mine.png", "hidden.png", "values.json"]
-    chapter = chapter_of(run, run.parent / "store", MEASURED, HERE)
+    chapter = chapter_of(run, run.parent / "store", MEASURED, QUIET)
     (picture,) = (picture for picture in chapter.pictures if picture.title == "My analysis")
     assert picture.caption == "It counted 20 rows." and picture.path == run / "report" / "mine.png"
     assert not (run / "report" / "hidden.png").exists()
@@ -61,7 +62,7 @@ def test_needs_that_are_not_met_are_refused_and_left_out_of_reports(
 ) -> None:
     table["mine"] = Entry("needs more", (need,), count_rows, in_report=True)
     with pytest.raises(UsageError, match=words):
-        analyze_run(run, "mine", out=tmp_path / "out", data=None, place=HERE, console=Quiet())
+        analyze_run(run, "mine", out=tmp_path / "out", data=None, job=QUIET)
     assert not (tmp_path / "out").exists()
-    chapter = chapter_of(run, run.parent / "store", MEASURED, HERE)
+    chapter = chapter_of(run, run.parent / "store", MEASURED, QUIET)
     assert "My analysis" not in [picture.title for picture in chapter.pictures]

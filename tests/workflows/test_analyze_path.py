@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from tiny_way import HERE, Quiet
 
+from jobs import QUIET
 from koopstep.core.errors import UsageError
 from koopstep.data.collect import CollectSettings, collect
 from koopstep.recipes.recipe import load_recipe
@@ -46,9 +46,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
             folder / f"{name}-store",
             folder / name,
             resume=False,
-            place=HERE,
-            console=Quiet(),
-            stop=lambda: False,
+            job=QUIET,
         )
         made[name] = folder / name
     return made
@@ -61,7 +59,7 @@ def analysed(runs: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) ->
     @functools.cache
     def once(name: str, what: str) -> Written:
         out = tmp_path_factory.mktemp(f"{name}-{what}")
-        return analyze_run(runs[name], what, out=out, data=None, place=HERE, console=Quiet())
+        return analyze_run(runs[name], what, out=out, data=None, job=QUIET)
 
     return once
 
@@ -111,15 +109,11 @@ def test_a_store_of_ends_is_enough_for_a_film_and_not_for_linearity(runs: dict[s
     settings = CollectSettings(count=20, steps=3, keep="ends", hold_out=10)
     for _ in collect(load_teacher(recipe.teacher.file).teacher, tmp_path / "ends", settings):
         pass
-    film = analyze_run(
-        runs["digits"], "trajectory", out=tmp_path / "f", data=tmp_path / "ends", place=HERE, console=Quiet()
-    )
+    film = analyze_run(runs["digits"], "trajectory", out=tmp_path / "f", data=tmp_path / "ends", job=QUIET)
     distances = film.values["distance_by_u"]
     assert len(distances) == 9 and [value is None for value in distances] == [False, *[True] * 7, False]
     with pytest.raises(UsageError, match="collect with --keep all"):
-        analyze_run(
-            runs["digits"], "linearity", out=tmp_path / "l", data=tmp_path / "ends", place=HERE, console=Quiet()
-        )
+        analyze_run(runs["digits"], "linearity", out=tmp_path / "l", data=tmp_path / "ends", job=QUIET)
 
 
 def test_without_the_teacher_vicinity_draws_the_student_alone(runs: dict[str, Path], tmp_path: Path) -> None:
@@ -127,25 +121,25 @@ def test_without_the_teacher_vicinity_draws_the_student_alone(runs: dict[str, Pa
     shutil.copytree(runs["points"], run)
     config = (run / "config.yaml").read_text()
     (run / "config.yaml").write_text(re.sub(r"(?m)^(teacher_sha256: ).*$", r"\g<1>" + "f" * 64, config))
-    values = analyze_run(run, "vicinity", out=tmp_path / "v", data=None, place=HERE, console=Quiet()).values
+    values = analyze_run(run, "vicinity", out=tmp_path / "v", data=None, job=QUIET).values
     assert values["teacher_at_hand"] is False and "teacher" not in values and "student" in values
 
 
 def test_a_student_without_rates_has_no_bands(runs: dict[str, Path], tmp_path: Path) -> None:
     recipe = load_recipe("checkerboard", "trajectory", [*TRAIN, *SMALL])
     store = runs["points"].parent / "points-store"
-    train_student(recipe, store, tmp_path / "run", resume=False, place=HERE, console=Quiet(), stop=lambda: False)
+    train_student(recipe, store, tmp_path / "run", resume=False, job=QUIET)
     for what in ("bands", "cumulative"):
         with pytest.raises(UsageError, match="no modes to sort"):
-            analyze_run(tmp_path / "run", what, out=tmp_path / what, data=None, place=HERE, console=Quiet())
-    files = analyze_run(tmp_path / "run", "spectrum", out=tmp_path / "s", data=None, place=HERE, console=Quiet()).files
+            analyze_run(tmp_path / "run", what, out=tmp_path / what, data=None, job=QUIET)
+    files = analyze_run(tmp_path / "run", "spectrum", out=tmp_path / "s", data=None, job=QUIET).files
     assert [Path(file).name for file in files] == ["spectrum.png", "values.json"]
 
 
 @pytest.mark.parametrize("what", ["bands", "cumulative", "linearity", "steps", "trajectory"])
 def test_students_without_levels_are_told_so(runs: dict[str, Path], what: str, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"--method hkd"):
-        analyze_run(runs["kdm"], what, out=tmp_path, data=None, place=HERE, console=Quiet())
+        analyze_run(runs["kdm"], what, out=tmp_path, data=None, job=QUIET)
 
 
 def test_vicinity_and_neighbours_work_for_every_student(analysed: Analysed) -> None:

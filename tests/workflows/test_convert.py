@@ -14,9 +14,9 @@ import pytest
 import torch
 import yaml
 
+from jobs import QUIET
 from koopstep.cli import main
 from koopstep.core.config import dump
-from koopstep.core.console import Quiet
 from koopstep.core.devices import Place
 from koopstep.core.errors import DamagedError, KoopstepError, UsageError
 from koopstep.core.files import sha256_file
@@ -46,7 +46,7 @@ def builder(repository: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str,
 
 
 def run(source: Path, out: Path, **options: Any) -> dict[str, Any]:
-    given: dict[str, Any] = {"config": None, "sha256": None, "weights_dtype": "float32", "console": Quiet()}
+    given: dict[str, Any] = {"config": None, "sha256": None, "weights_dtype": "float32", "job": QUIET}
     return convert(source, out, **{**given, **options})
 
 
@@ -228,7 +228,7 @@ def test_the_checkerboard_module_becomes_a_student(builder: Callable[[str, str],
     assert result.keys() >= KEYS
     assert (result["format"], result["kind"], result["shape"]) == ("kdm-module", "kdm", [2])
     assert sorted(os.listdir(tmp_path)) == ["model.pt", "student"]  # noqa: PTH208
-    sample_run(out, count=8, seed=3, class_labels=None, out=tmp_path / "x.npz", place=place(), console=Quiet())
+    sample_run(out, count=8, seed=3, class_labels=None, out=tmp_path / "x.npz", job=QUIET)
     noise = torch.randn(40, 2)
     states = np.stack([noise.numpy(), original.generate(noise).numpy()])
     np.save(tmp_path / "pairs.npy", states)
@@ -239,8 +239,7 @@ def test_the_checkerboard_module_becomes_a_student(builder: Callable[[str, str],
         reference=None,
         count=None,
         metrics=None,
-        place=place(),
-        console=Quiet(),
+        job=QUIET,
     )
     assert measured["metrics"]["pair_mse"] < 1e-10
     with pytest.raises(UsageError, match="exists already"):

@@ -11,11 +11,11 @@ import pytest
 import torch
 from PIL import Image
 from test_references import image_recipe, images_of, measure
-from tiny_way import HERE, train_tiny
+from tiny_way import train_tiny
 from torch import Tensor
 
+from jobs import QUIET
 from koopstep.core.config import dump
-from koopstep.core.console import Quiet
 from koopstep.core.errors import UsageError
 from koopstep.core.pixels import DataRange, byte_values, from_plain_range, in_plain_range
 from koopstep.data.collect import CollectSettings, collect
@@ -85,19 +85,19 @@ def test_metrics_are_those_of_the_twin(runs: dict[Any, Path]) -> None:
 def test_samples_are_written_by_the_range(runs: dict[Any, Path], data_range: DataRange, tmp_path: Path) -> None:
     run = runs[data_range]
     for out in ("numbers.npz", "pictures"):
-        sample_run(run, count=3, seed=0, class_labels=None, out=tmp_path / out, place=HERE, console=Quiet())
+        sample_run(run, count=3, seed=0, class_labels=None, out=tmp_path / out, job=QUIET)
     samples = torch.from_numpy(np.load(tmp_path / "numbers.npz")["samples"])
     for sample, path in zip(samples, sorted((tmp_path / "pictures").iterdir()), strict=True):
         assert np.array_equal(np.asarray(Image.open(path)), byte_values(sample, data_range)[0].numpy())
-    view, _ = side_by_side(RunSubject(run, place=HERE, console=Quiet()))
+    view, _ = side_by_side(RunSubject(run, job=QUIET))
     assert view.data_range == data_range  # type: ignore[union-attr]
 
 
 def test_what_is_no_image_makes_no_picture(runs: dict[Any, Path], tmp_path: Path) -> None:
     for out in (tmp_path / "grid.png", tmp_path / "folder"):
         with pytest.raises(UsageError, match="no images"):
-            sample_run(runs[None], count=2, seed=0, class_labels=None, out=out, place=HERE, console=Quiet())
-    sample_run(runs[None], count=2, seed=0, class_labels=None, out=tmp_path / "x.npz", place=HERE, console=Quiet())
+            sample_run(runs[None], count=2, seed=0, class_labels=None, out=out, job=QUIET)
+    sample_run(runs[None], count=2, seed=0, class_labels=None, out=tmp_path / "x.npz", job=QUIET)
 
 
 def test_a_store_of_another_range_is_not_compared_with(runs: dict[Any, Path]) -> None:

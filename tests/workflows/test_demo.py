@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tiny_way import HERE, MEANS, tiny_recipe, tiny_teacher
+from tiny_way import MEANS, tiny_recipe, tiny_teacher
 
-from koopstep.core.console import Quiet
+from jobs import quiet_job
 from koopstep.core.errors import Interrupted, UsageError
 from koopstep.recipes.layers import preset_names
 from koopstep.workflows import demo
@@ -31,7 +31,7 @@ def tiny_presets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[tuple[
 
 def _demo(preset: str | None, out: Path, method: str = "kdm", after: int = 10**9) -> dict[str, Any]:
     asked = iter(range(1, 10**9))
-    return run_demo(preset, method, out, place=HERE, console=Quiet(), stop=lambda: next(asked) >= after)
+    return run_demo(preset, method, out, job=quiet_job(lambda: next(asked) >= after))
 
 
 def _check_page(page: Path, chapters: int) -> None:

@@ -10,9 +10,8 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from tiny_way import HERE
 
-from koopstep.core.console import Quiet
+from jobs import QUIET
 from koopstep.core.errors import UsageError
 from koopstep.core.levels import karras_sigmas
 from koopstep.data.collect import CollectSettings, collect
@@ -54,9 +53,7 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
         pass
     changes = ["training.steps=3", "training.batch_size=4", "training.warmup_steps=1", "training.checkpoint_every=3"]
     recipe = load_recipe("digits", "hkd", changes)
-    train_student(
-        recipe, folder / "store", folder / "run", resume=False, place=HERE, console=Quiet(), stop=lambda: False
-    )
+    train_student(recipe, folder / "store", folder / "run", resume=False, job=QUIET)
     return folder / "run"
 
 
@@ -91,8 +88,8 @@ def photos(tmp_path: Path) -> Path:
 def edit(run: Path, what: Any, out: Path | None = None, **options: Any) -> Written:
     chosen = {"count": 3, **options}
     if what == "mix":
-        return mix_run(run, MixOptions(**chosen), out=out, place=HERE, console=Quiet())
-    return fill_run(run, what, FillOptions(**chosen), out=out, place=HERE, console=Quiet())
+        return mix_run(run, MixOptions(**chosen), out=out, job=QUIET)
+    return fill_run(run, what, FillOptions(**chosen), out=out, job=QUIET)
 
 
 @pytest.mark.parametrize("what", ["mix", "inpaint", "superres"])

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 import torch
 from test_train_adversarial import Eye, image_recipe
-from tiny_way import HERE, MEANS, MLP, steps_of, tiny_recipe, tiny_store, train_tiny
+from tiny_way import MEANS, MLP, steps_of, tiny_recipe, tiny_store, train_tiny
 
+from jobs import QUIET
 from koopstep.cli.main import run
 from koopstep.core.config import dump
-from koopstep.core.console import Quiet
 from koopstep.core.errors import Interrupted, UsageError
 from koopstep.data.collect import CollectSettings, collect
 from koopstep.data.importers import import_source
@@ -189,9 +189,7 @@ def test_training_a_teacher_never_writes_over_what_it_reads(tmp_path: Path) -> N
                 changes=[*TEACHER, *changes],
                 resume=False,
                 overwrite=True,
-                place=HERE,
-                console=Quiet(),
-                stop=bool,
+                job=QUIET,
             )
         assert (tmp_path / out).read_bytes() == before
 

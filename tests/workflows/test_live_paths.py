@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tiny_way import HERE, Quiet, generated
+from tiny_way import generated
 
+from jobs import quiet_job
 from koopstep.core.errors import Interrupted, UsageError
 from koopstep.core.noise import gaussian
 from koopstep.data.collect import CollectSettings, collect
@@ -44,9 +45,7 @@ def recipe(*changes: str) -> Recipe:
 
 def train(folder: Path, out: Path, asked: Recipe, stop_after: int = 10**9, resume: bool = False) -> None:
     steps = iter(range(1, 10**9))
-    train_student(
-        asked, folder, out, resume=resume, place=HERE, console=Quiet(), stop=lambda: next(steps) >= stop_after
-    )
+    train_student(asked, folder, out, resume=resume, job=quiet_job(lambda: next(steps) >= stop_after))
 
 
 def test_rows_go_on_where_the_store_ends(store: Path) -> None:

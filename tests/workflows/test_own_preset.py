@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 import torch
 import yaml
-from tiny_way import HERE, tiny_recipe, tiny_store
+from tiny_way import tiny_recipe, tiny_store
 
+from jobs import QUIET
 from koopstep.cli.main import run
 from koopstep.core.config import dump
-from koopstep.core.console import Quiet
 from koopstep.core.errors import UsageError
 from koopstep.core.yaml_reader import LARGEST_TEXT
 from koopstep.data.store import TrajectoryStore
@@ -201,9 +201,7 @@ def test_a_teacher_is_trained_from_a_file(tmp_path: Path) -> None:
     model = {"kind": "edm", "shape": [2], "network": {"kind": "mlp", "width": 8, "depth": 2}}
     teacher = {"file": "mine", "model": model, "training": {"steps": 2, "batch_size": 8}}
     name = written(tmp_path / "mine.yaml", teacher=teacher)
-    said = train_teacher(
-        name, tmp_path / "t.safetensors", changes=[], resume=False, place=HERE, console=Quiet(), stop=lambda: False
-    )
+    said = train_teacher(name, tmp_path / "t.safetensors", changes=[], resume=False, job=QUIET)
     assert (said["step"], said["name"]) == (2, "t")
     assert said["made_by"].startswith(f"koopstep teacher train {name}; ")
 

@@ -10,8 +10,9 @@ import time
 from pathlib import Path
 
 import pytest
-from tiny_way import HERE, steps_of, tiny_recipe, tiny_store, tiny_teacher, train_tiny
+from tiny_way import steps_of, tiny_recipe, tiny_store, tiny_teacher, train_tiny
 
+from jobs import quiet_job
 from koopstep.cli.main import run
 from koopstep.core.errors import UsageError
 from koopstep.core.lock import LOCK_NAME, locked
@@ -43,9 +44,7 @@ class _Said:
 
 def _train(out: Path, store: Path, *changes: str, resume: bool = False, overwrite: bool = False) -> list[str]:
     console = _Said()
-    train_student(
-        tiny_recipe(*changes), store, out, resume=resume, overwrite=overwrite, place=HERE, console=console, stop=bool
-    )
+    train_student(tiny_recipe(*changes), store, out, resume=resume, overwrite=overwrite, job=quiet_job(console=console))
     return console.lines
 
 
@@ -73,7 +72,7 @@ def test_a_longer_run_has_the_bits_of_one_that_was_as_long_from_the_start(tmp_pa
     recipe, data, out = choose_run(str(tmp_path / "run"), None, ["training.steps=12"], None, None, resume=True)
     assert (data, out) == (store, tmp_path / "run")
     console = _Said()
-    train_student(recipe, data, out, resume=True, place=HERE, console=console, stop=bool)
+    train_student(recipe, data, out, resume=True, job=quiet_job(console=console))
     assert console.lines == ["going on from step 7"]
     for name in ("student/model.safetensors", "student/config.json"):
         assert (tmp_path / "run" / name).read_bytes() == (tmp_path / "long" / name).read_bytes()

@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tiny_way import HERE, MEANS, SPREAD, tiny_recipe, tiny_store, tiny_teacher, train_tiny
+from tiny_way import MEANS, SPREAD, tiny_recipe, tiny_store, tiny_teacher, train_tiny
 
+from jobs import QUIET
 from koopstep.cli import main
 from koopstep.core.config import dump
-from koopstep.core.console import Quiet
 from koopstep.core.errors import DamagedError, UsageError
 from koopstep.core.files import sha256_file
 from koopstep.data.collect import CollectSettings, collect
@@ -35,7 +35,7 @@ FIXTURES = Path(__file__).resolve().parent.parent / "fixtures" / "v0.1"
 
 def measure(run: Path, **options: Any) -> dict[str, Any]:
     settings: dict[str, Any] = {"data": None, "reference": None, "count": None, "metrics": None, **options}
-    return evaluate_run(run, place=HERE, console=Quiet(), **settings)
+    return evaluate_run(run, job=QUIET, **settings)
 
 
 def store_of_blobs(folder: Path, data: TrainingData | None = None) -> Path:
@@ -139,13 +139,13 @@ def test_the_checkerboards_metric_and_cells_belong_to_its_data_and_not_to_the_pl
     recipe = tiny_recipe("training.steps=2", "data=digits", *BOARD)
     train_tiny(recipe, store_of_blobs(tmp_path / "store", board), tmp_path / "run")
     assert "in_cell" in measure(tmp_path / "run")["metrics"]
-    found = analyze_run(tmp_path / "run", "neighbours", out=None, data=None, place=HERE, console=Quiet()).values
+    found = analyze_run(tmp_path / "run", "neighbours", out=None, data=None, job=QUIET).values
     assert "memorisation" in found
 
 
 def test_analyses_leave_out_what_needs_real_data(tmp_path: Path) -> None:
     train_tiny(tiny_recipe("training.steps=2"), store_of_blobs(tmp_path / "store"), tmp_path / "run")
-    settings: dict[str, Any] = {"out": None, "data": None, "place": HERE, "console": Quiet()}
+    settings: dict[str, Any] = {"out": None, "data": None, "job": QUIET}
     values = analyze_run(tmp_path / "run", "neighbours", **settings).values
     assert "memorisation" not in values
     assert "nothing says what data" in values["left_out"]["memorisation"]

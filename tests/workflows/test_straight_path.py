@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tiny_way import HERE, Quiet
 
+from jobs import QUIET
 from koopstep.data.collect import CollectSettings, collect
 from koopstep.recipes.recipe import load_recipe
 from koopstep.teachers.files import load_teacher
@@ -21,12 +21,10 @@ def test_hkd_plus_is_straight_and_gains_by_steps(tmp_path: Path) -> None:
     for _ in collect(load_teacher("checkerboard-edm").teacher, tmp_path / "store", settings):
         pass
     recipe = load_recipe("checkerboard", "hkd+", ["training.steps=700"])
-    train_student(
-        recipe, tmp_path / "store", tmp_path / "run", resume=False, place=HERE, console=Quiet(), stop=lambda: False
-    )
+    train_student(recipe, tmp_path / "store", tmp_path / "run", resume=False, job=QUIET)
 
     def values(what: str) -> dict[str, Any]:
-        found = analyze_run(tmp_path / "run", what, out=tmp_path / what, data=None, place=HERE, console=Quiet())
+        found = analyze_run(tmp_path / "run", what, out=tmp_path / what, data=None, job=QUIET)
         read: dict[str, Any] = found.values
         return read
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 import torch
-from tiny_way import HERE, tiny_teacher
+from tiny_way import tiny_teacher
 
+from jobs import QUIET, quiet_job
 from koopstep.core.config import dump
-from koopstep.core.console import Quiet
 from koopstep.core.errors import DamagedError, Interrupted, UsageError
 from koopstep.core.tensors import load_tensors
 from koopstep.data.collect import CollectSettings
@@ -40,9 +40,7 @@ def _train(
         out,
         changes=changes,
         resume=resume,
-        place=HERE,
-        console=Quiet(),
-        stop=lambda: next(asked) >= after,
+        job=quiet_job(lambda: next(asked) >= after),
     )
 
 
@@ -61,9 +59,7 @@ def test_from_scratch_to_paths(tmp_path: Path, preset: str) -> None:
         CollectSettings(count=20, steps=2),
         rank=0,
         world=1,
-        place=HERE,
-        console=Quiet(),
-        stop=lambda: False,
+        job=QUIET,
     )
     assert collected["complete"] is True
     assert TrajectoryStore.open(tmp_path / "store").manifest.teacher.training_data == data

@@ -37,15 +37,15 @@ VARIANTS = {
 
 
 def _train(variant: str, store: Path, out: Path) -> None:
-    from tiny_way import HERE, tiny_recipe
+    from tiny_way import tiny_recipe
 
+    from jobs import quiet_job
     from koopstep.cli.signals import stop_on_signals
-    from koopstep.core.console import Quiet
     from koopstep.workflows.train import train_student
 
     settings = (*VARIANTS[variant], f"training.steps={STEPS}", f"training.checkpoint_every={EVERY}")
     with stop_on_signals() as stop:
-        train_student(tiny_recipe(*settings), store, out, resume=True, place=HERE, console=Quiet(), stop=stop)
+        train_student(tiny_recipe(*settings), store, out, resume=True, job=quiet_job(stop))
 
 
 def _attempt(variant: str, store: Path, out: Path, seconds: float | None, number: int = signal.SIGKILL) -> int | None:

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from tiny_way import HERE, MEANS, generated, spoil, tiny_recipe, tiny_store, tiny_teacher, train_tiny
+from tiny_way import MEANS, generated, spoil, tiny_recipe, tiny_store, tiny_teacher, train_tiny
 
-from koopstep.core.console import Quiet
+from jobs import QUIET, quiet_job
 from koopstep.core.errors import DamagedError, Interrupted, UsageError
 from koopstep.core.files import sha256_file
 from koopstep.data.collect import CollectSettings
@@ -52,15 +52,13 @@ def _collect(teacher: Path, out: Path, stop_after: int = 10**9, **settings: Any)
         chosen,
         rank=0,
         world=1,
-        place=HERE,
-        console=Quiet(),
-        stop=lambda: next(asked) >= stop_after,
+        job=quiet_job(lambda: next(asked) >= stop_after),
     )
 
 
 def _evaluate(run: Path, **options: Any) -> dict[str, Any]:
     settings: dict[str, Any] = {"data": None, "reference": None, "count": None, "metrics": None, **options}
-    return evaluate_run(run, place=HERE, console=Quiet(), **settings)
+    return evaluate_run(run, job=QUIET, **settings)
 
 
 @pytest.fixture(scope="module")
@@ -99,9 +97,7 @@ def test_collect_wants_a_rank_below_the_world(way: Way, tmp_path: Path, rank: in
             CollectSettings(count=4, steps=1),
             rank=rank,
             world=world,
-            place=HERE,
-            console=Quiet(),
-            stop=lambda: False,
+            job=QUIET,
         )
 
 
@@ -125,15 +121,15 @@ def test_store_info_verify_and_repair(way: Way, tmp_path: Path) -> None:
     shard = store / "shards" / "00001.safetensors"
     whole = shard.read_bytes()
     spoil(shard)
-    damaged = verify_store(store, Quiet())["damaged"]
+    damaged = verify_store(store, QUIET)["damaged"]
     assert [(unit["unit"], unit["start"], unit["stop"]) for unit in damaged] == [(1, 40, 80)]
-    repaired = repair_store(store, str(way.teacher), place=HERE, console=Quiet())
+    repaired = repair_store(store, str(way.teacher), job=QUIET)
     assert repaired["repaired"] == [1] and repaired["damaged"] == [] and repaired["identical"] is True
     assert shard.read_bytes() == whole
     with pytest.raises(UsageError):
         other = tiny_teacher(tmp_path / "other.safetensors", MEANS + 1)
         spoil(shard)
-        repair_store(store, str(other), place=HERE, console=Quiet())
+        repair_store(store, str(other), job=QUIET)
 
 
 def test_imported_paths_are_trained_on_like_any_other(tmp_path: Path) -> None:
@@ -148,7 +144,7 @@ def test_imported_paths_are_trained_on_like_any_other(tmp_path: Path) -> None:
     shard = next((store / "shards").glob("*.safetensors"))
     spoil(shard)
     with pytest.raises(UsageError, match="import it again"):
-        repair_store(store, None, place=HERE, console=Quiet())
+        repair_store(store, None, job=QUIET)
 
 
 def test_evaluation_says(way: Way) -> None:
@@ -262,7 +258,7 @@ def test_no_run(tmp_path: Path, name: str) -> None:
 
 
 def _sample(run: Path, out: Path, count: int = 9, seed: int = 0, labels: list[int] | None = None) -> dict[str, Any]:
-    return sample_run(run, count=count, seed=seed, class_labels=labels, out=out, place=HERE, console=Quiet())
+    return sample_run(run, count=count, seed=seed, class_labels=labels, out=out, job=QUIET)
 
 
 def test_samples_as_numbers(way: Way, tmp_path: Path) -> None:
@@ -290,9 +286,7 @@ def test_samples_are_not_written_over_what_is_there(way: Way, tmp_path: Path) ->
         with pytest.raises(UsageError, match=r"exists already; name another, or add --overwrite|is a folder"):
             _sample(way.run, place)
     assert (tmp_path / "a.npz").read_text() == "mine"
-    sample_run(
-        way.run, count=1, seed=0, class_labels=None, out=tmp_path / "a.npz", place=HERE, console=Quiet(), overwrite=True
-    )
+    sample_run(way.run, count=1, seed=0, class_labels=None, out=tmp_path / "a.npz", job=QUIET, overwrite=True)
     with np.load(tmp_path / "a.npz") as file:
         assert len(file["samples"]) == 1
 
@@ -350,7 +344,7 @@ def test_no_classes_to_ask_for(way: Way, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("what", sorted(set(ANALYSES) - {"bands", "cumulative", "linearity", "steps", "trajectory"}))
 def test_analyses(way: Way, tmp_path: Path, what: str) -> None:
-    result = analyze_run(way.run, what, out=tmp_path / "out", data=None, place=HERE, console=Quiet())
+    result = analyze_run(way.run, what, out=tmp_path / "out", data=None, job=QUIET)
     files = result.files
     assert all(file.is_file() and file.parent == tmp_path / "out" for file in files)
     assert {file.suffix for file in files} == {".png", ".json"}
@@ -360,28 +354,28 @@ def test_analyses(way: Way, tmp_path: Path, what: str) -> None:
 def test_an_analysis_is_not_written_among_other_files(way: Way, tmp_path: Path) -> None:
     (tmp_path / "values.json").write_text("mine")
     with pytest.raises(UsageError, match="is not empty"):
-        analyze_run(way.run, "spectrum", out=tmp_path, data=None, place=HERE, console=Quiet())
+        analyze_run(way.run, "spectrum", out=tmp_path, data=None, job=QUIET)
     with pytest.raises(UsageError, match="is what this command reads"):
-        analyze_run(way.run, "spectrum", out=way.run, data=None, place=HERE, console=Quiet(), overwrite=True)
+        analyze_run(way.run, "spectrum", out=way.run, data=None, job=QUIET, overwrite=True)
     assert (tmp_path / "values.json").read_text() == "mine"
-    analyze_run(way.run, "spectrum", out=tmp_path, data=None, place=HERE, console=Quiet(), overwrite=True)
+    analyze_run(way.run, "spectrum", out=tmp_path, data=None, job=QUIET, overwrite=True)
     assert (tmp_path / "values.json").read_text() != "mine"
 
 
 def test_the_spectrum_says_that_its_gauge_is_free(way: Way) -> None:
-    result = analyze_run(way.run, "spectrum", out=None, data=None, place=HERE, console=Quiet())
+    result = analyze_run(way.run, "spectrum", out=None, data=None, job=QUIET)
     assert result.values["gauge"] == "free"
     assert result.files[0].parent == way.run / "report" / "spectrum"
 
 
 def test_analyses_that_cannot_be_made(way: Way, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="unknown analysis 'spectra'; known: spectrum"):
-        analyze_run(way.run, "spectra", out=tmp_path / "out", data=None, place=HERE, console=Quiet())
+        analyze_run(way.run, "spectra", out=tmp_path / "out", data=None, job=QUIET)
     assert not (tmp_path / "out").exists()
     student = shutil.copytree(way.run / "student", tmp_path / "student")
     with pytest.raises(UsageError, match="--data"):
-        analyze_run(Path(student), "neighbours", out=tmp_path / "n", data=None, place=HERE, console=Quiet())
-    found = analyze_run(Path(student), "neighbours", out=tmp_path / "n", data=way.store, place=HERE, console=Quiet())
+        analyze_run(Path(student), "neighbours", out=tmp_path / "n", data=None, job=QUIET)
+    found = analyze_run(Path(student), "neighbours", out=tmp_path / "n", data=way.store, job=QUIET)
     assert "memorisation" in found.values["left_out"] and "memorisation" not in found.values
 
 

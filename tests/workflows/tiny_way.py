@@ -6,8 +6,8 @@ from pathlib import Path
 
 import torch
 
+from jobs import quiet_job
 from koopstep.core.config import dump, override
-from koopstep.core.console import Quiet
 from koopstep.core.devices import Place
 from koopstep.data.collect import CollectSettings, collect
 from koopstep.data.store import TrajectoryStore
@@ -74,9 +74,7 @@ def tiny_store(folder: Path, count: int = 120, hold_out: int = 20, seed: int = 0
 def train_tiny(recipe: Recipe, store: Path, out: Path, *, resume: bool = False, stop_after: int = 10**9) -> Trained:
     """Train in this process; ask to stop after some steps."""
     asked = iter(range(1, 10**9))
-    return train_student(
-        recipe, store, out, resume=resume, place=HERE, console=Quiet(), stop=lambda: next(asked) >= stop_after
-    )
+    return train_student(recipe, store, out, resume=resume, job=quiet_job(lambda: next(asked) >= stop_after))
 
 
 def generated(run: Path, store: Path, count: int = 8) -> torch.Tensor:

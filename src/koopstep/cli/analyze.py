@@ -50,18 +50,17 @@ def analyze(
 ) -> None:
     """Make figures of a student, and the numbers behind them."""
     find_entry(what)  # an unknown name is refused before anything heavy is loaded
-    from koopstep.cli.output import Output, flat, place_of
+    from koopstep.cli.output import Output, flat
     from koopstep.workflows.analyze import analyze_run
 
     output = Output(as_json)
-    with place_of(device) as place:
+    with output.job(device) as job:
         result = analyze_run(
             run,
             what,
             out=out,
             data=data,
-            place=place,
-            console=output.console,
+            job=job,
             reference=reference,
             overwrite=overwrite,
         )

@@ -49,7 +49,7 @@ def collect(
     After an interruption the same command goes on where it stopped. Several workers may fill one store: give
     each its --rank out of --world.
     """
-    from koopstep.cli.output import Output, place_of
+    from koopstep.cli.output import Output
     from koopstep.cli.signals import stop_on_signals
 
     if (rank is None) != (world is None):
@@ -69,16 +69,14 @@ def collect(
         from koopstep.workflows.collect import collect_store
 
         settings = CollectSettings.parse(wanted, "collect")
-        with place_of(device) as place:
+        with output.job(device, stop) as job:
             result = collect_store(
                 teacher,
                 out,
                 settings,
-                rank=place.rank if rank is None else rank,
-                world=place.world if world is None else world,
-                place=place,
-                console=output.console,
-                stop=stop,
+                rank=job.place.rank if rank is None else rank,
+                world=job.place.world if world is None else world,
+                job=job,
             )
     output.finish(result, lambda page: page.facts({"store": out, **result}))
 

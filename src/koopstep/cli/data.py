@@ -39,7 +39,8 @@ def verify(folder: Store, as_json: Json = False) -> None:
     from koopstep.workflows.collect import verify_store
 
     output = Output(as_json)
-    result = verify_store(folder, output.console)
+    with output.job() as job:
+        result = verify_store(folder, job)
     damaged = result["damaged"]
     output.finish(result, lambda page: page.facts(result | {"damaged": len(damaged)}))
     if damaged:
@@ -58,12 +59,12 @@ def repair(
     as_json: Json = False,
 ) -> None:
     """Make the damaged units of a store again. Needs the teacher that made them."""
-    from koopstep.cli.output import Output, place_of
+    from koopstep.cli.output import Output
     from koopstep.workflows.collect import repair_store
 
     output = Output(as_json)
-    with place_of(device) as place:
-        result = repair_store(folder, teacher, place=place, console=output.console)
+    with output.job(device) as job:
+        result = repair_store(folder, teacher, job=job)
     damaged = result["damaged"]
     shown = result | {"damaged": len(damaged)}
     output.finish(result, lambda page: page.facts(shown))

@@ -31,15 +31,15 @@ def demo(
 
     A teacher, its paths on disk, a student trained on them, both measured, one page that shows it.
     """
-    from koopstep.cli.output import Output, place_of
+    from koopstep.cli.output import Output
     from koopstep.cli.signals import stop_on_signals
 
     output = Output(as_json)
     with stop_on_signals() as stop:
         from koopstep.workflows.demo import run_demo
 
-        with place_of(device) as place:
-            result = run_demo(preset, method, out, place=place, console=output.console, stop=stop)
+        with output.job(device, stop) as job:
+            result = run_demo(preset, method, out, job=job)
 
     def show(page: Page) -> None:
         for name, one in result.get("runs", {str(preset): result}).items():

@@ -129,7 +129,7 @@ def mix(
         reference=reference,
         image=image,
     )
-    from koopstep.cli.output import Output, place_of
+    from koopstep.cli.output import Output
     from koopstep.editing.mix import MixOptions
     from koopstep.workflows.edit import mix_run
 
@@ -144,10 +144,8 @@ def mix(
         confine=confine,
         **given,
     )
-    with place_of(device) as place:
-        _finish(
-            output, mix_run(context.obj, options, out=out, place=place, console=output.console, overwrite=overwrite)
-        )
+    with output.job(device) as job:
+        _finish(output, mix_run(context.obj, options, out=out, job=job, overwrite=overwrite))
 
 
 @commands.command("inpaint", epilog=JSON_KEYS)
@@ -228,15 +226,15 @@ def _fill(
     as_json: bool,
     **options: Any,
 ) -> None:
-    from koopstep.cli.output import Output, place_of
+    from koopstep.cli.output import Output
     from koopstep.editing.fill import FillOptions
     from koopstep.workflows.edit import fill_run
 
     output, chosen = Output(as_json), FillOptions(**options)
-    with place_of(device) as place:
+    with output.job(device) as job:
         _finish(
             output,
-            fill_run(context.obj, task, chosen, out=out, place=place, console=output.console, overwrite=overwrite),
+            fill_run(context.obj, task, chosen, out=out, job=job, overwrite=overwrite),
         )
 
 

@@ -44,20 +44,19 @@ def evaluate(
 ) -> None:
     """Measure a student and its teacher on held-out noise."""
     names = split_names(metrics, "--metrics")
-    from koopstep.cli.output import Output, flat, place_of
+    from koopstep.cli.output import Output, flat
     from koopstep.sampling.fewstep import Stepping
     from koopstep.workflows.evaluate import evaluate_run
 
     output = Output(as_json)
-    with place_of(device) as place:
+    with output.job(device) as job:
         result = evaluate_run(
             run,
             data=data,
             reference=reference,
             count=count,
             metrics=names,
-            place=place,
-            console=output.console,
+            job=job,
             reference_count=reference_count,
             stepping=Stepping(steps, between),
             weights=weights,

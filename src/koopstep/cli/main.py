@@ -13,9 +13,9 @@ import typer
 
 from koopstep.cli import analyze, collect, compare, data, demo, edit, evaluate, presets, sample, teacher, train
 from koopstep.cli.failures import EXIT_CODES, Failure, describe, one_line
-from koopstep.cli.streams import Lossy, tolerant
 from koopstep.core.environment import launched, wants_traceback
 from koopstep.core.errors import Interrupted
+from koopstep.core.streams import Lossy, tolerant
 
 _PROGRAM = "koopstep"
 # Under every version of typer this is the ancestor of "no such option", "missing argument" and their like.

@@ -1,4 +1,4 @@
-"""Where a command's words, numbers and progress go, and the device it works on."""
+"""Where a command's words, numbers and progress go, and the job it works in."""
 
 from __future__ import annotations
 
@@ -15,15 +15,14 @@ from rich.console import Console as Terminal
 from rich.table import Table
 from rich.text import Text
 
-from koopstep.cli.streams import Lossy, abandon
-from koopstep.cli.terminal import Screen, terminal
 from koopstep.core.console import Console, Quiet
 from koopstep.core.environment import launched
-from koopstep.core.errors import Interrupted
+from koopstep.core.streams import Lossy, abandon
+from koopstep.core.terminal import Screen, terminal
 from koopstep.core.text import printable
 
 if TYPE_CHECKING:
-    from koopstep.core.devices import Place
+    from koopstep.core.job import Job, Stop
 
 
 class Output:
@@ -40,6 +39,14 @@ class Output:
         self._as_json = as_json
         self._speaks = launched().rank == 0
         self.console: Console = Screen(sys.stderr) if self._speaks else Quiet()
+
+    @contextmanager
+    def job(self, device: str | None = None, stop: Stop | None = None) -> Iterator[Job]:
+        """The job of this command: on the device called ``device``, ended by ``stop``, speaking here."""
+        from koopstep.core.job import Job, never, working_on
+
+        with working_on(device) as place:
+            yield Job(place, self.console, stop or never)
 
     def finish(self, result: Mapping[str, Any], show: Callable[[Page], None]) -> None:
         """Report what the command found.
@@ -158,25 +165,3 @@ def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
         else:
             result[name] = value
     return result
-
-
-@contextmanager
-def place_of(device: str | None) -> Iterator[Place]:
-    """The device called ``device``; under ``torchrun`` also the process group, closed after orderly work.
-
-    After a failure it is left alone: closing it would wait for processes that may never come.
-    """
-    from koopstep.core.devices import prepare
-
-    place = prepare(device)
-    stopped: Interrupted | None = None
-    try:
-        yield place
-    except Interrupted as error:  # every process stops at the same step
-        stopped = error
-    if place.world > 1:
-        import torch.distributed
-
-        torch.distributed.destroy_process_group()
-    if stopped is not None:
-        raise stopped

@@ -32,21 +32,20 @@ def sample(
 ) -> None:
     """Make samples with a student, one network evaluation each (or --steps of them)."""
     labels = split_integers(class_labels, "--class-labels")
-    from koopstep.cli.output import Output, place_of
+    from koopstep.cli.output import Output
     from koopstep.sampling.fewstep import Stepping
     from koopstep.workflows.sample import sample_run
 
     output = Output(as_json)
     stepping = Stepping(steps, between, seed)
-    with place_of(device) as place:
+    with output.job(device) as job:
         result = sample_run(
             run,
             count=count,
             seed=seed,
             class_labels=labels,
             out=out,
-            place=place,
-            console=output.console,
+            job=job,
             stepping=stepping,
             overwrite=overwrite,
         )

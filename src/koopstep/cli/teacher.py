@@ -42,23 +42,21 @@ def train(
     as_json: Json = False,
 ) -> None:
     """Train the teacher of a preset from scratch."""
-    from koopstep.cli.output import Output, place_of
+    from koopstep.cli.output import Output
     from koopstep.cli.signals import stop_on_signals
 
     output = Output(as_json)
     with stop_on_signals() as stop:
         from koopstep.workflows.teacher import train_teacher
 
-        with place_of(device) as place:
+        with output.job(device, stop) as job:
             result = train_teacher(
                 preset,
                 out,
                 changes=changes or [],
                 resume=resume,
                 overwrite=overwrite,
-                place=place,
-                console=output.console,
-                stop=stop,
+                job=job,
             )
     output.finish(result, lambda page: _show(page, result))
 
@@ -109,17 +107,18 @@ def convert(
     from koopstep.workflows.convert import convert as run_convert
 
     output = Output(as_json)
-    result = run_convert(
-        source,
-        out,
-        config=config,
-        sha256=sha256,
-        weights_dtype=dtype,
-        console=output.console,
-        changes=changes or [],
-        overwrite=overwrite,
-        data=data,
-    )
+    with output.job() as job:
+        result = run_convert(
+            source,
+            out,
+            config=config,
+            sha256=sha256,
+            weights_dtype=dtype,
+            job=job,
+            changes=changes or [],
+            overwrite=overwrite,
+            data=data,
+        )
     output.finish(result, lambda page: _show(page, result))
 
 

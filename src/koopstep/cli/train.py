@@ -44,7 +44,7 @@ def train(
     `koopstep train RUN --resume` goes on with a run and needs no other option; `-o training.steps=N` makes it longer.
     Under torchrun it is trained on several processes.
     """
-    from koopstep.cli.output import Output, place_of
+    from koopstep.cli.output import Output
     from koopstep.cli.signals import stop_on_signals
 
     output = Output(as_json)
@@ -54,7 +54,7 @@ def train(
         from koopstep.workflows.train import train_student
 
         recipe, store, run = choose_run(preset, method, changes or [], data, out, resume=resume)
-        with place_of(device) as place:
+        with output.job(device, stop) as job:
             trained = train_student(
                 recipe,
                 store,
@@ -62,9 +62,7 @@ def train(
                 resume=resume,
                 overwrite=overwrite,
                 inputs=[] if resume or preset is None else own_files(preset),
-                place=place,
-                console=output.console,
-                stop=stop,
+                job=job,
             )
     result = {"run": str(run), **asdict(trained)}
     output.finish(result, lambda page: page.facts(result))

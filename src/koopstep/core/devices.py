@@ -62,6 +62,12 @@ def prepare(name: str | None = None) -> Place:
     return Place(device, rank, world)
 
 
+def flushes_denormals() -> bool:
+    """Whether this process takes the smallest floating-point numbers for zero; PyTorch sets that, but does not tell."""
+    smallest = torch.tensor([1], dtype=torch.int32).view(torch.float32)  # 1.4e-45
+    return bool((smallest * 1.0).view(torch.int32) == 0)
+
+
 @contextmanager
 def seeded(seed: int, device: torch.device) -> Iterator[None]:
     """Within, what draws without a generator (fresh weights, dropout) draws from ``seed``; the caller's state is given back.

@@ -8,9 +8,8 @@ from pathlib import Path
 from koopstep.analysis.bands import require_rates
 from koopstep.analysis.outcomes import require_outcomes
 from koopstep.analysis.outliers import require_plane
-from koopstep.core.console import Console
-from koopstep.core.devices import Place
 from koopstep.core.errors import UsageError
+from koopstep.core.job import Job
 from koopstep.workflows.analyses import Entry, Need, find_entry
 from koopstep.workflows.findings import Written, free_folder, write_findings
 from koopstep.workflows.subject import RunSubject
@@ -22,8 +21,7 @@ def analyze_run(
     *,
     out: Path | None,
     data: Path | None,
-    place: Place,
-    console: Console,
+    job: Job,
     reference: str | None = None,
     overwrite: bool = False,
 ) -> Written:
@@ -34,8 +32,7 @@ def analyze_run(
         what: a name of :data:`koopstep.workflows.analyses.ANALYSES`.
         out: folder.
         data: the store whose held-out rows are looked at; the run's own when absent.
-        place: the device.
-        console: where words go.
+        job: where it runs, where it speaks and when it stops.
         reference: real data to look at beside (name, folder or ``.npz``); what the teacher learned from when absent.
         overwrite: whether an ``out`` that is named and not empty may be written into.
 
@@ -46,7 +43,7 @@ def analyze_run(
     if not entry.needs and (data is not None or reference is not None):
         raise UsageError(f"{what} looks at the student alone; leave --data and --reference away")
     folder = free_folder(run, what, out, [data], overwrite)
-    subject = RunSubject(run, place=place, console=console, data=data, reference=reference)
+    subject = RunSubject(run, job=job, data=data, reference=reference)
     require(entry, subject)
     return write_findings(entry.find(subject), folder)
 

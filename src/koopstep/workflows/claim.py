@@ -8,10 +8,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from koopstep.core.config import Config, dump
-from koopstep.core.console import Console
-from koopstep.core.devices import Place, barrier
+from koopstep.core.devices import barrier
 from koopstep.core.errors import UsageError
 from koopstep.core.files import make_folder, read_bytes, storage_error
+from koopstep.core.job import Job
 from koopstep.core.lock import locked
 from koopstep.core.outputs import check_not_input
 from koopstep.core.yaml_reader import parse_yaml
@@ -33,8 +33,7 @@ def claimed(
     *,
     resume: bool,
     overwrite: bool,
-    place: Place,
-    console: Console,
+    job: Job,
 ) -> Iterator[None]:
     """Hold the folder ``out`` (made if absent) while training runs in it; the first process holds it for all.
 
@@ -46,8 +45,7 @@ def claimed(
         inputs: files and folders that are read; those of a run that goes on may be its own.
         resume: whether a run in it may be gone on with.
         overwrite: whether a run in it, or anything else under the names of one, is deleted.
-        place: this process.
-        console: where a warning goes.
+        job: where it runs, where it speaks and when it stops.
 
     Raises:
         UsageError: another process trains in it, or it holds what would be lost.
@@ -57,14 +55,14 @@ def claimed(
             _check_inputs(out, [*inputs])
         _check(out, config, decides, resume, overwrite)
         make_folder(out)
-        with locked(out, console.say, "trained"):
+        with locked(out, job.console.say, "trained"):
             _check(out, config, decides, resume, overwrite)  # again: somebody may have begun in between
             if overwrite:
                 _clear(out)
-            barrier(place)
+            barrier(job.place)
             yield
     else:
-        barrier(place)
+        barrier(job.place)
         yield
 
 

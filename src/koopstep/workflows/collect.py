@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from koopstep.core.config import dump
-from koopstep.core.console import Console
-from koopstep.core.devices import Place
 from koopstep.core.errors import UsageError
+from koopstep.core.job import Job
 from koopstep.core.outputs import check_not_input
 from koopstep.core.pixels import PLAIN, DataRange
 from koopstep.data.collect import CollectSettings, collect
@@ -18,7 +17,6 @@ from koopstep.data.pairs import LayoutName
 from koopstep.data.repair import repair
 from koopstep.data.store import TrajectoryStore
 from koopstep.teachers.files import load_teacher
-from koopstep.workflows.resumable import Stop
 
 
 def collect_store(
@@ -28,9 +26,7 @@ def collect_store(
     *,
     rank: int,
     world: int,
-    place: Place,
-    console: Console,
-    stop: Stop,
+    job: Job,
 ) -> dict[str, Any]:
     """Send noise through ``teacher`` and store the paths in ``out``; run again after any interruption to go on.
 
@@ -40,21 +36,19 @@ def collect_store(
         settings: what to collect.
         rank: which of ``world`` workers this is; each makes its own units, all write to one folder.
         world: number of workers.
-        place: the device.
-        console: where progress goes.
-        stop: asked after each unit.
+        job: where it runs, where it speaks and when it stops.
 
     Raises:
         UsageError: on contradicting settings, or a store of something else in ``out``.
-        Interrupted: after ``stop`` said so; everything committed stays.
+        Interrupted: after ``job.stop`` said so; everything committed stays.
     """
     if not 0 <= rank < world:
         raise UsageError(f"--rank must be from 0 to --world - 1 = {world - 1}, got {rank}")
-    loaded = load_teacher(teacher, place.device)
+    loaded = load_teacher(teacher, job.place.device)
     started = time.perf_counter()
-    with console.bar("collecting paths", settings.count, "path") as bar:
+    with job.console.bar("collecting paths", settings.count, "path") as bar:
         for report in collect(
-            loaded.teacher, out, settings, rank=rank, world=world, device=place.device, should_stop=stop
+            loaded.teacher, out, settings, rank=rank, world=world, device=job.place.device, should_stop=job.stop
         ):
             bar.update(report.done, f"{report.bytes / 2**20:,.1f} MiB")
     return {
@@ -84,12 +78,12 @@ def store_info(folder: Path) -> dict[str, Any]:
     }
 
 
-def verify_store(folder: Path, console: Console) -> dict[str, Any]:
+def verify_store(folder: Path, job: Job) -> dict[str, Any]:
     """Read every byte of a store and compare it with what was committed."""
     store = TrajectoryStore.open(folder)
     damaged = store.verify()
     for unit in damaged:
-        console.say(f"unit {unit.unit} (rows {unit.start} to {unit.stop - 1}): {unit.reason}")
+        job.console.say(f"unit {unit.unit} (rows {unit.start} to {unit.stop - 1}): {unit.reason}")
     return {
         "count": store.count,
         "damaged": [
@@ -99,14 +93,13 @@ def verify_store(folder: Path, console: Console) -> dict[str, Any]:
     }
 
 
-def repair_store(folder: Path, teacher: str | None, *, place: Place, console: Console) -> dict[str, Any]:
+def repair_store(folder: Path, teacher: str | None, *, job: Job) -> dict[str, Any]:
     """Make the damaged units of a store again.
 
     Args:
         folder: the store.
         teacher: its teacher; the one the store names when absent.
-        place: the device.
-        console: where progress goes.
+        job: where it runs, where it speaks and when it stops.
 
     Raises:
         UsageError: if the store was imported, or the teacher is another.
@@ -120,13 +113,13 @@ def repair_store(folder: Path, teacher: str | None, *, place: Place, console: Co
                 f"{folder} was imported, its damaged units ({units}) cannot be made again; import it again"
             )
         return {"count": store.count, "damaged": [], "repaired": [], "root": store.root}
-    loaded = load_teacher(teacher or store.manifest.teacher.name, place.device)
+    loaded = load_teacher(teacher or store.manifest.teacher.name, job.place.device)
     repaired: list[int] = []
     identical = True
-    for report in repair(folder, loaded.teacher, device=place.device):
+    for report in repair(folder, loaded.teacher, device=job.place.device):
         repaired.append(report.damage.unit)
         identical = identical and report.identical
-        console.say(f"unit {report.damage.unit} made again ({report.damage.reason})")
+        job.console.say(f"unit {report.damage.unit} made again ({report.damage.reason})")
     again = TrajectoryStore.open(folder)
     return {
         "count": again.count,

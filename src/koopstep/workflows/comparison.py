@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from koopstep.core.devices import Place
 from koopstep.core.errors import KoopstepError, UsageError
+from koopstep.core.job import Job
 from koopstep.core.records import Batch, Found
 from koopstep.data.cells import Cells
 from koopstep.data.manifest import PHILOX, Manifest
@@ -68,7 +68,7 @@ def compare_on_held_out(
     run: Path,
     data: Path | None,
     count: int | None,
-    place: Place,
+    job: Job,
     stepping: Stepping = ONE_STEP,
     reference: str | None = None,
 ) -> Comparison:
@@ -78,14 +78,14 @@ def compare_on_held_out(
         run: run or student folder.
         data: the store; the run's own when absent.
         count: how many rows; all held-out ones when absent.
-        place: the device.
+        job: where it runs, where it speaks and when it stops.
         stepping: how the student samples.
         reference: real data to compare with (name, folder or ``.npz``); what the teacher learned from when absent.
 
     Raises:
         UsageError: if there is no store, it holds nothing out, fewer rows than asked, or data of another kind or teacher.
     """
-    opened = open_run(run, place.device)
+    opened = open_run(run, job.place.device)
     if data is None:
         data = Path(opened.recipe("name a store with --data").data)
     store = TrajectoryStore.open(data)

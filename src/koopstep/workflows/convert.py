@@ -10,9 +10,9 @@ from typing import Any
 import torch
 
 from koopstep.core.config import Config, dump, override
-from koopstep.core.console import Console
 from koopstep.core.errors import DamagedError, UsageError
 from koopstep.core.files import make_folder, publish_folder, read_json, read_limited, remove_stale, temporary_beside
+from koopstep.core.job import Job
 from koopstep.core.outputs import check_not_input, check_output
 from koopstep.core.text import markdown
 from koopstep.core.yaml_reader import LARGEST_TEXT, parse_yaml
@@ -45,7 +45,7 @@ def convert(
     config: Path | None,
     sha256: str | None,
     weights_dtype: str,
-    console: Console,
+    job: Job,
     changes: Sequence[str] = (),
     overwrite: bool = False,
     data: str | None = None,
@@ -58,7 +58,7 @@ def convert(
         config: a teacher's config (YAML or JSON) for weights that do not say what they are.
         sha256: refuse any other file than the one with this digest.
         weights_dtype: how floats are stored.
-        console: where words go.
+        job: where it runs, where it speaks and when it stops.
         changes: ``key=value`` texts for the teacher's config, such as ``solver=ddim``; not for what the weights decide.
         overwrite: whether a teacher's file that is there may be replaced; what is read never is.
         data: name or path of what the teacher learned from, where the user knows it; every store repeats it.
@@ -75,7 +75,7 @@ def convert(
         raise UsageError(f"{source} does not exist")
     _check_place(source, config, out, overwrite)
     digest = source_sha256(source)
-    console.say(f"SHA-256 of {source}: {digest}")
+    job.console.say(f"SHA-256 of {source}: {digest}")
     if sha256 is not None and sha256.lower() != digest:
         raise DamagedError(f"{source} has SHA-256 {digest}, wanted {sha256}; it is another file, or was changed")
     if is_checkerboard_module(source):
@@ -88,7 +88,7 @@ def convert(
         raise UsageError(f"{source} ({name}) says itself what it is; leave --config away")
     teacher = _changed(FOREIGN[name].read(source, described), changes, source)
     for note in teacher.notes:
-        console.say(note)
+        job.console.say(note)
     learned_from = None if data is None else _learned_from(data, teacher)
     return _write_teacher(teacher, name, source, digest, out, weights_dtype, learned_from)
 

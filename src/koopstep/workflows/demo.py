@@ -8,16 +8,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from koopstep.core.console import Console
-from koopstep.core.devices import Place
 from koopstep.core.errors import KoopstepError, UsageError
 from koopstep.core.files import make_folder, read_json, write_json
+from koopstep.core.job import Job
 from koopstep.figures.html import Chapter, seconds_text, write_report
 from koopstep.recipes.recipe import Recipe, load_recipe
 from koopstep.workflows.collect import collect_store
 from koopstep.workflows.evaluate import evaluate_run
 from koopstep.workflows.report import chapter_of
-from koopstep.workflows.resumable import Stop
 from koopstep.workflows.train import train_student
 
 DEMO_PRESETS = ("checkerboard", "digits")
@@ -29,27 +27,23 @@ _LEAD = (
 )
 
 
-def run_demo(
-    preset: str | None, method: str, out: Path, *, place: Place, console: Console, stop: Stop
-) -> dict[str, Any]:
+def run_demo(preset: str | None, method: str, out: Path, *, job: Job) -> dict[str, Any]:
     """Collect, train, evaluate and report; run again after an interruption to go on where it stopped.
 
     Args:
         preset: one preset; the checkerboard and (briefly) the digits when absent.
         method: one of the methods.
         out: folder for everything.
-        place: the device.
-        console: where progress goes.
-        stop: asked between steps.
+        job: where it runs, where it speaks and when it stops.
 
     Raises:
         UsageError: on unknown names, other settings than the ones ``out`` was started with, or a folder of something else.
-        Interrupted: after ``stop`` said so; everything finished stays.
+        Interrupted: after ``job.stop`` said so; everything finished stays.
     """
     _check_folder(out)
     if preset is not None:
         recipe = load_recipe(preset, method, budget="demo")
-        result, chapter = _one(recipe, out, place=place, console=console, stop=stop)
+        result, chapter = _one(recipe, out, job=job)
         page = write_report(out / "report" / "index.html", _TITLE, _LEAD, [chapter])
         return result | {"report": str(page), "files": [str(page), *result["files"]]}
     runs: dict[str, Any] = {}
@@ -57,7 +51,7 @@ def run_demo(
     page = out / "report" / "index.html"
     for name in DEMO_PRESETS:
         recipe = load_recipe(name, method, budget="quick")
-        runs[name], chapter = _one(recipe, out / name, place=place, console=console, stop=stop)
+        runs[name], chapter = _one(recipe, out / name, job=job)
         runs[name]["report"] = str(page)
         chapters.append(chapter)
         write_report(page, _TITLE, _LEAD, chapters)
@@ -74,9 +68,9 @@ def _check_folder(out: Path) -> None:
         raise UsageError(f"{out} is not empty and holds no demo; choose another --out")
 
 
-def _one(recipe: Recipe, folder: Path, *, place: Place, console: Console, stop: Stop) -> tuple[dict[str, Any], Chapter]:
+def _one(recipe: Recipe, folder: Path, *, job: Job) -> tuple[dict[str, Any], Chapter]:
     store, run = folder / "store", folder / "run"
-    console.say(f"{recipe.preset}: {recipe.about}")
+    job.console.say(f"{recipe.preset}: {recipe.about}")
     clock = _Clock(folder / "seconds.json")
     with clock.stage("collect", finished=(store / "complete.json").is_file()):
         collected = collect_store(
@@ -85,16 +79,14 @@ def _one(recipe: Recipe, folder: Path, *, place: Place, console: Console, stop: 
             recipe.collect,
             rank=0,
             world=1,
-            place=place,
-            console=console,
-            stop=stop,
+            job=job,
         )
     with clock.stage("train", finished=(run / "student" / "config.json").is_file()):
-        trained = train_student(recipe, store, run, resume=True, place=place, console=console, stop=stop)
+        trained = train_student(recipe, store, run, resume=True, job=job)
     with clock.stage("evaluate"):
-        measured = evaluate_run(run, data=store, reference=None, count=None, metrics=None, place=place, console=console)
+        measured = evaluate_run(run, data=store, reference=None, count=None, metrics=None, job=job)
     with clock.stage("report"):
-        chapter = chapter_of(run, store, measured, place)
+        chapter = chapter_of(run, store, measured, job)
     seconds = clock.seconds
     chapter.details["seconds"] = seconds_text(seconds)
     result = {

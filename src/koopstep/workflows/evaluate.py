@@ -12,10 +12,9 @@ import torch
 from torch import Tensor
 
 from koopstep.core.config import dump
-from koopstep.core.console import Console
-from koopstep.core.devices import Place
 from koopstep.core.errors import UsageError
 from koopstep.core.files import write_json
+from koopstep.core.job import Job
 from koopstep.data.cells import Cells
 from koopstep.data.sources import DataSource
 from koopstep.evaluation import classifier as classifiers
@@ -50,8 +49,7 @@ def evaluate_run(
     reference: str | None,
     count: int | None,
     metrics: list[str] | None,
-    place: Place,
-    console: Console,
+    job: Job,
     reference_count: int | None = None,
     stepping: Stepping = ONE_STEP,
     weights: Path | None = None,
@@ -64,8 +62,7 @@ def evaluate_run(
         reference: real data to compare with (name, folder or ``.npz``); what the teacher learned from when absent.
         count: held-out rows used; all when absent.
         metrics: names; the preset's when absent.
-        place: the device.
-        console: where words go.
+        job: where it runs, where it speaks and when it stops.
         reference_count: real images used, an even choice; at most 5,000 when absent.
         stepping: how the student samples.
         weights: folder of feature networks' weights; that of ``KOOPSTEP_WEIGHTS`` when absent.
@@ -73,18 +70,18 @@ def evaluate_run(
     Raises:
         UsageError: on anything missing or unknown.
     """
-    compared = compare_on_held_out(run, data, count, place, stepping, reference)
+    compared = compare_on_held_out(run, data, count, job, stepping, reference)
     config = compared.run.config
     named = tuple(metrics) if metrics else (config.recipe.evaluation.metrics if config else _WITHOUT_RUN)
     real = _reference(named, compared, reference_count)
     judge = _classifier(named, real)
-    extractor = _extractor(compared, real, Extractor(place.device, console.bar, weights))
+    extractor = _extractor(compared, real, Extractor(job.place.device, job.console.bar, weights))
     student, teacher = _samples(compared, real, judge, extractor, config.recipe.evaluation.seed if config else 0)
     left_out = _left_out(student, named, compared, real)
     if metrics and left_out:
         raise UsageError("; ".join(f"metric {name!r}: {reason}" for name, reason in left_out.items()))
     names = tuple(name for name in named if name not in left_out)
-    console.say(f"measuring {', '.join(names)} on {len(student.student)} held-out rows")
+    job.console.say(f"measuring {', '.join(names)} on {len(student.student)} held-out rows")
     values, of_teacher = evaluate(student, names), evaluate(teacher, applicable(teacher, names))
     protocol = _protocol(names, compared, real, judge, extractor).model_copy(update=_sampled(stepping))
     result: dict[str, Any] = {

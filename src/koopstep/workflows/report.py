@@ -12,9 +12,9 @@ from koopstep.analysis.findings import Caption, Pairs, PointPairs, View
 from koopstep.analysis.outcomes import outcomes
 from koopstep.analysis.subject import MOST_ROWS, Subject
 from koopstep.core.console import Quiet
-from koopstep.core.devices import Place
 from koopstep.core.errors import KoopstepError
 from koopstep.core.files import make_folder
+from koopstep.core.job import Job
 from koopstep.evaluation.metrics import METRICS
 from koopstep.figures.draw import draw
 from koopstep.figures.html import Chapter, Picture, number
@@ -27,9 +27,9 @@ from koopstep.workflows.subject import RunSubject
 _IMAGES = 40
 
 
-def chapter_of(run: Path, store: Path, measured: dict[str, Any], place: Place) -> Chapter:
+def chapter_of(run: Path, store: Path, measured: dict[str, Any], job: Job) -> Chapter:
     """Make the pictures of ``run`` (into its ``report`` folder) and the chapter around them."""
-    subject = RunSubject(run, place=place, console=Quiet(), data=store)
+    subject = RunSubject(run, job=Job(job.place, Quiet()), data=store)
     config, compared = subject.run.recipe("the report needs its run"), subject.compared
     folder = run / "report"
     make_folder(folder)

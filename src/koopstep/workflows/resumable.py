@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
-from koopstep.core.console import Console
 from koopstep.core.devices import Place, barrier
 from koopstep.core.errors import Interrupted
 from koopstep.core.files import make_folder, remove_stale
+from koopstep.core.job import Job
 from koopstep.recipes.recipe import Tracking
 from koopstep.training.checkpoint import load_latest, save_checkpoint
 from koopstep.training.loop import StepReport, Task, TrainingState, train
 from koopstep.training.settings import TrainingConfig
 from koopstep.workflows.run import read_metrics
 from koopstep.workflows.tracking import open_logs
-
-Stop = Callable[[], bool]
 
 
 @dataclass(frozen=True)
@@ -35,7 +32,7 @@ class Trained:
 
 
 def begin_training(
-    task: Task, config: TrainingConfig, out: Path, depends_on: dict[str, str], *, place: Place, console: Console
+    task: Task, config: TrainingConfig, out: Path, depends_on: dict[str, str], *, job: Job
 ) -> TrainingState:
     """The state to train from: the newest whole checkpoint in ``out/checkpoints``, else a fresh one.
 
@@ -44,22 +41,21 @@ def begin_training(
         config: how.
         out: the run's folder, made if absent.
         depends_on: name -> value of everything the result depends on; must be what the checkpoint was made with.
-        place: this process.
-        console: where words go.
+        job: where it runs, where it speaks and when it stops.
 
     Raises:
         UsageError: if the settings do not fit together, or are not those of the checkpoint; nothing is written.
         DamagedError: if there are checkpoints, but none is whole.
     """
-    config.check(place.world)
+    config.check(job.place.world)
     state = TrainingState(task, config)
     note = load_latest(out / "checkpoints", state, depends_on)
     if note:
-        console.say(note)
-    if place.leads:
+        job.console.say(note)
+    if job.place.leads:
         make_folder(out)
         remove_stale(out)
-    barrier(place)
+    barrier(job.place)
     return state
 
 
@@ -70,33 +66,31 @@ def run_training(
     out: Path,
     depends_on: dict[str, str],
     *,
-    place: Place,
-    console: Console,
-    stop: Stop,
+    job: Job,
     tracking: Tracking = "none",
 ) -> Trained:
     """Train ``task`` with checkpoints in ``out/checkpoints`` and a line per ``log_every`` steps in ``out/metrics.jsonl``.
 
     Raises:
-        Interrupted: after ``stop`` said so and a checkpoint was written.
+        Interrupted: after ``job.stop`` said so and a checkpoint was written.
         NumericsError: if something is not finite.
         StorageError: if a file cannot be written; older checkpoints are untouched.
     """
     started, first, spent = time.perf_counter(), state.step, 0.0
     loss = next((row["total"] for row in reversed(read_metrics(out)) if row.get("step") == first), float("nan"))
-    logs = open_logs(out, state.step, tracking) if place.leads else nullcontext(lambda report: None)
-    with logs as log, console.bar("training", config.steps, "step") as bar:
-        for report in train(task, state, config, place):
+    logs = open_logs(out, state.step, tracking) if job.place.leads else nullcontext(lambda report: None)
+    with logs as log, job.console.bar("training", config.steps, "step") as bar:
+        for report in train(task, state, config, job.place):
             loss, spent = report.total, spent + report.seconds
             last = report.step == config.steps
             if report.step % config.log_every == 0 or last:
                 log(report)
                 bar.update(report.step, _note(report, config))
-            halted = _agreed(stop(), place)
-            if place.leads and (halted or last or report.step % config.checkpoint_every == 0):
+            halted = _agreed(job.stop(), job.place)
+            if job.place.leads and (halted or last or report.step % config.checkpoint_every == 0):
                 save_checkpoint(out / "checkpoints", state, depends_on, config.keep_checkpoints)
             if halted and not last:
-                barrier(place)
+                barrier(job.place)
                 raise Interrupted(
                     f"stopped at step {report.step} of {config.steps}, saved; run again with --resume to go on"
                 )

@@ -10,10 +10,9 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from koopstep.core.console import Console
-from koopstep.core.devices import Place
 from koopstep.core.errors import UsageError
 from koopstep.core.files import write_atomic
+from koopstep.core.job import Job
 from koopstep.core.outputs import check_output
 from koopstep.figures.images import write_grid, write_images
 from koopstep.figures.points import scatter
@@ -29,8 +28,7 @@ def sample_run(
     seed: int,
     class_labels: list[int] | None,
     out: Path,
-    place: Place,
-    console: Console,
+    job: Job,
     stepping: Stepping = ONE_STEP,
     overwrite: bool = False,
 ) -> dict[str, Any]:
@@ -44,7 +42,7 @@ def sample_run(
             cannot take such steps.
     """
     check_output(out, inputs=[run], overwrite=overwrite, folder=out.suffix not in (".npz", ".png"))
-    opened = open_run(run, place.device)
+    opened = open_run(run, job.place.device)
     facts = opened.student.facts
     if len(facts.shape) == 3 and not facts.is_image and out.suffix != ".npz":
         raise UsageError(f"{out}: these samples are no images (their data_range is None); write them to a .npz")
@@ -61,7 +59,7 @@ def sample_run(
         for earlier in out.glob("[0-9]" * 6 + ".png"):  # of a larger count, they would pass for samples of this call
             earlier.unlink()
         files = write_images(out, samples, digits=6, data_range=facts.shown_range)
-    console.say(f"{count} samples in {seconds:.2f} s")
+    job.console.say(f"{count} samples in {seconds:.2f} s")
     return {
         "seconds": round(seconds, 4),
         "images_per_second": round(count / max(seconds, 1e-9), 1),

@@ -6,8 +6,7 @@ from functools import cached_property
 from pathlib import Path
 
 from koopstep.analysis.subject import HeldOut, Subject
-from koopstep.core.console import Console
-from koopstep.core.devices import Place
+from koopstep.core.job import Job
 from koopstep.core.records import Found
 from koopstep.data.sources import DataSource
 from koopstep.teachers.base import Teacher
@@ -27,20 +26,19 @@ class RunSubject(Subject):
         self,
         folder: Path,
         *,
-        place: Place,
-        console: Console,
+        job: Job,
         data: Path | None = None,
         reference: str | None = None,
     ) -> None:
-        self.run = open_run(folder, place.device)
+        self.run = open_run(folder, job.place.device)
         self.student = self.run.student
-        self._place, self._console, self._data, self._named = place, console, data, reference
+        self._job, self._data, self._named = job, data, reference
 
     @cached_property
     def compared(self) -> Comparison:
         """Student and teacher on the held-out noise."""
-        found = compare_on_held_out(self.run.folder, self._data, None, self._place, reference=self._named)
-        self._console.say(f"looking at {len(found.student)} held-out rows")
+        found = compare_on_held_out(self.run.folder, self._data, None, self._job, reference=self._named)
+        self._job.console.say(f"looking at {len(found.student)} held-out rows")
         return found
 
     def held_out(self) -> HeldOut:

@@ -9,10 +9,10 @@ from typing import Any
 import torch
 
 from koopstep.core.config import dump
-from koopstep.core.console import Console
-from koopstep.core.devices import Place, barrier, seeded
+from koopstep.core.devices import barrier, seeded
 from koopstep.core.errors import UsageError
 from koopstep.core.files import read_bytes
+from koopstep.core.job import Job
 from koopstep.core.outputs import check_output
 from koopstep.core.yaml_reader import parse_yaml
 from koopstep.data.augment import LABELS
@@ -25,7 +25,7 @@ from koopstep.training.checkpoint import checkpoints, flat
 from koopstep.training.denoising import Denoising
 from koopstep.workflows.claim import CONFIG, claimed
 from koopstep.workflows.record import course_note
-from koopstep.workflows.resumable import Stop, begin_training, run_training
+from koopstep.workflows.resumable import begin_training, run_training
 from koopstep.workflows.run import write_config
 
 _DECIDES = ("data", "teacher")  # of config.yaml: what makes it the same training
@@ -37,9 +37,7 @@ def train_teacher(
     *,
     changes: list[str],
     resume: bool,
-    place: Place,
-    console: Console,
-    stop: Stop,
+    job: Job,
     overwrite: bool = False,
 ) -> dict[str, Any]:
     """Train the teacher of ``preset`` and write it to the file ``out``; checkpoints live in ``out`` + ``.run`` meanwhile.
@@ -47,7 +45,7 @@ def train_teacher(
     Raises:
         UsageError: on unknown names, data that does not fit, another process that trains it, or a file or a training there
             without ``resume`` or ``overwrite``.
-        Interrupted: after ``stop`` said so and a checkpoint was written.
+        Interrupted: after ``job.stop`` said so and a checkpoint was written.
     """
     recipe = load_teacher_recipe(preset, changes)
     inputs = [path for path in (*own_files(preset), Path(recipe.data)) if path.exists()]
@@ -61,7 +59,7 @@ def train_teacher(
     source = load_source(recipe.data)
     _check_data(recipe, source)
     with seeded(training.seed, torch.device("cpu")):
-        model = kind.build(config).to(place.device)
+        model = kind.build(config).to(job.place.device)
     source = in_range(source, kind.teacher(config, model, recipe.teacher.file, "").data_range)
     task = Denoising(
         model,
@@ -70,24 +68,24 @@ def train_teacher(
         conditional=bool(config.num_classes),
         batch_size=training.batch_size,
         seed=training.seed,
-        place=place,
+        place=job.place,
         augment=recipe.teacher.augment,
         xflip=recipe.teacher.xflip,
     )
     settings = dump(recipe)
     depends_on = flat({"teacher": settings["teacher"]}) | {"data": f"{recipe.data} {source.sha256()}"}
-    written = recipe if place.leads else None
-    with claimed(work, written, _DECIDES, inputs, resume=resume, overwrite=overwrite, place=place, console=console):
-        state = begin_training(task, training, work, depends_on, place=place, console=console)
-        if place.leads:
+    written = recipe if job.place.leads else None
+    with claimed(work, written, _DECIDES, inputs, resume=resume, overwrite=overwrite, job=job):
+        state = begin_training(task, training, work, depends_on, job=job)
+        if job.place.leads:
             note = _longer_note(work, recipe) if state.step else None
             if note:
-                console.say(note)
+                job.console.say(note)
             write_config(work, recipe)
-        done = run_training(task, state, training, work, depends_on, place=place, console=console, stop=stop)
-        if place.leads:
+        done = run_training(task, state, training, work, depends_on, job=job)
+        if job.place.leads:
             save_teacher(out, _header(recipe, preset, changes, out, source), state.average.model)
-        barrier(place)
+        barrier(job.place)
     return teacher_info(str(out)) | {"seconds": done.seconds, "loss": done.loss, "step": done.step}
 
 

@@ -10,10 +10,10 @@ import torch
 from torch import nn
 
 from koopstep.core.config import dump
-from koopstep.core.console import Console
 from koopstep.core.devices import Place, barrier, seeded
 from koopstep.core.errors import UsageError
 from koopstep.core.files import remove_stale
+from koopstep.core.job import Job
 from koopstep.data.live import LivePaths
 from koopstep.data.sources import DataSource, in_range
 from koopstep.data.store import TrajectoryStore
@@ -34,7 +34,7 @@ from koopstep.workflows.card import student_card
 from koopstep.workflows.claim import claimed
 from koopstep.workflows.origin import find_data, own_teacher, training_data
 from koopstep.workflows.record import longer_note, record, recorded, teacher_choice
-from koopstep.workflows.resumable import Stop, Trained, begin_training, run_training
+from koopstep.workflows.resumable import Trained, begin_training, run_training
 from koopstep.workflows.run import RunConfig, write_config
 
 if TYPE_CHECKING:
@@ -58,9 +58,7 @@ def train_student(
     out: Path,
     *,
     resume: bool,
-    place: Place,
-    console: Console,
-    stop: Stop,
+    job: Job,
     overwrite: bool = False,
     inputs: Iterable[Path] = (),
 ) -> Trained:
@@ -69,9 +67,9 @@ def train_student(
     Raises:
         UsageError: if something does not fit, ``out`` holds a run and neither ``resume`` nor ``overwrite`` is set, or
             another process trains in it.
-        Interrupted: after ``stop`` said so and a checkpoint was written.
+        Interrupted: after ``job.stop`` said so and a checkpoint was written.
     """
-    recipe.training.check(place.world)
+    recipe.training.check(job.place.world)
     store = TrajectoryStore.open(data)
     identity = store.manifest.teacher
     facts = DataFacts.of(store.manifest)
@@ -80,18 +78,18 @@ def train_student(
     before = recorded(out) if goes_on else None
     with seeded(recipe.training.seed, torch.device("cpu")):  # the discriminator's weights are drawn after the student's
         recipe, student = first_student(recipe, facts, identity, before)
-        task, depends_on = _task(recipe, student, store, place)
-    config = record(recipe, store, data, before) if place.leads else None
+        task, depends_on = _task(recipe, student, store, job.place)
+    config = record(recipe, store, data, before) if job.place.leads else None
     reads = [data, *inputs]
-    with claimed(out, config, _DECIDES, reads, resume=resume, overwrite=overwrite, place=place, console=console):
-        if place.leads and not goes_on:
+    with claimed(out, config, _DECIDES, reads, resume=resume, overwrite=overwrite, job=job):
+        if job.place.leads and not goes_on:
             note = note_on_start(student, store.batch(store.training_rows()[:_LOOKED_AT]))
-            _say(note, console)
-        state = begin_training(task, recipe.training, out, depends_on, place=place, console=console)
+            _say(note, job)
+        state = begin_training(task, recipe.training, out, depends_on, job=job)
         if goes_on and state.step == 0:
             raise UsageError(f"the checkpoints of {out} were deleted just now; begin again without --resume")
         if config is not None:
-            _say(longer_note(config), console)
+            _say(longer_note(config), job)
             write_config(out, config)
         done = run_training(
             task,
@@ -99,20 +97,18 @@ def train_student(
             recipe.training,
             out,
             depends_on,
-            place=place,
-            console=console,
-            stop=stop,
+            job=job,
             tracking=recipe.tracking,
         )
         if config is not None:
             _save(out / "student", config, state.average.model, facts)
-        barrier(place)
+        barrier(job.place)
     return done
 
 
-def _say(note: str | None, console: Console) -> None:
+def _say(note: str | None, job: Job) -> None:
     if note:
-        console.say(note)
+        job.console.say(note)
 
 
 def _save(folder: Path, config: RunConfig, student: nn.Module, facts: DataFacts) -> None:

@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from koopstep.cli import terminal as terminal_module
 from koopstep.cli.output import Page, flat, plain, shown
-from koopstep.cli.streams import Lossy
-from koopstep.cli.terminal import Pace, Screen, duration, rate, terminal
+from koopstep.core import terminal as terminal_module
+from koopstep.core.streams import Lossy
+from koopstep.core.terminal import Pace, Screen, duration, rate, terminal
 
 
 class Clock:

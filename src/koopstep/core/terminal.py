@@ -19,8 +19,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from koopstep.cli.streams import Lossy
 from koopstep.core.console import Bar, Console
+from koopstep.core.streams import Lossy
 from koopstep.core.text import printable
 
 SHOWN_AFTER = 2.0  # seconds a stage must last to be worth a bar

@@ -5,10 +5,9 @@ from koopstep.core.noise import gaussian
 from koopstep.data.checkerboard import CELLS
 from koopstep.evaluation.scores import in_cell
 
-file = load_teacher("checkerboard-edm")
-teacher = file.teacher
-print(f"{file.header.name}: {file.parameters:,} parameters, SHA-256 {file.sha256[:16]}")
-print(f"made by: {file.header.made_by}")
+teacher = load_teacher("checkerboard-edm")
+print(teacher)
+print(f"it learned from: {teacher.training_data.name}")
 
 noise = gaussian(seed=0, indices=range(2_000), shape=teacher.shape)
 finest = teacher.path(noise, steps=40)[-1]

@@ -10,11 +10,7 @@ from diffusers import DDPMPipeline, DDPMScheduler, UNet2DModel
 from torch import Tensor
 
 from koopstep import CollectSettings, collect, from_diffusers, load_teacher
-from koopstep.core.console import Quiet
-from koopstep.core.devices import prepare
-from koopstep.core.job import Job
 from koopstep.core.noise import gaussian
-from koopstep.workflows.convert import convert
 
 
 def bars(count: int) -> Tensor:
@@ -47,17 +43,10 @@ for solver in ("heun", "ddim"):
     columns = pictures.mean(dim=2).argmax(dim=-1).flatten().bincount(minlength=8).tolist()
     print(f"{solver}: {teacher.evaluations(18)} evaluations, pixels {off:.2f} from black or white, columns {columns}")
 
-# --- from its folder: what `koopstep teacher convert pipeline --out bars.safetensors` does --------------------------
+# --- from its folder: read as data, nothing in it is executed; `koopstep collect pipeline ...` does the same ---------
 pipeline.save_pretrained("pipeline")
-said = convert(
-    Path("pipeline"),
-    Path("bars.safetensors"),
-    config=None,
-    sha256=None,
-    weights_dtype="float32",
-    job=Job(prepare("cpu"), Quiet()),
-)
-print(f"{said['file']}: {said['parameters']:,} parameters, left out: {said['notes']}")
-for report in collect(load_teacher("bars.safetensors").teacher, Path("paths"), CollectSettings(count=100, steps=12)):
+teacher = load_teacher("pipeline")
+print(teacher)
+for report in collect(teacher, Path("paths"), CollectSettings(count=100, steps=12)):
     print(f"{report.done} of {report.total} paths stored")
 print("next: koopstep train digits --data paths --out run -o initialise=fresh")

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from koopstep.students.student import KoopmanStudent
     from koopstep.teachers.analytic import gaussian_teacher, mixture_teacher
     from koopstep.teachers.diffusers.teacher import from_diffusers
-    from koopstep.teachers.files import load_teacher
     from koopstep.teachers.functions import from_denoiser, from_epsilon, from_velocity
+    from koopstep.workflows.teacher_source import load_teacher
 
     __version__: str
 
@@ -54,7 +54,7 @@ _HOMES = {
     "gaussian_teacher": "koopstep.teachers.analytic",
     "generate": "koopstep.sampling.onestep",
     "load_student": "koopstep.students.files",
-    "load_teacher": "koopstep.teachers.files",
+    "load_teacher": "koopstep.workflows.teacher_source",
     "mixture_teacher": "koopstep.teachers.analytic",
 }
 

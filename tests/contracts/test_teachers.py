@@ -19,7 +19,7 @@ from koopstep.teachers.analytic import GaussianConfig, MixtureConfig
 from koopstep.teachers.base import Teacher, TeacherIdentity
 from koopstep.teachers.diffusers.config import DiffusersConfig, UNet2DConfig
 from koopstep.teachers.edm import EDMConfig
-from koopstep.teachers.files import TeacherHeader, load_teacher, save_teacher
+from koopstep.teachers.files import TeacherHeader, read_teacher_file, save_teacher
 from koopstep.teachers.flow import FlowConfig
 from koopstep.teachers.table import TEACHERS
 
@@ -170,7 +170,7 @@ def test_wrong_calls_are_named(made: Made) -> None:
 def test_saved_and_loaded(made: Made, tmp_path: Path) -> None:
     header = TeacherHeader(config=made.config, name="a member", weights_dtype="float64")
     digest = save_teacher(tmp_path / "t.safetensors", header, made.model)
-    file = load_teacher(tmp_path / "t.safetensors")
+    file = read_teacher_file(tmp_path / "t.safetensors")
     assert file.sha256 == digest
     weights = load_tensors(tmp_path / "t.safetensors")[0]
     assert file.header == header.model_copy(update={"tensors_sha256": tensors_sha256(weights)})

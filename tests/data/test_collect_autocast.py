@@ -8,11 +8,11 @@ import torch
 
 from koopstep.data.collect import CollectSettings, collect, make_unit, plan
 from koopstep.data.store import TrajectoryStore
-from koopstep.teachers.files import load_teacher
+from koopstep.teachers.files import read_teacher_file
 
 
 def test_bfloat16_is_close_recorded_and_repeatable(tmp_path: Path) -> None:
-    teacher = load_teacher("digits-edm").teacher
+    teacher = read_teacher_file("digits-edm").teacher
     settings = CollectSettings(count=24, steps=4, hold_out=4)
     rough = settings.model_copy(update={"autocast": "bfloat16"})
     exact_states, _ = make_unit(teacher, plan(teacher, settings), 0)

@@ -25,7 +25,7 @@ from koopstep.formats.arrays import map_npy, read_idx, read_npz
 from koopstep.formats.pictures import read_picture
 from koopstep.formats.tarballs import read_members
 from koopstep.formats.torch_files import load_state_dict
-from koopstep.teachers.files import TeacherHeader, load_teacher, save_teacher
+from koopstep.teachers.files import TeacherHeader, read_teacher_file, save_teacher
 from koopstep.teachers.table import TEACHERS
 
 COUNT = 25
@@ -99,7 +99,7 @@ READERS: dict[str, tuple[str, Write, Callable[[Path], Any]]] = {
     "npz of weights": ("a.npz", lambda s, _: np.savez(s, a=np.ones(3), b=np.float32(2)), load_state_dict),
     "pth": ("a.pth", lambda s, _: torch.save({"a": torch.ones(3)}, s), load_state_dict),
     "safetensors": ("a.safetensors", tensors, load_tensors),
-    "teacher": ("a.safetensors", teacher, load_teacher),
+    "teacher": ("a.safetensors", teacher, read_teacher_file),
     "png": ("a.png", lambda s, _: s.write(picture("PNG")), read_picture),
     "jpeg": ("a.jpg", lambda s, _: s.write(picture("JPEG")), read_picture),
     "folder of images": ("a.png", lambda s, _: s.write(picture("PNG")), lambda path: images.load(path.parent)),

@@ -19,7 +19,7 @@ from koopstep.losses.config import ObjectiveConfig
 from koopstep.losses.objective import build_objective
 from koopstep.losses.passes import RealRows
 from koopstep.recipes.recipe import load_recipe
-from koopstep.teachers.files import load_teacher
+from koopstep.teachers.files import read_teacher_file
 from koopstep.workflows.train import train_student
 
 
@@ -61,7 +61,9 @@ def test_the_discriminator_sees_real_rows_with_their_classes() -> None:
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("paths") / "store"
-    for _ in collect(load_teacher("digits-cond-edm").teacher, folder, CollectSettings(count=24, steps=2, hold_out=8)):
+    for _ in collect(
+        read_teacher_file("digits-cond-edm").teacher, folder, CollectSettings(count=24, steps=2, hold_out=8)
+    ):
         pass
     return folder
 

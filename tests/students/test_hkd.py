@@ -21,7 +21,7 @@ from koopstep.students.hkd import HKDConfig, build_hkd
 from koopstep.students.initialise import config_from_teacher, start_from_teacher
 from koopstep.students.student import DataFacts, KoopmanStudent
 from koopstep.teachers.analytic import GaussianConfig, GaussianDenoiser, analytic_teacher
-from koopstep.teachers.files import load_teacher
+from koopstep.teachers.files import read_teacher_file
 
 STEPS = 12
 SIGMAS = tuple(karras_sigmas(STEPS, 0.002, 20.0).tolist())
@@ -35,7 +35,7 @@ DIGITS = DataFacts(
 
 
 def from_teacher(**changes: object) -> KoopmanStudent:
-    teacher = load_teacher("digits-edm")
+    teacher = read_teacher_file("digits-edm")
     network = teacher.header.config.network  # type: ignore[union-attr]
     config = config_from_teacher(HKDConfig(network=network, **changes), teacher.header.config)  # type: ignore[arg-type]
     student = build_hkd(config, DIGITS)  # type: ignore[arg-type]
@@ -46,7 +46,7 @@ def from_teacher(**changes: object) -> KoopmanStudent:
 @torch.no_grad()
 def test_a_student_that_starts_from_its_teacher_is_the_teachers_guess() -> None:
     noise = torch.randn(4, 1, 8, 8, generator=torch.Generator().manual_seed(0))
-    guess = load_teacher("digits-edm").model(noise * 20.0, torch.tensor(20.0))
+    guess = read_teacher_file("digits-edm").model(noise * 20.0, torch.tensor(20.0))
     kept = 0.75**2 / (20.0**2 + 0.75**2) * noise * 20.0  # c_skip x, of which an evolved latent knows nothing
     ours = from_teacher().generate(noise)
     torch.testing.assert_close(ours, guess - kept, rtol=0, atol=2e-3)
@@ -85,10 +85,10 @@ def test_levels_and_sizes_between_the_kept_states() -> None:
 
 
 def test_what_cannot_start_from_a_teacher() -> None:
-    teacher = load_teacher("digits-edm")
+    teacher = read_teacher_file("digits-edm")
     with pytest.raises(UsageError, match="the network must be its network"):
         config_from_teacher(HKDConfig(network=LinearConfig()), teacher.header.config)
-    board = load_teacher("checkerboard-edm")
+    board = read_teacher_file("checkerboard-edm")
     with pytest.raises(UsageError, match="cannot be cut in two halves"):
         config_from_teacher(HKDConfig(network=board.header.config.network), board.header.config)  # type: ignore[union-attr]
 

@@ -19,7 +19,7 @@ from koopstep.students.kdm import KDMConfig, build_kdm
 from koopstep.students.student import DataFacts
 from koopstep.students.table import build_student
 from koopstep.teachers.edm import EDMConfig, build_edm
-from koopstep.teachers.files import TeacherFile, TeacherHeader, load_teacher, save_teacher
+from koopstep.teachers.files import TeacherFile, TeacherHeader, read_teacher_file, save_teacher
 
 UNET = UNetConfig(model_channels=4, channel_mult=(1, 2), channel_mult_emb=1, num_blocks=1, attention_resolutions=())
 SILENT = MLPConfig(width=8, depth=1, output_scale=0.0)
@@ -33,7 +33,7 @@ def teacher_file(path: Path, num_classes: int = 3, network: UNetConfig = UNET) -
         for parameter in model.parameters():
             parameter.add_(0.2 * torch.randn(parameter.shape))
     save_teacher(path, TeacherHeader(config=config, name="small"), model)
-    return load_teacher(path)
+    return read_teacher_file(path)
 
 
 def student_config(decoder: UNetConfig | MLPConfig = UNET, latent: int = 16, planes: int = 1) -> KDMConfig:
@@ -109,7 +109,7 @@ def test_closed_forms_have_no_network_to_start_from(tmp_path: Path) -> None:
     config = GaussianConfig(dimension=2)
     save_teacher(tmp_path / "g", TeacherHeader(config=config, name="g"), build_gaussian(config))
     with pytest.raises(UsageError, match="initialise=fresh"):
-        config_from_teacher(student_config(), load_teacher(tmp_path / "g").header.config)
+        config_from_teacher(student_config(), read_teacher_file(tmp_path / "g").header.config)
 
 
 @pytest.mark.parametrize("observables", ["free", "linear", "normalised"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 import warnings
 from collections.abc import Callable
@@ -23,7 +24,7 @@ from koopstep.core.levels import ddpm_sigmas
 from koopstep.core.tensors import load_tensors, save_tensors
 from koopstep.teachers.diffusers.config import DiffusersConfig, ScheduleConfig, read_schedule
 from koopstep.teachers.diffusers.teacher import DiffusersDenoiser, build_diffusers, schedule_alphas, timesteps_of
-from koopstep.teachers.files import TeacherHeader, load_teacher, save_teacher
+from koopstep.teachers.files import TeacherHeader, read_teacher_file, save_teacher
 from koopstep.teachers.foreign.diffusers import is_pipeline, read_pipeline
 from koopstep.teachers.foreign.table import sniff
 
@@ -252,6 +253,27 @@ def test_in_memory_the_network_stays_where_it_is_and_is_read_only_for_eval() -> 
         from_diffusers(pipeline, solver="magic")
 
 
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("TCDScheduler", {}),
+        ("DPMSolverMultistepScheduler", {"algorithm_type": "sde-dpmsolver++"}),
+        ("LCMScheduler", {}),
+    ],
+)
+def test_a_scheduler_that_draws_noise_is_refused(pipeline: Path, tmp_path: Path, name: str, settings: Any) -> None:
+    words = f"a {name} draws noise along the way.*DDIMScheduler.from_config"
+    with pytest.raises(UsageError, match=words):
+        from_diffusers(unet(1), getattr(diffusers, name)(**settings))
+    if not settings:
+        folder = tmp_path / "pipe"
+        shutil.copytree(pipeline, folder)
+        index = folder / "model_index.json"
+        index.write_text(index.read_text().replace("DDPMScheduler", name))
+        with pytest.raises(UsageError, match=words):
+            read_pipeline(folder)
+
+
 def saved(folder: Path, *, network: Any = None, kind: str = "DDPMScheduler", **schedule: Any) -> Path:
     pipeline = diffusers.DDPMPipeline(network or unet(3), scheduler(kind, **schedule))
     pipeline.save_pretrained(folder)
@@ -271,7 +293,7 @@ def test_from_a_folder_to_a_file_to_the_same_path(tmp_path: Path, kind: str) -> 
     network = unet(3, num_class_embeds=4)
     folder = saved(tmp_path / "pipe", network=network, kind=kind, prediction_type="v_prediction")
     assert is_pipeline(folder) and not is_pipeline(tmp_path)
-    file = load_teacher(converted(folder, tmp_path / "t.safetensors"))
+    file = read_teacher_file(converted(folder, tmp_path / "t.safetensors"))
     assert file.parameters == sum(p.numel() for p in network.parameters())
     assert file.header.config.schedule.prediction_type == "v_prediction"
     labels = torch.tensor([1, 3])
@@ -286,7 +308,7 @@ def test_the_command_converts_a_folder(tmp_path: Path) -> None:
     folder, out = saved(tmp_path / "ddpm-tiny", network=network), tmp_path / "t.safetensors"
     assert sniff(folder) == "diffusers"
     assert run(["teacher", "convert", str(folder), "--out", str(out), "-o", "solver=ddim", "-o", "data_scale=0.3"]) == 0
-    file = load_teacher(out)
+    file = read_teacher_file(out)
     weights = folder / "unet" / "diffusion_pytorch_model.safetensors"
     assert (file.header.name, file.header.source["format"]) == ("ddpm-tiny", "diffusers")
     assert file.header.source["weights_sha256"] == sha256_file(weights)
@@ -333,7 +355,7 @@ def test_folders_of_2022(tmp_path: Path) -> None:
     network = unet(3)
     folder = saved(tmp_path / "pipe", network=network)
     as_in_2022(folder)
-    teacher = load_teacher(converted(folder, tmp_path / "t.safetensors")).teacher
+    teacher = read_teacher_file(converted(folder, tmp_path / "t.safetensors")).teacher
     theirs = from_diffusers(network, scheduler())
     assert torch.equal(teacher.path(noise(2, 3, 8, 8), steps=3), theirs.path(noise(2, 3, 8, 8), steps=3))
 

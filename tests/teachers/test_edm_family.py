@@ -24,7 +24,7 @@ from koopstep.teachers.edm import (
     edm_teacher,
     noisiest_label,
 )
-from koopstep.teachers.files import TeacherHeader, load_teacher, save_teacher
+from koopstep.teachers.files import TeacherHeader, read_teacher_file, save_teacher
 from koopstep.teachers.flow import FlowConfig, build_flow, flow_loss
 from koopstep.teachers.table import TEACHERS
 
@@ -54,7 +54,7 @@ BEFORE = {
 
 @pytest.mark.parametrize("name", BEFORE)
 def test_packaged_teachers_are_what_they_were(name: str) -> None:
-    file = load_teacher(name)
+    file = read_teacher_file(name)
     size = math.prod(file.teacher.shape)
     x = (torch.arange(3 * size, dtype=torch.float64) * 0.7311).sin().reshape(3, *file.teacher.shape).float()
     classes = torch.tensor([0, 1, 7]) if file.teacher.num_classes else None
@@ -141,7 +141,7 @@ def test_paths_and_files(name: str, tmp_path: Any) -> None:
     torch.testing.assert_close(path[0], noise * float(edm_sigmas(member, 3)[0]))
     assert seen[0].tolist() == pytest.approx([noisiest_label(member)] * 2, rel=1e-5)
     save_teacher(tmp_path / "t.safetensors", TeacherHeader(config=member, name="a member"), model)
-    again = load_teacher(tmp_path / "t.safetensors")
+    again = read_teacher_file(tmp_path / "t.safetensors")
     assert again.header.config == member
     assert torch.equal(again.teacher.path(noise, classes, steps=3), path)
 

@@ -19,7 +19,7 @@ from koopstep.nets.mlp import MLPConfig
 from koopstep.nets.unet import UNetConfig
 from koopstep.teachers.base import TrainingData
 from koopstep.teachers.edm import EDMConfig, build_edm
-from koopstep.teachers.files import TeacherHeader, find_teacher, load_teacher, packaged_teachers, save_teacher
+from koopstep.teachers.files import TeacherHeader, find_teacher, packaged_teachers, read_teacher_file, save_teacher
 
 CONFIG = EDMConfig(shape=(2,), num_classes=3, network=MLPConfig(width=8, depth=2), sigma_max=10.0)
 
@@ -36,7 +36,7 @@ def written(path: Path, dtype: str = "float32", config: EDMConfig = CONFIG) -> t
 def test_round_trip(tmp_path: Path, dtype: str, tolerance: float) -> None:
     path = tmp_path / "folder" / "t.safetensors"
     model = written(path, dtype)
-    file = load_teacher(path)
+    file = read_teacher_file(path)
     assert (file.header.name, file.header.made_by, file.header.config) == ("small", "a test", CONFIG)
     assert file.sha256 == file.teacher.sha256 == sha256_file(path)
     assert file.parameters == sum(p.numel() for p in model.parameters())
@@ -47,7 +47,7 @@ def test_round_trip(tmp_path: Path, dtype: str, tolerance: float) -> None:
     assert not file.model.training
     assert not any(p.requires_grad for p in file.model.parameters())
     noise, labels = torch.randn(5, 2), torch.tensor([0, 1, 2, 0, 1])
-    again = load_teacher(str(path)).teacher.path(noise, labels, steps=4)
+    again = read_teacher_file(str(path)).teacher.path(noise, labels, steps=4)
     assert torch.equal(file.teacher.path(noise, labels, steps=4), again)
 
 
@@ -67,7 +67,7 @@ def test_equal_teachers_are_equal_files(tmp_path: Path) -> None:
 
 def refused(path: Path, error: type[KoopstepError], *words: str) -> None:
     with pytest.raises(error) as caught:
-        load_teacher(path)
+        read_teacher_file(path)
     message = str(caught.value)
     assert type(caught.value) is error
     assert "\n" not in message
@@ -182,7 +182,7 @@ def test_wrong_headers(tmp_path: Path, change: dict[str, Any], words: tuple[str,
     header = json.loads(metadata["koopstep_teacher"]) | change
     save_tensors(path, tensors, {"koopstep_teacher": json.dumps(header)})
     with pytest.raises(UsageError) as caught:
-        load_teacher(path)
+        read_teacher_file(path)
     assert "\n" not in str(caught.value)
     for word in words:
         assert word in str(caught.value)
@@ -198,7 +198,7 @@ def test_headers_that_are_no_json(tmp_path: Path, text: str) -> None:
 def test_every_packaged_teacher_opens() -> None:
     for name, path in packaged_teachers().items():
         assert find_teacher(name) == path
-        file = load_teacher(name)
+        file = read_teacher_file(name)
         assert file.header.name == name
         noise = torch.zeros(1, *file.teacher.shape)
         labels = torch.zeros(1, dtype=torch.int64) if file.teacher.num_classes else None
@@ -213,7 +213,7 @@ def test_image_teachers_keep_their_network(tmp_path: Path) -> None:
     network = UNetConfig(model_channels=4, channel_mult=(1, 2), channel_mult_emb=1, num_blocks=1)
     config = EDMConfig(shape=(1, 4, 4), network=network)
     written(tmp_path / "t", config=config)
-    assert load_teacher(tmp_path / "t").teacher.path(torch.randn(2, 1, 4, 4), steps=2).shape == (3, 2, 1, 4, 4)
+    assert read_teacher_file(tmp_path / "t").teacher.path(torch.randn(2, 1, 4, 4), steps=2).shape == (3, 2, 1, 4, 4)
 
 
 def test_a_file_names_the_data_its_teacher_learned_from(tmp_path: Path) -> None:
@@ -221,8 +221,8 @@ def test_a_file_names_the_data_its_teacher_learned_from(tmp_path: Path) -> None:
     save_teacher(
         tmp_path / "t", TeacherHeader(config=CONFIG, name="small", training_data=data), written(tmp_path / "plain")
     )
-    assert load_teacher(tmp_path / "t").teacher.training_data == data
-    assert load_teacher(tmp_path / "plain").teacher.training_data is None
+    assert read_teacher_file(tmp_path / "t").teacher.training_data == data
+    assert read_teacher_file(tmp_path / "plain").teacher.training_data is None
 
 
 @pytest.mark.parametrize(
@@ -241,7 +241,7 @@ def test_files_of_version_0_1_name_it_in_words(words: str, name: str | None) -> 
 
 
 def test_packaged_teachers_name_the_data_they_learned_from() -> None:
-    named = {name: load_teacher(name).teacher.training_data for name in packaged_teachers()}
+    named = {name: read_teacher_file(name).teacher.training_data for name in packaged_teachers()}
     for name, found in named.items():
         assert found is not None and found.name == name.split("-")[0]
         assert found.matches(load_source(found.name).identity())

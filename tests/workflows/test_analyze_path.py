@@ -15,7 +15,7 @@ from jobs import QUIET
 from koopstep.core.errors import UsageError
 from koopstep.data.collect import CollectSettings, collect
 from koopstep.recipes.recipe import load_recipe
-from koopstep.teachers.files import load_teacher
+from koopstep.teachers.files import read_teacher_file
 from koopstep.workflows.analyze import analyze_run
 from koopstep.workflows.findings import Written
 from koopstep.workflows.train import train_student
@@ -37,7 +37,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder, made = tmp_path_factory.mktemp("runs"), {}
     for name, (preset, method, changes) in RUNS.items():
         recipe = load_recipe(preset, method, [*TRAIN, *changes])
-        teacher = load_teacher(recipe.teacher.file).teacher
+        teacher = read_teacher_file(recipe.teacher.file).teacher
         settings = CollectSettings(count=60, steps=3, keep="all" if method != "kdm" else "ends", hold_out=30)
         for _ in collect(teacher, folder / f"{name}-store", settings):
             pass
@@ -107,7 +107,7 @@ def test_rates_that_depend_on_the_state_are_read_where_the_path_starts(analysed:
 def test_a_store_of_ends_is_enough_for_a_film_and_not_for_linearity(runs: dict[str, Path], tmp_path: Path) -> None:
     recipe = load_recipe("digits-cond", "hkd+", [])
     settings = CollectSettings(count=20, steps=3, keep="ends", hold_out=10)
-    for _ in collect(load_teacher(recipe.teacher.file).teacher, tmp_path / "ends", settings):
+    for _ in collect(read_teacher_file(recipe.teacher.file).teacher, tmp_path / "ends", settings):
         pass
     film = analyze_run(runs["digits"], "trajectory", out=tmp_path / "f", data=tmp_path / "ends", job=QUIET)
     distances = film.values["distance_by_u"]

@@ -24,7 +24,7 @@ from koopstep.core.tensors import load_tensors, save_tensors
 from koopstep.data.importers import import_source
 from koopstep.nets.mlp import MLPConfig
 from koopstep.teachers.edm import EDMConfig, build_edm
-from koopstep.teachers.files import load_teacher
+from koopstep.teachers.files import read_teacher_file
 from koopstep.teachers.foreign.table import FOREIGN
 from koopstep.workflows.convert import convert
 from koopstep.workflows.evaluate import evaluate_run
@@ -81,7 +81,7 @@ def test_an_edm_pickle_becomes_a_teacher(builder: Callable[[str, str], ModuleTyp
     assert result["source_sha256"] == sha256_file(tmp_path / "net.pkl")
     assert result["sha256"] == sha256_file(out)
     assert result["parameters"] == sum(value.numel() for value in weights.values())
-    teacher = load_teacher(out)
+    teacher = read_teacher_file(out)
     for name, value in teacher.model.state_dict().items():
         assert torch.equal(value, weights[name]), name
     assert teacher.header.source["sha256"] == result["source_sha256"]
@@ -99,7 +99,7 @@ def test_a_user_may_know_what_a_teacher_learned_from(builder: Callable[[str, str
     np.savez(tmp_path / "data.npz", images=np.arange(4 * 8 * 8 * 3, dtype=np.uint8).reshape(4, 8, 8, 3))
     result = run(tmp_path / "net.pkl", tmp_path / "net.safetensors", data=str(tmp_path / "data.npz"))
     assert result["training_data"]["name"] == "data.npz"
-    assert load_teacher(tmp_path / "net.safetensors").teacher.training_data is not None
+    assert read_teacher_file(tmp_path / "net.safetensors").teacher.training_data is not None
     with pytest.raises(UsageError, match=r"has shape \(1, 8, 8\) with 10 classes, the teacher makes \(3, 8, 8\)"):
         run(tmp_path / "net.pkl", tmp_path / "other.safetensors", data="digits")
     assert not (tmp_path / "other.safetensors").exists()
@@ -145,7 +145,7 @@ def test_weights_with_a_config_beside_them(tmp_path: Path, suffix: str, prefix: 
     source.with_suffix(form).write_text(text)
     result = run(source, tmp_path / "t.safetensors")
     assert result["format"] == "state-dict"
-    teacher = load_teacher(tmp_path / "t.safetensors")
+    teacher = read_teacher_file(tmp_path / "t.safetensors")
     assert teacher.header.config == config
     assert all(torch.equal(value, weights[name]) for name, value in teacher.model.state_dict().items())
 

@@ -22,7 +22,7 @@ from koopstep.data.collect import CollectSettings, collect
 from koopstep.data.sources import in_range, load_source
 from koopstep.nets.mlp import MLPConfig
 from koopstep.students.files import load_student
-from koopstep.teachers.files import TeacherHeader, load_teacher, save_teacher
+from koopstep.teachers.files import TeacherHeader, read_teacher_file, save_teacher
 from koopstep.teachers.flow import FlowConfig, build_flow
 from koopstep.teachers.functions import from_velocity
 from koopstep.workflows.report import side_by_side
@@ -127,7 +127,7 @@ def test_a_teacher_file_says_its_range(tmp_path: Path) -> None:
         config = FlowConfig(shape=(4,), network=network, data_range=data_range)
         header = TeacherHeader(config=config, name="mine")
         save_teacher(tmp_path / "t.safetensors", header, build_flow(config))
-        assert load_teacher(tmp_path / "t.safetensors").teacher.identity(2).data_range == data_range
+        assert read_teacher_file(tmp_path / "t.safetensors").teacher.identity(2).data_range == data_range
         assert ("data_range" in dump(header)["config"]) == (data_range != (-1.0, 1.0))
     with pytest.raises(UsageError, match=r"field 'data_range'.*what black and white are"):
         FlowConfig.parse({**dump(config), "data_range": [1, -1]}, "here")

@@ -27,7 +27,7 @@ from koopstep.students.hkd import HKDConfig
 from koopstep.students.kdm import KDMConfig
 from koopstep.students.student import DataFacts
 from koopstep.students.table import StudentConfig, build_student
-from koopstep.teachers.files import load_teacher
+from koopstep.teachers.files import read_teacher_file
 from koopstep.workflows.edit import fill_run, mix_run
 from koopstep.workflows.findings import Written
 from koopstep.workflows.train import train_student
@@ -49,7 +49,7 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An HKD run on digits that learned for three steps."""
     folder = tmp_path_factory.mktemp("digits")
     settings = CollectSettings(count=24, steps=4, hold_out=4, keep="all")
-    for _ in collect(load_teacher("digits-edm").teacher, folder / "store", settings):
+    for _ in collect(read_teacher_file("digits-edm").teacher, folder / "store", settings):
         pass
     changes = ["training.steps=3", "training.batch_size=4", "training.warmup_steps=1", "training.checkpoint_every=3"]
     recipe = load_recipe("digits", "hkd", changes)

@@ -22,7 +22,7 @@ from koopstep.data.store import TrajectoryStore
 from koopstep.nets.mlp import MLPConfig
 from koopstep.recipes.recipe import Recipe
 from koopstep.teachers.edm import EDMConfig, build_edm
-from koopstep.teachers.files import TeacherHeader, load_teacher, read_header, save_teacher
+from koopstep.teachers.files import TeacherHeader, read_header, read_teacher_file, save_teacher
 from koopstep.training import checkpoint
 from koopstep.workflows import origin
 from koopstep.workflows import train as workflow
@@ -100,7 +100,7 @@ def from_teacher(tmp_path: Path) -> Recipe:
     settings = CollectSettings(count=40, steps=2, hold_out=4)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # an untrained teacher's samples have any size
-        for _ in collect(load_teacher(tmp_path / "t.safetensors").teacher, tmp_path / "store", settings):
+        for _ in collect(read_teacher_file(tmp_path / "t.safetensors").teacher, tmp_path / "store", settings):
             pass
     plain = dump(
         tiny_recipe(
@@ -133,8 +133,8 @@ def test_the_record_reads_the_teacher_s_header_only(
     tmp_path: Path, from_teacher: Recipe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     teacher = tmp_path / "t.safetensors"
-    assert read_header(teacher) == load_teacher(teacher).header
-    monkeypatch.setattr(origin, "load_teacher", lambda *_: pytest.fail("the weights were read"))
+    assert read_header(teacher) == read_teacher_file(teacher).header
+    monkeypatch.setattr(origin, "read_teacher_file", lambda *_: pytest.fail("the weights were read"))
     train_tiny(from_teacher.model_copy(update={"initialise": "fresh"}), tmp_path / "store", tmp_path / "run")
     assert read_config(tmp_path / "run").recipe.teacher.model == read_header(teacher).config
 

@@ -17,7 +17,7 @@ from koopstep.data.importers import import_source
 from koopstep.data.live import LivePaths
 from koopstep.data.store import TrajectoryStore
 from koopstep.recipes.recipe import Recipe, load_recipe
-from koopstep.teachers.files import load_teacher
+from koopstep.teachers.files import read_teacher_file
 from koopstep.workflows.train import train_student
 
 CPU = torch.device("cpu")
@@ -26,7 +26,7 @@ CPU = torch.device("cpu")
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("paths") / "store"
-    teacher = load_teacher("digits-cond-edm").teacher
+    teacher = read_teacher_file("digits-cond-edm").teacher
     for _ in collect(teacher, folder, CollectSettings(count=24, steps=3, keep="all", hold_out=8)):
         pass
     return folder
@@ -49,7 +49,7 @@ def train(folder: Path, out: Path, asked: Recipe, stop_after: int = 10**9, resum
 
 
 def test_rows_go_on_where_the_store_ends(store: Path) -> None:
-    opened, teacher = TrajectoryStore.open(store), load_teacher("digits-cond-edm").teacher
+    opened, teacher = TrajectoryStore.open(store), read_teacher_file("digits-cond-edm").teacher
     live = LivePaths(teacher, opened.manifest, CPU)
     batch = live.batch(5, 3)
     torch.testing.assert_close(batch.noise, gaussian(0, range(29, 32), (1, 8, 8)))
@@ -95,4 +95,4 @@ def test_imported_paths_have_no_teacher(tmp_path: Path) -> None:
     import_source(tmp_path / "x.npy", tmp_path / "store", hold_out=4)
     manifest = TrajectoryStore.open(tmp_path / "store").manifest
     with pytest.raises(UsageError, match="set paths=stored"):
-        LivePaths(load_teacher("digits-cond-edm").teacher, manifest, CPU)
+        LivePaths(read_teacher_file("digits-cond-edm").teacher, manifest, CPU)

@@ -18,7 +18,7 @@ from koopstep.core.errors import UsageError
 from koopstep.core.lock import LOCK_NAME, locked
 from koopstep.data.collect import CollectSettings, collect, plan, settings_of
 from koopstep.data.store import TrajectoryStore
-from koopstep.teachers.files import load_teacher
+from koopstep.teachers.files import read_teacher_file
 from koopstep.workflows.record import choose_run
 from koopstep.workflows.run import read_config, read_metrics
 from koopstep.workflows.train import train_student
@@ -49,7 +49,7 @@ def _train(out: Path, store: Path, *changes: str, resume: bool = False, overwrit
 
 
 def test_a_run_names_the_store_and_the_teacher_it_had(tmp_path: Path) -> None:
-    teacher = load_teacher(tiny_teacher(tmp_path / "mine.safetensors")).teacher
+    teacher = read_teacher_file(tiny_teacher(tmp_path / "mine.safetensors")).teacher
     settings = CollectSettings(count=60, steps=5, keep=3, seed=7, hold_out=6, dtype="float16")
     for _ in collect(teacher, tmp_path / "store", settings):
         pass

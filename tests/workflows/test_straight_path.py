@@ -10,7 +10,7 @@ import pytest
 from jobs import QUIET
 from koopstep.data.collect import CollectSettings, collect
 from koopstep.recipes.recipe import load_recipe
-from koopstep.teachers.files import load_teacher
+from koopstep.teachers.files import read_teacher_file
 from koopstep.workflows.analyze import analyze_run
 from koopstep.workflows.train import train_student
 
@@ -18,7 +18,7 @@ from koopstep.workflows.train import train_student
 @pytest.mark.long
 def test_hkd_plus_is_straight_and_gains_by_steps(tmp_path: Path) -> None:
     settings = CollectSettings(count=60_000, steps=12, keep=5, hold_out=5_000)
-    for _ in collect(load_teacher("checkerboard-edm").teacher, tmp_path / "store", settings):
+    for _ in collect(read_teacher_file("checkerboard-edm").teacher, tmp_path / "store", settings):
         pass
     recipe = load_recipe("checkerboard", "hkd+", ["training.steps=700"])
     train_student(recipe, tmp_path / "store", tmp_path / "run", resume=False, job=QUIET)

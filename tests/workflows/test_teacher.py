@@ -17,7 +17,7 @@ from koopstep.data.collect import CollectSettings
 from koopstep.data.sources import load_source
 from koopstep.data.store import TrajectoryStore
 from koopstep.recipes.recipe import TeacherRecipe, load_recipe, load_teacher_recipe
-from koopstep.teachers.files import load_teacher
+from koopstep.teachers.files import read_teacher_file
 from koopstep.workflows import teacher as teach
 from koopstep.workflows.collect import collect_store
 from koopstep.workflows.teacher import teacher_info, train_teacher
@@ -127,7 +127,7 @@ def test_classes_that_the_data_does_not_have(tmp_path: Path) -> None:
 def test_what_a_file_is(tmp_path: Path) -> None:
     info = teacher_info(str(tiny_teacher(tmp_path / "t.safetensors")))
     assert (info["kind"], info["shape"], info["num_classes"], info["weights_dtype"]) == ("mixture", [2], 0, "float64")
-    assert info["sha256"] == load_teacher(tmp_path / "t.safetensors").sha256
+    assert info["sha256"] == read_teacher_file(tmp_path / "t.safetensors").sha256
 
 
 def test_what_is_no_teacher(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from koopstep.cli.options import Device, HoldOut, Json, Seed
+from koopstep.cli.options import Device, HoldOut, Json, Seed, Teacher
 from koopstep.core.errors import UsageError
 
 JSON_KEYS = "JSON: count, bytes, seconds, complete, teacher, nfe."
@@ -23,7 +23,7 @@ World = Annotated[
 
 
 def collect(
-    teacher: Annotated[str, typer.Argument(metavar="TEACHER", help="A packaged teacher's name, or a file.")],
+    teacher: Teacher,
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder of the trajectory store.")],
     count: Annotated[int, typer.Option("--count", metavar="N", min=1, help="Paths to make.")],
     steps: Annotated[int, typer.Option("--steps", metavar="S", min=1, help="Steps of the teacher's grid.")] = 18,

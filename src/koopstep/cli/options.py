@@ -30,6 +30,13 @@ Reference = Annotated[
         help="Real data to compare with (name, folder, .zip or .npz); else what the teacher learned from.",
     ),
 ]
+Teacher = Annotated[
+    str,
+    typer.Argument(
+        metavar="TEACHER",
+        help="Packaged name, teacher file, EDM pickle, diffusers folder, state dict, or package.module:function.",
+    ),
+]
 Store = Annotated[Path, typer.Argument(metavar="DIR", help="Folder of a trajectory store.")]
 Method = Annotated[
     str, typer.Option("--method", metavar="M", help="How the student learns; `koopstep presets` lists them.")

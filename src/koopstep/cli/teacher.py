@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from koopstep.cli.options import Device, Json, Overwrite, Preset, Resume
+from koopstep.cli.options import Device, Json, Overwrite, Preset, Resume, Teacher
 
 if TYPE_CHECKING:
     from koopstep.cli.output import Page
@@ -124,7 +124,7 @@ def convert(
 
 @commands.command("info", epilog=f"JSON: {_INFO}.")
 def info(
-    teacher: Annotated[str, typer.Argument(metavar="TEACHER", help="A packaged teacher's name, or a file.")],
+    teacher: Teacher,
     as_json: Json = False,
 ) -> None:
     """Show what a teacher is: its kind, shape, classes, size and origin."""

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Annotated
 
 import torch
 from pydantic import Field
-from torch import Tensor
+from torch import Tensor, nn
 
 from koopstep.core.config import Added, Config
 from koopstep.core.errors import UsageError
+from koopstep.core.noise import gaussian, integers
 from koopstep.core.pixels import PLAIN, DataRange
+
+_SAMPLED_AT_A_TIME = 256
 
 
 class TrainingData(Config):
@@ -67,8 +71,11 @@ class Teacher(ABC):
         data_scale: standard deviation of the data, known or assumed.
         data_range: what black and white are in its data; None of data that are no images. Of vectors it means nothing.
         name: what people call it.
-        sha256: digest of the file it came from, empty when it came from a function.
+        sha256: digest of the file it came from, or of its weights and settings; empty when it came from a function.
         training_data: what it learned from, where that is known.
+        source: the file or folder it was read from; None of one made in Python.
+        config: the settings its network is built by; None of a function.
+        model: its network, where it is a PyTorch module.
     """
 
     shape: tuple[int, ...]
@@ -81,6 +88,10 @@ class Teacher(ABC):
     solver: str
     data_range: DataRange | None = PLAIN
     training_data: TrainingData | None = None
+    source: Path | None = None
+    config: Config | None = None
+    model: nn.Module | None = None
+    _device: torch.device | None = None
 
     @abstractmethod
     def levels(self, steps: int) -> tuple[float, ...]:
@@ -102,6 +113,64 @@ class Teacher(ABC):
             UsageError: on a wrong shape, class labels that are superfluous, no whole numbers or out of range, or
                 ``steps`` < 1.
         """
+        self._check(noise, class_labels)
+        return torch.stack([state.float() for state in self.states(noise, class_labels, steps)])
+
+    @torch.no_grad()
+    def sample(
+        self, count: int, seed: int = 0, steps: int = 12, class_labels: Tensor | Sequence[int] | int | None = None
+    ) -> Tensor:
+        """Samples (count, *shape) float32, on the teacher's device: the ends of the paths that ``collect`` stores.
+
+        Args:
+            count: how many.
+            seed: of their noise; row ``i`` depends on ``(seed, i)`` alone.
+            steps: of the path.
+            class_labels: one a sample, or one for all; absent, those that ``collect`` draws, where there are classes.
+
+        Raises:
+            UsageError: on a count or ``steps`` below 1, or class labels that cannot be.
+        """
+        if count < 1:
+            raise UsageError(f"count is the number of samples and must be at least 1, got {count}")
+        device = self.device or torch.device("cpu")
+        if class_labels is None:
+            labels = integers(seed, range(count), self.num_classes) if self.num_classes else None
+        else:
+            labels = torch.as_tensor(class_labels)
+            labels = labels.expand(count) if labels.ndim == 0 else labels
+        parts = []
+        for start in range(0, count, _SAMPLED_AT_A_TIME):
+            rows = range(start, min(start + _SAMPLED_AT_A_TIME, count))
+            noise = gaussian(seed, rows, self.shape).to(device)
+            few = None if labels is None else labels[rows.start : rows.stop].to(device)
+            self._check(noise, few)
+            for state in self.states(noise, few, steps):
+                last = state
+            parts.append(last.float())
+        return torch.cat(parts)
+
+    @property
+    def parameters(self) -> int | None:
+        """Number of trained numbers of its network; None of a function."""
+        return None if self.model is None else sum(p.numel() for p in self.model.parameters())
+
+    @property
+    def device(self) -> torch.device | None:
+        """Where it computes; None of a function that did not say."""
+        weights = [] if self.model is None else [*self.model.parameters(), *self.model.buffers()]
+        return weights[0].device if weights else self._device
+
+    def __repr__(self) -> str:
+        classes = f"{self.num_classes} classes" if self.num_classes else "no classes"
+        size = "" if self.parameters is None else f", {self.parameters:,} parameters"
+        source = "" if self.source is None else f", from {self.source}"
+        return (
+            f"<Teacher {self.name!r}: {self.kind}, samples of shape {tuple(self.shape)}, {classes}, "
+            f"solver {self.solver}{size}{source}>"
+        )
+
+    def _check(self, noise: Tensor, class_labels: Tensor | None) -> None:
         if tuple(noise.shape[1:]) != self.shape:
             raise UsageError(f"this teacher makes samples of shape {self.shape}, got noise of {tuple(noise.shape[1:])}")
         if class_labels is not None and self.num_classes == 0:
@@ -112,7 +181,6 @@ class Teacher(ABC):
             raise UsageError(f"class_labels must be whole numbers (int64), got {class_labels.dtype}")
         if class_labels is not None and not bool(((class_labels >= 0) & (class_labels < self.num_classes)).all()):
             raise UsageError(f"class_labels go from 0 to {self.num_classes - 1}, got {class_labels.tolist()[:8]}")
-        return torch.stack([state.float() for state in self.states(noise, class_labels, steps)])
 
     def identity(self, steps: int) -> TeacherIdentity:
         """The record that a store keeps of this teacher."""

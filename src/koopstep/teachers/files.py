@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 import re
 from collections.abc import Mapping
@@ -12,13 +13,20 @@ from typing import Annotated, Literal
 
 import torch
 from pydantic import Field
-from torch import nn
+from torch import Tensor, nn
 
 from koopstep.core.config import Added, Config, dump
 from koopstep.core.errors import DamagedError, UsageError
-from koopstep.core.files import sha256_file
+from koopstep.core.files import sha256_bytes, sha256_file
 from koopstep.core.fit import check_fit, empty_network
-from koopstep.core.tensors import fill_weights, load_tensors, read_metadata, save_tensors, tensors_sha256
+from koopstep.core.tensors import (
+    fill_weights,
+    is_tensor_file,
+    load_tensors,
+    read_metadata,
+    save_tensors,
+    tensors_sha256,
+)
 from koopstep.teachers.base import Teacher, TrainingData
 from koopstep.teachers.table import TEACHERS, TeacherConfig
 
@@ -68,11 +76,47 @@ class TeacherFile:
 
 def save_teacher(path: Path, header: TeacherHeader, model: nn.Module) -> str:
     """Write ``model`` to ``path`` in the header's ``weights_dtype``, with the tensors' digest; returns the file's SHA-256."""
-    dtype = {"float32": torch.float32, "float16": torch.float16, "float64": torch.float64}[header.weights_dtype]
-    tensors = {k: v.to(dtype) if v.is_floating_point() else v for k, v in model.state_dict().items()}
+    tensors = _stored(model, header.weights_dtype)
     header = header.model_copy(update={"tensors_sha256": tensors_sha256(tensors)})
     text = json.dumps(dump(header), sort_keys=True)
     return save_tensors(path, tensors, {"koopstep_teacher": text})
+
+
+def _stored(model: nn.Module, weights_dtype: str) -> dict[str, Tensor]:
+    dtype = {"float32": torch.float32, "float16": torch.float16, "float64": torch.float64}[weights_dtype]
+    return {k: v.to(dtype) if v.is_floating_point() else v for k, v in model.state_dict().items()}
+
+
+def content_sha256(config: TeacherConfig, tensors: str) -> str:
+    """The digest of a teacher as settings and weights, whatever file they are in; ``tensors`` is that of its tensors."""
+    return sha256_bytes(json.dumps([dump(config), tensors], sort_keys=True).encode())
+
+
+def in_memory(config: TeacherConfig, model: nn.Module, name: str, source: Path) -> Teacher:
+    """A network that was read from ``source``, a file of another program, as the teacher that its conversion is."""
+    digest = content_sha256(config, tensors_sha256(_stored(model, "float32")))
+    return _teacher(config, model, name, digest, source)
+
+
+def is_same_teacher(path: Path, sha256: str) -> bool:
+    """Whether the teacher file ``path`` has this digest, or is the conversion of a network that was read in memory and has it.
+
+    Raises:
+        UsageError: it cannot be read.
+    """
+    if sha256_file(path) == sha256:
+        return True
+    try:
+        header = read_header(path)
+    except (DamagedError, UsageError):
+        return False
+    return bool(header.tensors_sha256) and content_sha256(header.config, header.tensors_sha256) == sha256
+
+
+def _teacher(config: TeacherConfig, model: nn.Module, name: str, sha256: str, source: Path) -> Teacher:
+    teacher = TEACHERS[config.kind].teacher(config, model, name, sha256)
+    teacher.source, teacher.config, teacher.model = source, config, model
+    return teacher
 
 
 def packaged_teachers() -> dict[str, Path]:
@@ -92,10 +136,12 @@ def find_teacher(name_or_path: str) -> Path:
         return packaged[name_or_path]
     path = Path(name_or_path)
     if not path.is_file():
-        names = ", ".join(packaged)
+        close = difflib.get_close_matches(name_or_path, packaged, n=1)
         raise UsageError(
-            f"no teacher {name_or_path!r}: neither a file nor one of the packaged teachers ({names}); make it with "
-            "`koopstep teacher train PRESET --out FILE`, or of published weights with `koopstep teacher convert`"
+            f"no teacher {name_or_path!r}: neither a file nor one of the packaged teachers ({', '.join(packaged)}); "
+            + (f"did you mean {close[0]!r}? " if close else "")
+            + "make it with `koopstep teacher train PRESET --out FILE`, or of published weights with "
+            "`koopstep teacher convert`"
         )
     return path
 
@@ -110,6 +156,13 @@ def read_header(path: Path) -> TeacherHeader:
     return _header(read_metadata(path), path)
 
 
+def header_of(path: Path) -> TeacherHeader | None:
+    """:func:`read_header` of a teacher file of ours; None of any other file."""
+    with path.open("rb") as stream:
+        ours = is_tensor_file(stream.read(16)) and "koopstep_teacher" in read_metadata(path)
+    return read_header(path) if ours else None
+
+
 def _header(metadata: Mapping[str, str], path: Path) -> TeacherHeader:
     if "koopstep_teacher" not in metadata:
         raise UsageError(f"{path} holds tensors but is no koopstep teacher (its header has no 'koopstep_teacher')")
@@ -120,7 +173,7 @@ def _header(metadata: Mapping[str, str], path: Path) -> TeacherHeader:
     return TeacherHeader.parse(raw, f"header of {path}")
 
 
-def load_teacher(name_or_path: str | Path, device: torch.device | None = None) -> TeacherFile:
+def read_teacher_file(name_or_path: str | Path, device: torch.device | None = None) -> TeacherFile:
     """Read a teacher; nothing in the file is executed.
 
     Raises:
@@ -138,6 +191,6 @@ def load_teacher(name_or_path: str | Path, device: torch.device | None = None) -
     fill_weights(model, tensors, str(path))
     model.eval().requires_grad_(False).to(device or torch.device("cpu"))
     digest = sha256_file(path)
-    teacher = kind.teacher(header.config, model, header.name, digest)
+    teacher = _teacher(header.config, model, header.name, digest, path)
     teacher.training_data = header.learned_from()
     return TeacherFile(header, model, teacher, digest, path)

@@ -55,7 +55,6 @@ def flow_teacher(config: FlowConfig, model: VelocityModel, name: str, sha256: st
         solver=config.solver,
         rtol=config.rtol,
         atol=config.atol,
-        device=next(model.parameters()).device,
         kind="flow",
         name=name,
         sha256=sha256,

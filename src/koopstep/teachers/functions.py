@@ -1,4 +1,7 @@
-"""Any function a teacher: EDM denoisers, flow-matching velocities, DDPM epsilon networks."""
+"""Any function a teacher: EDM denoisers, flow-matching velocities, DDPM epsilon networks.
+
+A function may be a PyTorch module. It is called in eval mode and without gradients, and is left as it was.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ from torch import Tensor
 
 from koopstep.core.levels import denoised_from_epsilon, karras_sigmas
 from koopstep.core.pixels import PLAIN, DataRange
-from koopstep.teachers.solved import DenoiserTeacher, Function, VelocityTeacher, call
+from koopstep.teachers.solved import DenoiserTeacher, Function, VelocityTeacher, call, module_of
 from koopstep.teachers.timesteps import NOISE_SIGMA, Spacing, Timesteps
 
 
@@ -23,6 +26,7 @@ def from_denoiser(
     data_range: DataRange | None = PLAIN,
     dtype: torch.dtype = torch.float32,
     solver: str = "heun",
+    device: torch.device | str | None = None,
     name: str = "denoiser",
 ) -> DenoiserTeacher:
     """Make ``fn(x, sigma, class_labels) -> denoised`` a teacher (EDM's convention).
@@ -40,6 +44,7 @@ def from_denoiser(
         data_range: what black and white are, of images; None of data that are no images, such as latents.
         dtype: number format that ``fn`` takes; paths are solved in float64 whatever it is.
         solver: ``heun`` or ``euler``.
+        device: where ``fn`` computes; absent, where its weights are, if it is a PyTorch module (or a method of one).
         name: what to call it in reports.
 
     Raises:
@@ -55,6 +60,7 @@ def from_denoiser(
         data_range=data_range,
         dtype=dtype,
         solver=solver,
+        device=device,
         name=name,
     )
 
@@ -70,7 +76,7 @@ def from_velocity(
     solver: str = "euler",
     rtol: float = 1e-5,
     atol: float = 1e-5,
-    device: torch.device | str = "cpu",
+    device: torch.device | str | None = None,
     name: str = "velocity",
 ) -> VelocityTeacher:
     """Make ``fn(x, t, class_labels) -> velocity`` a teacher (flow matching, stochastic interpolants; t = 0 start, 1 data).
@@ -89,7 +95,7 @@ def from_velocity(
         solver: ``euler``, ``midpoint``, ``heun``, or the adaptive ``dopri5`` (needs SciPy).
         rtol: relative tolerance of ``dopri5``.
         atol: absolute tolerance of ``dopri5``.
-        device: where ``fn`` computes; ``dopri5`` measures there how many calls it takes.
+        device: as for :func:`from_denoiser`; ``dopri5`` measures there how many calls it takes.
         name: what to call it in reports.
 
     Raises:
@@ -122,6 +128,7 @@ def from_epsilon(
     solver: str = "heun",
     timesteps: Spacing = "edm",
     sigma_max: float = NOISE_SIGMA,
+    device: torch.device | str | None = None,
     name: str = "epsilon",
 ) -> DenoiserTeacher:
     """Make ``fn(x, timestep, class_labels) -> epsilon`` a teacher (DDPM's convention).
@@ -140,6 +147,7 @@ def from_epsilon(
         timesteps: which ones a path takes: ``edm``, those nearest to EDM's levels; ``trailing``, evenly spaced ones from the
             last down; ``linspace``, evenly spaced ones from the last to the first (version 0.1 spaced them so).
         sigma_max: where ``edm`` starts.
+        device: as for :func:`from_denoiser`.
         name: what to call it in reports.
 
     Raises:
@@ -150,14 +158,8 @@ def from_epsilon(
     """
     table = Timesteps.of(torch.as_tensor(alphas_cumprod), timesteps, sigma_max)
     table.warn()
-
-    def denoiser(x: Tensor, sigma: Tensor, class_labels: Tensor | None) -> Tensor:
-        level = sigma.reshape(-1, *[1] * (x.ndim - 1))
-        epsilon = call(fn, dtype, x / (1 + level**2).sqrt(), table.nearest(sigma), class_labels)
-        return denoised_from_epsilon(x, epsilon, level)
-
-    return DenoiserTeacher(
-        denoiser,
+    teacher = DenoiserTeacher(
+        _denoiser_of(fn, dtype, table),
         shape,
         sigmas=table.levels,
         levels_are="" if timesteps == "linspace" else f"timesteps={timesteps}",
@@ -167,5 +169,17 @@ def from_epsilon(
         data_range=data_range,
         dtype=torch.float64,  # of the arithmetic around fn
         solver=solver,
+        device=device,
         name=name,
     )
+    teacher.model = module_of(fn)
+    return teacher
+
+
+def _denoiser_of(fn: Function, dtype: torch.dtype, table: Timesteps) -> Function:
+    def denoiser(x: Tensor, sigma: Tensor, class_labels: Tensor | None) -> Tensor:
+        level = sigma.reshape(-1, *[1] * (x.ndim - 1))
+        epsilon = call(fn, dtype, x / (1 + level**2).sqrt(), table.nearest(sigma), class_labels)
+        return denoised_from_epsilon(x, epsilon, level)
+
+    return denoiser

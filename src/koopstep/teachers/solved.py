@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 from collections.abc import Callable, Iterator
 from functools import cached_property, partial
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from koopstep.core.errors import UsageError
 from koopstep.core.levels import flow_times
@@ -20,6 +23,7 @@ Function = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 
 _PROBED_ROWS = 8
 _ASSUMED_SCALE = 0.5  # EDM's, of images in [-1, 1]
+_OF_DEVICES = ("same device", "on the same GPU")  # how torch complains of tensors in two places
 _OF_NUMBER_FORMATS = ("dtype", "scalar type", "Input type")  # how torch complains of mixed ones
 
 
@@ -38,6 +42,7 @@ class _FunctionTeacher(Teacher):
         data_scale: float | None,
         data_range: DataRange | None,
         dtype: torch.dtype,
+        device: torch.device | str | None,
         name: str,
         sha256: str,
     ) -> None:
@@ -49,7 +54,9 @@ class _FunctionTeacher(Teacher):
         if not 0 < self.data_scale < float("inf"):
             raise UsageError(f"data_scale is a standard deviation and must be above 0, got {data_scale}")
         self.name, self.sha256 = name, sha256
+        self.model = module_of(fn)
         self._fn, self._dtype = fn, dtype
+        self._device = None if device is None else torch.device(device)
 
     def _field(self, class_labels: Tensor | None) -> Callable[[Tensor, float], Tensor]:
         def field(x: Tensor, level: float) -> Tensor:
@@ -57,6 +64,27 @@ class _FunctionTeacher(Teacher):
             return call(self._fn, self._dtype, x, levels, class_labels).to(torch.float64)
 
         return field
+
+
+def module_of(fn: Any) -> nn.Module | None:
+    """The PyTorch module that ``fn`` is, or whose method it is."""
+    if isinstance(fn, functools.partial):
+        return module_of(fn.func)
+    owner = getattr(fn, "__self__", fn)
+    return owner if isinstance(owner, nn.Module) else None
+
+
+@contextlib.contextmanager
+def evaluating(module: nn.Module | None) -> Iterator[None]:
+    """Within, ``module`` is in eval mode, as sampling needs it; each of its parts is then what it was."""
+    training = [] if module is None else [part for part in module.modules() if part.training]
+    for part in training:
+        part.training = False
+    try:
+        yield
+    finally:
+        for part in training:
+            part.training = True
 
 
 def _checked_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -94,11 +122,17 @@ def call(fn: Function, dtype: torch.dtype, x: Tensor, levels: Tensor, class_labe
     if not dtype.is_floating_point:
         raise UsageError(f"dtype must be a floating point one, such as torch.float32, got {dtype}")
     try:
-        value = fn(x.to(dtype, copy=True), levels, class_labels)  # which may write into what it is given
+        with evaluating(module_of(fn)):
+            value = fn(x.to(dtype, copy=True), levels, class_labels)  # which may write into what it is given
     except RuntimeError as error:
+        reason = " ".join(str(error).split())[:160]
+        if any(words in str(error) for words in _OF_DEVICES):
+            raise UsageError(
+                f"the teacher's function was given tensors on {x.device} and computes elsewhere ({reason}); say where with "
+                "device=, as in from_denoiser(fn, shape, device='cuda')"
+            ) from error
         if not any(words in str(error) for words in _OF_NUMBER_FORMATS):
             raise
-        reason = " ".join(str(error).split())[:160]
         raise UsageError(
             f"the teacher's function does not take {dtype} ({reason}); name its own with dtype=, as in "
             "from_denoiser(fn, shape, dtype=torch.float64)"
@@ -136,11 +170,12 @@ class DenoiserTeacher(_FunctionTeacher):
         data_range: DataRange | None = PLAIN,
         dtype: torch.dtype = torch.float32,
         solver: str = "heun",
+        device: torch.device | str | None = None,
         kind: str = "denoiser",
         name: str = "function",
         sha256: str = "",
     ) -> None:
-        super().__init__(fn, shape, num_classes, data_scale, data_range, dtype, name, sha256)
+        super().__init__(fn, shape, num_classes, data_scale, data_range, dtype, device, name, sha256)
         self._solve, self._count = DENOISER_SOLVERS[_known_solver(solver, sorted(DENOISER_SOLVERS))]
         self.kind, self.solver = kind, f"{solver} {levels_are}".rstrip()
         self._sigmas = sigmas
@@ -178,15 +213,14 @@ class VelocityTeacher(_FunctionTeacher):
         solver: str = "euler",
         rtol: float = 1e-5,
         atol: float = 1e-5,
-        device: torch.device | str = "cpu",
+        device: torch.device | str | None = None,
         kind: str = "velocity",
         name: str = "function",
         sha256: str = "",
     ) -> None:
-        super().__init__(fn, shape, num_classes, data_scale, data_range, dtype, name, sha256)
+        super().__init__(fn, shape, num_classes, data_scale, data_range, dtype, device, name, sha256)
         self.kind, self.solver = kind, _known_solver(solver, sorted(VELOCITY_SOLVERS))
         self._solve, self._count = VELOCITY_SOLVERS[solver]
-        self._device = device
         if self._count is None:  # adaptive: its tolerances decide what comes out
             self.solver = f"{solver} rtol={rtol:g} atol={atol:g}"
             self._solve = partial(self._solve, rtol=rtol, atol=atol)
@@ -204,8 +238,9 @@ class VelocityTeacher(_FunctionTeacher):
 
     @cached_property
     def _measured(self) -> int:
-        noise = gaussian(0, range(_PROBED_ROWS), self.shape).to(self._device)
-        labels = torch.arange(_PROBED_ROWS, device=self._device) % self.num_classes if self.num_classes else None
+        device = self.device or torch.device("cpu")
+        noise = gaussian(0, range(_PROBED_ROWS), self.shape).to(device)
+        labels = torch.arange(_PROBED_ROWS, device=device) % self.num_classes if self.num_classes else None
         field, calls = self._field(labels), 0
 
         def counted(x: Tensor, level: float) -> Tensor:

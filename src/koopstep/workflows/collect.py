@@ -16,11 +16,13 @@ from koopstep.data.importers import import_source
 from koopstep.data.pairs import LayoutName
 from koopstep.data.repair import repair
 from koopstep.data.store import TrajectoryStore
-from koopstep.teachers.files import load_teacher
+from koopstep.teachers.base import Teacher
+from koopstep.teachers.files import is_same_teacher
+from koopstep.workflows.teacher_source import load_teacher
 
 
 def collect_store(
-    teacher: str,
+    teacher: str | Path | Teacher,
     out: Path,
     settings: CollectSettings,
     *,
@@ -31,7 +33,7 @@ def collect_store(
     """Send noise through ``teacher`` and store the paths in ``out``; run again after any interruption to go on.
 
     Args:
-        teacher: name of a packaged teacher, or a file.
+        teacher: one, or what :func:`~koopstep.load_teacher` opens.
         out: the store's folder.
         settings: what to collect.
         rank: which of ``world`` workers this is; each makes its own units, all write to one folder.
@@ -44,11 +46,17 @@ def collect_store(
     """
     if not 0 <= rank < world:
         raise UsageError(f"--rank must be from 0 to --world - 1 = {world - 1}, got {rank}")
-    loaded = load_teacher(teacher, job.place.device)
+    loaded = load_teacher(teacher, device=job.place.device)
     started = time.perf_counter()
     with job.console.bar("collecting paths", settings.count, "path") as bar:
         for report in collect(
-            loaded.teacher, out, settings, rank=rank, world=world, device=job.place.device, should_stop=job.stop
+            loaded,
+            out,
+            settings,
+            rank=rank,
+            world=world,
+            device=loaded.device or job.place.device,
+            should_stop=job.stop,
         ):
             bar.update(report.done, f"{report.bytes / 2**20:,.1f} MiB")
     return {
@@ -56,8 +64,8 @@ def collect_store(
         "bytes": report.bytes,
         "seconds": round(time.perf_counter() - started, 3),
         "complete": report.complete,
-        "teacher": loaded.header.name,
-        "nfe": loaded.teacher.evaluations(settings.steps),
+        "teacher": loaded.name,
+        "nfe": loaded.evaluations(settings.steps),
     }
 
 
@@ -113,10 +121,13 @@ def repair_store(folder: Path, teacher: str | None, *, job: Job) -> dict[str, An
                 f"{folder} was imported, its damaged units ({units}) cannot be made again; import it again"
             )
         return {"count": store.count, "damaged": [], "repaired": [], "root": store.root}
-    loaded = load_teacher(teacher or store.manifest.teacher.name, job.place.device)
+    loaded = load_teacher(teacher or store.manifest.teacher.name, device=job.place.device)
+    own = store.manifest.teacher.sha256
+    if own and loaded.source is not None and loaded.source.is_file() and is_same_teacher(loaded.source, own):
+        loaded.sha256 = own  # of a conversion, where the store was made from what it was converted from
     repaired: list[int] = []
     identical = True
-    for report in repair(folder, loaded.teacher, device=job.place.device):
+    for report in repair(folder, loaded, device=loaded.device or job.place.device):
         repaired.append(report.damage.unit)
         identical = identical and report.identical
         job.console.say(f"unit {report.damage.unit} made again ({report.damage.reason})")

@@ -9,13 +9,12 @@ from typing import Any
 
 import torch
 
-from koopstep.core.config import Config, dump, override
+from koopstep.core.config import dump, override
 from koopstep.core.errors import DamagedError, UsageError
-from koopstep.core.files import make_folder, publish_folder, read_json, read_limited, remove_stale, temporary_beside
+from koopstep.core.files import make_folder, publish_folder, remove_stale, temporary_beside
 from koopstep.core.job import Job
 from koopstep.core.outputs import check_not_input, check_output
 from koopstep.core.text import markdown
-from koopstep.core.yaml_reader import LARGEST_TEXT, parse_yaml
 from koopstep.data.sources import load_source
 from koopstep.students.files import load_student, save_student
 from koopstep.students.foreign import ForeignStudent, is_checkerboard_module, read_checkerboard_module
@@ -23,19 +22,14 @@ from koopstep.students.table import build_student
 from koopstep.teachers.base import TrainingData
 from koopstep.teachers.files import TeacherHeader, save_teacher
 from koopstep.teachers.foreign.base import ForeignTeacher
-from koopstep.teachers.foreign.table import FOREIGN, sniff, source_sha256
-from koopstep.teachers.table import TEACHERS, TeacherConfig
+from koopstep.teachers.foreign.open import Described, beside, read_foreign
+from koopstep.teachers.foreign.table import source_sha256
+from koopstep.teachers.table import TEACHERS
 from koopstep.workflows.teacher import teacher_info
 
 WEIGHTS_DTYPES = ("float32", "float16", "float64")
 KDM_MODULE = "kdm-module"
 _OF_WEIGHTS = ("kind", "shape", "num_classes", "network", "preconditioning", "schedule", "sigma_data")
-
-
-class _Described(Config):
-    """A teacher's config in a file of its own."""
-
-    config: TeacherConfig
 
 
 def convert(
@@ -82,11 +76,8 @@ def convert(
         if changes or data is not None:
             raise UsageError("this file is a student, which has nothing to change; leave -o and --data away")
         return _write_student(read_checkerboard_module(source), source, digest, out, weights_dtype)
-    name = sniff(source)
-    described = _read_config(source, config) if FOREIGN[name].wants_config or config is not None else None
-    if described is not None and not FOREIGN[name].wants_config:
-        raise UsageError(f"{source} ({name}) says itself what it is; leave --config away")
-    teacher = _changed(FOREIGN[name].read(source, described), changes, source)
+    name, found = read_foreign(source, config)
+    teacher = _changed(found, changes, source)
     for note in teacher.notes:
         job.console.say(note)
     learned_from = None if data is None else _learned_from(data, teacher)
@@ -107,7 +98,7 @@ def _learned_from(data: str, teacher: ForeignTeacher) -> TrainingData:
 
 def _check_place(source: Path, config: Path | None, out: Path, overwrite: bool) -> None:
     """Neither the source, a file of its folder, nor a config that is or could be read beside it is written over."""
-    inside = source.rglob("*") if source.is_dir() else _beside(source)
+    inside = source.rglob("*") if source.is_dir() else beside(source)
     check_not_input(out, [source, *inside, *([] if config is None else [config])])
     if not out.is_dir():  # a student's folder must be new; a teacher is no folder
         check_output(out, overwrite=overwrite)
@@ -120,7 +111,7 @@ def _changed(teacher: ForeignTeacher, changes: Sequence[str], source: Path) -> F
     for change in changes:
         if change.split("=")[0].split(".")[0].strip() in _OF_WEIGHTS:
             raise UsageError(f"-o {change}: this is what the weights are; change how paths are made, such as solver")
-    config = _Described.parse({"config": plain}, f"the teacher of {source} with its changes").config
+    config = Described.parse({"config": plain}, f"the teacher of {source} with its changes").config
     return replace(teacher, config=config)
 
 
@@ -176,27 +167,6 @@ def _write_student(foreign: ForeignStudent, source: Path, digest: str, out: Path
         "format": KDM_MODULE,
         "notes": ["a student, not a teacher: `koopstep sample` and `koopstep evaluate` open the folder"],
     }
-
-
-def _read_config(source: Path, config: Path | None) -> TeacherConfig | None:
-    """The teacher's config that was named, or the one that lies beside the source; None without either."""
-    found = [config] if config is not None else [path for path in _beside(source) if path.is_file()]
-    if not found:
-        return None
-    path = found[0]
-    if path.suffix == ".json":
-        plain = read_json(path)
-    else:
-        try:
-            plain = parse_yaml(read_limited(path, LARGEST_TEXT).decode(), str(path))
-        except UnicodeDecodeError as error:
-            raise UsageError(f"{path} is no text") from error
-    return _Described.parse({"config": plain}, str(path)).config
-
-
-def _beside(source: Path) -> list[Path]:
-    """Where a config would lie that is not named."""
-    return [path for suffix in (".yaml", ".yml", ".json") if (path := source.with_suffix(suffix)) != source]
 
 
 def _card(foreign: ForeignStudent, source: Path, digest: str) -> str:

@@ -12,12 +12,11 @@ from pathlib import Path
 import torch
 
 from koopstep.core.errors import DamagedError, UsageError
-from koopstep.core.files import sha256_file
 from koopstep.core.records import Found
 from koopstep.data.sources import DataSource, load_source
 from koopstep.students.student import DataFacts
 from koopstep.teachers.base import TeacherIdentity, TrainingData
-from koopstep.teachers.files import TeacherFile, find_teacher, load_teacher
+from koopstep.teachers.files import TeacherFile, find_teacher, is_same_teacher, read_teacher_file
 from koopstep.workflows.run import OpenRun
 
 
@@ -36,7 +35,7 @@ def own_teacher(
     if found.value is None:
         return Found(None, found.error)
     try:
-        return Found(load_teacher(found.value, device))
+        return Found(read_teacher_file(found.value, device))
     except (DamagedError, UsageError) as error:
         return Found(None, error)
 
@@ -49,7 +48,7 @@ def own_teacher_file(places: Iterable[str], name: str, sha256: str) -> Found[Pat
     for place in dict.fromkeys(places):
         try:
             path = find_teacher(place)
-            if sha256_file(path) == sha256:
+            if is_same_teacher(path, sha256):
                 return Found(path)
             other = f": {place!r} is another one"
         except UsageError:

@@ -19,7 +19,7 @@ from koopstep.data.augment import LABELS
 from koopstep.data.sources import DataSource, in_range, load_source
 from koopstep.recipes.layers import own_files
 from koopstep.recipes.recipe import TeacherRecipe, load_teacher_recipe
-from koopstep.teachers.files import TeacherHeader, load_teacher, save_teacher
+from koopstep.teachers.files import TeacherHeader, header_of, save_teacher
 from koopstep.teachers.table import TEACHERS
 from koopstep.training.checkpoint import checkpoints, flat
 from koopstep.training.denoising import Denoising
@@ -27,6 +27,7 @@ from koopstep.workflows.claim import CONFIG, claimed
 from koopstep.workflows.record import course_note
 from koopstep.workflows.resumable import begin_training, run_training
 from koopstep.workflows.run import write_config
+from koopstep.workflows.teacher_source import load_teacher
 
 _DECIDES = ("data", "teacher")  # of config.yaml: what makes it the same training
 
@@ -102,28 +103,29 @@ def _header(recipe: TeacherRecipe, preset: str, changes: list[str], out: Path, s
     )
 
 
-def teacher_info(name_or_path: str) -> dict[str, Any]:
-    """What a teacher file holds.
+def teacher_info(source: str) -> dict[str, Any]:
+    """What a teacher is: anything that :func:`~koopstep.load_teacher` opens.
 
     Raises:
-        UsageError: if it is no teacher file.
-        DamagedError: if it is damaged.
+        UsageError: if it is no teacher.
+        DamagedError: if its file is damaged.
     """
-    file = load_teacher(name_or_path)
-    config, learned_from = dump(file.header.config, complete=True), file.header.learned_from()
+    teacher = load_teacher(source, device="cpu")
+    header = None if teacher.source is None or teacher.source.is_dir() else header_of(teacher.source)
+    found = teacher.training_data
     return {
-        "file": str(file.path),
-        "sha256": file.sha256,
-        "kind": file.header.config.kind,
-        "name": file.header.name,
-        "shape": list(file.teacher.shape),
-        "num_classes": file.teacher.num_classes,
-        "parameters": file.parameters,
-        "weights_dtype": file.header.weights_dtype,
-        "made_by": file.header.made_by,
-        "source": file.header.source,
-        "training_data": None if learned_from is None else dump(learned_from),
-        "config": config,
+        "file": None if teacher.source is None else str(teacher.source),
+        "sha256": teacher.sha256,
+        "kind": teacher.kind,
+        "name": teacher.name,
+        "shape": list(teacher.shape),
+        "num_classes": teacher.num_classes,
+        "parameters": teacher.parameters,
+        "weights_dtype": None if header is None else header.weights_dtype,
+        "made_by": "" if header is None else header.made_by,
+        "source": {} if header is None else header.source,
+        "training_data": None if found is None else dump(found),
+        "config": None if teacher.config is None else dump(teacher.config, complete=True),
     }
 
 

@@ -163,6 +163,24 @@ _OF_SAMPLING = {
 _NOTED = ("clip_sample", "thresholding")
 
 
+_DRAW_NOISE = ("ancestral", "solversde", "repaint", "lcm", "tcd", "unclip")
+
+
+def refuse_stochastic(name: str, where: str, algorithm: str = "") -> None:
+    """Raise UsageError for a scheduler that draws noise along the way: its samples are no function of the noise they start at.
+
+    Args:
+        name: of its class.
+        where: names it in the error.
+        algorithm: its ``algorithm_type``, where it has one.
+    """
+    if any(word in name.lower() for word in _DRAW_NOISE) or algorithm.startswith("sde"):
+        raise UsageError(
+            f"{where}: a {name[:80]} draws noise along the way, and a path must be a function of the noise it starts at; the "
+            "same network has such paths with pipeline.scheduler = DDIMScheduler.from_config(pipeline.scheduler.config)"
+        )
+
+
 def read_schedule(config: Mapping[str, Any], where: str) -> tuple[ScheduleConfig, list[str]]:
     """The config of a DDPM or DDIM scheduler as data, and what of it our paths leave out, a line each.
 

@@ -6,7 +6,7 @@ The network is built by the extra ``diffusers`` from a config that is read as da
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -15,7 +15,13 @@ from torch import Tensor, nn
 from koopstep.core.errors import UsageError
 from koopstep.core.levels import denoised_from_epsilon, denoised_from_v
 from koopstep.core.pixels import PLAIN, DataRange
-from koopstep.teachers.diffusers.config import DiffusersConfig, ScheduleConfig, read_network, read_schedule
+from koopstep.teachers.diffusers.config import (
+    DiffusersConfig,
+    ScheduleConfig,
+    read_network,
+    read_schedule,
+    refuse_stochastic,
+)
 from koopstep.teachers.solved import DenoiserTeacher, assumed_scale
 from koopstep.teachers.timesteps import Spacing, Timesteps
 
@@ -145,6 +151,8 @@ def from_diffusers(
     scheduler = getattr(pipeline, "scheduler", None) if scheduler is None else scheduler
     if scheduler is None or not hasattr(unet, "config") or not hasattr(scheduler, "config"):
         raise UsageError("give a diffusers pipeline with `unet` and `scheduler`, or a UNet2DModel and its scheduler")
+    algorithm = scheduler.config.get("algorithm_type", "") if isinstance(scheduler.config, Mapping) else ""
+    refuse_stochastic(type(scheduler).__name__, "the scheduler", str(algorithm))
     network = read_network(unet.config, "config of the network")
     schedule, _ = read_schedule(scheduler.config, "config of the scheduler")
     config = DiffusersConfig.parse(

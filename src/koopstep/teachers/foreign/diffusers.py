@@ -16,7 +16,7 @@ from koopstep.core.errors import DamagedError, UsageError
 from koopstep.core.files import read_json, sha256_file
 from koopstep.core.tensors import load_tensors
 from koopstep.formats.torch_files import load_state_dict
-from koopstep.teachers.diffusers.config import DiffusersConfig, read_network, read_schedule
+from koopstep.teachers.diffusers.config import DiffusersConfig, read_network, read_schedule, refuse_stochastic
 from koopstep.teachers.diffusers.teacher import timesteps_of
 from koopstep.teachers.foreign.base import ForeignTeacher, check_tensors
 
@@ -80,6 +80,8 @@ def _check_components(index: Mapping[str, Any], source: Path) -> None:
             raise UsageError(
                 f"{source} has a {name!r} ({_said(value)}): a latent or otherwise guided pipeline; {SUPPORTED}"
             )
+        if name == "scheduler":
+            refuse_stochastic(_said(value[1:]), str(source))
         if value[:1] != ["diffusers"] or value[1:] not in [[allowed] for allowed in known[name]]:
             raise UsageError(f"the {name!r} of {source} is {_said(value)}; {SUPPORTED}")
     if "unet" not in index:
@@ -102,6 +104,7 @@ def _read_described(path: Path, allowed: tuple[str, ...]) -> dict[str, Any]:
     value = _read_object(path)
     name = value.get("_class_name")
     if name not in allowed:
+        refuse_stochastic(str(name), str(path))
         raise UsageError(f"{path} describes a {str(name)[:80]!r}; {SUPPORTED}")
     return value
 

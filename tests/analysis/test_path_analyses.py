@@ -9,18 +9,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from koopstep.analysis.bands import (
+from koopstep.analysis.bands import band_effects, finest, level_effects, require_rates, tied
+from koopstep.analysis.control import (
     CHANCE,
     DRAWS,
-    band_effects,
     chance_effects,
-    chance_gaps,
-    finest,
-    level_effects,
-    require_rates,
+    random_modes,
     share_as_far,
+    share_as_large,
     stands_out,
-    tied,
 )
 from koopstep.analysis.cumulative import cumulative
 from koopstep.analysis.frequencies import mean_frequency, radial_profile, radii
@@ -218,11 +215,16 @@ def test_noise_by_chance_has_no_finest_third_and_a_wave_has_its_frequency() -> N
         replace(three, effect=coarse.expand(4, 1, 8, 8)),
     ]
     assert finest(clear, CHANCE) == one.band
-    gaps = chance_gaps(student, latent, None)
-    assert len(gaps) == DRAWS == len(set(gaps)) and min(gaps) >= 0
-    assert share_as_far(clear, CHANCE, gaps) == 1 / (DRAWS + 1)
-    assert share_as_far([replace(band, effect=clear[1].effect) for band in clear], CHANCE, gaps) == 1
-    assert share_as_far([replace(one, effect=torch.ones(4, 2))], CHANCE, gaps) is None
+    control = random_modes(student, latent, None)
+    assert control.gaps is not None and len(control.gaps) == DRAWS == len(control.gaps.unique())
+    assert float(control.gaps.min()) >= 0
+    assert share_as_far(clear, CHANCE, control) == 1 / (DRAWS + 1)
+    assert share_as_far([replace(band, effect=clear[1].effect) for band in clear], CHANCE, control) == 1
+    assert share_as_far([replace(one, effect=torch.ones(4, 2))], CHANCE, control) is None
+    assert share_as_large([replace(one, effect=one.effect * 100), two, three], CHANCE, control) == 1 / (DRAWS + 1)
+    assert share_as_large([replace(band, effect=band.effect / 100) for band in drawn], CHANCE, control) == 1
+    low, high = control.spread
+    assert low < control.middle < high and control.sizes.shape == (DRAWS, 3)
     assert (stands_out(0.05), stands_out(0.06), stands_out(None)) == (True, False, None)
 
 
@@ -230,10 +232,11 @@ def test_thirds_by_chance_do_not_stand_out_however_sure_each_one_is() -> None:
     """With many rows the noise of samples is nothing, and any choice of modes seems finer than the next."""
     student = image_student()
     latent = student.evolve(student.encode(noise(16), 0.0), 1.0)
-    gaps = chance_gaps(student, latent, None)
+    control = random_modes(student, latent, None)
     drawn = [chance_effects(student, latent, None, seed=seed) for seed in range(40)]
-    chosen = [stands_out(share_as_far(thirds, CHANCE, gaps)) for thirds in drawn]
-    assert sum(map(bool, chosen)) <= 7  # 2 expected; 8 or more of 40 once in a thousand
+    for share in (share_as_far, share_as_large):
+        chosen = [stands_out(share(thirds, CHANCE, control)) for thirds in drawn]
+        assert sum(map(bool, chosen)) <= 7  # 2 expected; 8 or more of 40 once in a thousand
 
 
 def test_a_third_dropped_at_every_level_alone() -> None:

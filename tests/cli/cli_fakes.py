@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any, Literal
@@ -23,6 +23,11 @@ class Trained:
 class Written:
     files: tuple[str, ...]
     values: dict[str, Any]
+    numbers: dict[str, Any] = field(default_factory=lambda: {"count": 3})
+
+    @property
+    def conclusion(self) -> str:
+        return str(self.values["conclusion"])
 
 
 @dataclass(frozen=True)
@@ -126,11 +131,16 @@ ANSWERS: dict[str, dict[str, Any]] = {
         }
     },
     "koopstep.workflows.analyze": {
-        "analyze_run": Written(("s.png",), {"level": [{"radius": 0.5, "eigenvalues": [1, 2]}]})
+        "analyze_run": Written(("s.png",), {"conclusion": "All modes decay.", "level": [{"radius": 0.5}]})
     },
     "koopstep.workflows.edit": {
-        "mix_run": Written(("m.png",), {"what": "mix", "ratio": 0.9, "edits": {"band": [{"ratio": 0.9}]}}),
-        "fill_run": Written(("f.png",), {"what": "superres", "results": {"ours": {"psnr": 20.0}}}),
+        "mix_run": Written(
+            ("m.png",),
+            {"conclusion": "It stays inside.", "what": "mix", "ratio": 0.9, "edits": {"band": [{"ratio": 0.9}]}},
+        ),
+        "fill_run": Written(
+            ("f.png",), {"conclusion": "It helps.", "what": "superres", "results": {"ours": {"psnr": 20.0}}}
+        ),
     },
     "koopstep.workflows.compare": {
         "compare_runs": {

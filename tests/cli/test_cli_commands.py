@@ -252,3 +252,17 @@ def test_bad_usage_is_one_line_and_two(
     assert said.err.startswith("koopstep: ")
     assert words in said.err
     assert not calls
+
+
+@pytest.mark.parametrize(
+    ("line", "lines"),
+    [
+        ("analyze r spectrum", ["count  3", "written to s.png", "All modes decay."]),
+        ("edit r mix", ["count  3", "written to m.png", "It stays inside."]),
+    ],
+)
+def test_an_analysis_ends_in_its_conclusion(
+    line: str, lines: list[str], calls: cli_fakes.Calls, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main.run(line.split()) == 0
+    assert capsys.readouterr().out.splitlines() == lines

@@ -80,6 +80,8 @@ def test_the_fake_answers_as_the_workflow_does(
     real = json.loads(capsys.readouterr().out)
     answer = FAKES[function]
     fake = json.loads(json.dumps(dataclasses.asdict(answer) if dataclasses.is_dataclass(answer) else answer))  # type: ignore[arg-type]
+    if isinstance(answer, cli_fakes.Written):
+        del fake["numbers"]  # those are for people
     assert kinds(fake) == kinds(real)
 
 

@@ -41,13 +41,15 @@ def count_rows(subject: Subject) -> Findings:
     rows = len(subject.held_out().batch)
     view = Curves("mine.png", {"rows": {"all": ([0, 1], [rows, rows])}}, across="nothing")
     hidden = Curves("hidden.png", view.panels, across="nothing")
-    return Findings({"rows": rows}, [view, hidden], {"mine.png": Caption("My analysis", f"It counted {rows} rows.")})
+    captions = {"mine.png": Caption("My analysis", f"It counted {rows} rows.")}
+    return Findings({"rows": rows}, [view, hidden], f"There are {rows} rows.", captions)
 
 
 def test_an_entry_is_a_command_and_a_part_of_the_report(run: Path, tmp_path: Path, table: dict[str, Entry]) -> None:
     table["mine"] = Entry("counts rows", ("held-out rows",), count_rows, in_report=True)
     found = analyze_run(run, "mine", out=tmp_path / "out", data=None, job=QUIET)
-    assert found.values == {"rows": 20}
+    assert found.values == {"rows": 20, "conclusion": "There are 20 rows."}
+    assert found.conclusion == "There are 20 rows."
     assert [file.name for file in found.files] == ["mine.png", "hidden.png", "values.json"]
     chapter = chapter_of(run, run.parent / "store", MEASURED, QUIET)
     (picture,) = (picture for picture in chapter.pictures if picture.title == "My analysis")

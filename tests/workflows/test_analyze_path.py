@@ -83,7 +83,7 @@ def test_every_analysis_leaves_pictures_and_numbers(analysed: Analysed, name: st
         assert set(result.values) >= {"teacher", "student", "sigma", "unrelated"}
     if what == "steps":
         ways = {"noise", "path"} if name == "digits" else {"noise"}
-        assert set(result.values) == ways | {"teacher", "left_out"}
+        assert set(result.values) == ways | {"teacher", "left_out", "conclusion"}
         for way in ways:  # three kept intervals: three steps at most
             assert list(result.values[way]) == ["1", "2", "3"]
         first, second = (result.values["noise"][count] for count in "12")
@@ -92,9 +92,9 @@ def test_every_analysis_leaves_pictures_and_numbers(analysed: Analysed, name: st
     if what == "trajectory":
         assert {file.name for file in files} == {"trajectory.png", "trajectory.gif", "values.json"}
     if what == "spectrum":
-        assert {"rates.png", "times.png", "band_effects.png"} < {file.name for file in files}
+        assert {"spectrum.png", "times.png", "band_effects.png"} < {file.name for file in files}
         assert ("rate_maps.png" in {file.name for file in files}) == (name == "digits")
-        assert set(result.values["band_effects"]) == {"real", "modulus", "frequency", "chance"}
+        assert set(result.values["band_effects"]) == {"real", "modulus", "frequency", "chance", "chance_spread"}
 
 
 def test_rates_that_depend_on_the_state_are_read_where_the_path_starts(analysed: Analysed) -> None:

@@ -7,24 +7,23 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from koopstep.analysis.bands import (
+from koopstep.analysis.bands import Band, band_effects, finest, level_effects, tied
+from koopstep.analysis.control import (
     CHANCE,
-    Band,
-    band_effects,
+    Control,
     chance_effects,
-    chance_gaps,
-    finest,
-    level_effects,
+    random_modes,
     share_as_far,
+    share_as_large,
     stands_out,
-    tied,
 )
-from koopstep.analysis.findings import Bars, Clouds, Curves, Findings, ImageRow, Images, Line, View, image_rows
+from koopstep.analysis.findings import Bars, Caption, Clouds, Curves, Findings, ImageRow, Images, Line, View, image_rows
 from koopstep.analysis.frequencies import radial_profile, radii
 from koopstep.analysis.modes import BANDS, ORDER_WORDS, ORDERS, Order, rates_of
 from koopstep.analysis.outcomes import cells_of
-from koopstep.analysis.spectrum import gauge_of
+from koopstep.analysis.spectrum import gauge_of, identifiable
 from koopstep.analysis.subject import Subject
+from koopstep.analysis.words import percent, short
 from koopstep.core.pixels import DataRange
 from koopstep.data.cells import Cells
 
@@ -42,7 +41,7 @@ def bands(subject: Subject) -> Findings:
     rates = rates_of(student, start)
     whole, found = band_effects(student, end, labels, ORDERS, rates=rates)
     chance = chance_effects(student, end, labels)
-    gaps = chance_gaps(student, end, labels) if whole.ndim == 4 else []
+    control = random_modes(student, end, labels)
     gauge = gauge_of(student.spectrum())
     part, part_labels = tuple(level[:_FOR_LEVELS] for level in end), None if labels is None else labels[:_FOR_LEVELS]
     values: dict[str, Any] = {"gauge": gauge}
@@ -50,27 +49,111 @@ def bands(subject: Subject) -> Findings:
     for order in ORDERS:
         effects = level_effects(student, part, part_labels, rates, order)
         by_level[f"by {ORDER_WORDS[order]}"] = {band: effects[:, place].tolist() for place, band in enumerate(BANDS)}
-        values[order] = _order_values(found, order, gaps) | {
+        values[order] = _order_values(found, order, control) | {
             "tied_share": tied(rates, order),
             "effect_by_level": dict(zip(student.level_names, effects.tolist(), strict=True)),
         }
-    values[CHANCE] = _order_values(chance, CHANCE, gaps)
+    values[CHANCE] = _order_values(chance, CHANCE, control)
     shown = student.facts.shown_range
     cells = cells_of(subject) if student.facts.shape == (2,) else None
     views = [_order_view(order, whole, found, gauge, shown, cells) for order in ORDERS]
+    told = {order: order_finding(found, order, control) for order in ORDERS}
+    captions = {
+        view.file: Caption(f"Thirds of the modes by {ORDER_WORDS[order]}", _BANDS_TEXT, _sentence(told[order]))
+        for view, order in zip(views, ORDERS, strict=True)
+    }
     title = "change of the sample when a third of one level's modes is dropped"
     views.append(Bars("bands_by_level.png", by_level, student.level_names, up="mean squared change", title=title))
-    return Findings(values, views + ([_profiles(whole, found, chance)] if whole.ndim == 4 else []))
+    captions["bands_by_level.png"] = Caption(
+        "Thirds of the modes, level by level", f"Each bar: {title}.", _level_finding(values, student.level_names)
+    )
+    if whole.ndim == 4:
+        views.append(_profiles(whole, found, chance))
+        captions["bands_profile.png"] = Caption(
+            "How fine each third's effect is",
+            "Power of what a third adds to the sample, by spatial frequency; dashed: a random third, and whole samples.",
+            _finest_finding(found),
+        )
+    return Findings(values, views, _conclusion(told, values), captions, _numbers(found, control, values))
 
 
-def _order_values(found: list[Band], order: str, gaps: list[float]) -> dict[str, Any]:
+_BANDS_TEXT = (
+    "Samples decoded from all modes, from one third of the modes alone, and what each third adds to the whole. Modes are "
+    "sorted by rates, so which modes make up a third is not identifiable where rates are not; the effect itself is."
+)
+
+
+def _sentence(text: str) -> str:
+    return f"{text[0].upper()}{text[1:]}."
+
+
+def _conclusion(told: dict[Order, str], values: dict[str, Any]) -> str:
+    """The order that does most beyond random modes, or that none does."""
+    best = min(ORDERS, key=lambda order: (values[order]["share_as_far"] or 1.0, values[order]["share_as_large"]))
+    if any(values[order]["stands_out"] or values[order]["effect_stands_out"] for order in ORDERS):
+        return _sentence(told[best])
+    return "No order of the modes does more than the random-mode control: " + told[best] + "."
+
+
+def _numbers(found: list[Band], control: Control, values: dict[str, Any]) -> dict[str, Any]:
+    numbers: dict[str, Any] = {}
+    for order in ORDERS:
+        sizes = {band.band: band.size for band in found if band.order == order}
+        numbers[f"effect of each third by {ORDER_WORDS[order]}"] = ", ".join(
+            f"{band} {short(size)}" for band, size in sizes.items()
+        )
+    low, high = control.spread
+    numbers["random-mode control"] = f"{short(low)} to {short(high)} (95 % of {control.sizes.numel()} thirds)"
+    return numbers | {"rates identifiable": "no" if values["gauge"] == "free" else f"yes, {values['gauge']}"}
+
+
+def _level_finding(values: dict[str, Any], names: tuple[str, ...]) -> str:
+    effects = {name: max(values["real"]["effect_by_level"][name]) for name in names}
+    most = max(effects, key=lambda name: effects[name])
+    share = effects[most] / max(sum(effects.values()), 1e-30)
+    return (
+        f"By growth, a third of level {most} matters most: without it samples change by {short(effects[most])}, "
+        f"{percent(share)} of the sum of each level's largest."
+    )
+
+
+def _finest_finding(found: list[Band]) -> str:
+    means = {band.band: band.frequency or 0.0 for band in found if band.order == "real"}
+    return (
+        "Sorted by growth the thirds' effects have mean spatial frequencies of "
+        + ", ".join(f"{short(mean)} ({band})" for band, mean in means.items())
+        + " cycles a pixel."
+    )
+
+
+def _order_values(found: list[Band], order: str, control: Control) -> dict[str, Any]:
     values: dict[str, Any] = {band.band: band.summary() for band in found if band.order == order}
-    share = share_as_far(found, order, gaps)
+    far, large = share_as_far(found, order, control), share_as_large(found, order, control)
     return values | {
         "highest_frequency_band": finest(found, order),
-        "share_as_far": share,
-        "stands_out": stands_out(share),
+        "share_as_far": far,
+        "stands_out": stands_out(far),
+        "share_as_large": large,
+        "effect_stands_out": stands_out(large),
     }
+
+
+def order_finding(found: list[Band], order: Order, control: Control) -> str:
+    """One order in a sentence: which third matters most, which writes the finest detail, and what random thirds do."""
+    sizes = {band.band: band.size for band in found if band.order == order}
+    most = max(sizes, key=lambda band: sizes[band])
+    others = " and ".join(short(size) for band, size in sizes.items() if band != most)
+    low, high = control.spread
+    text = (
+        f"sorted by {ORDER_WORDS[order]}, dropping the {most} third changes the sample by {short(sizes[most])} (the others "
+        f"{others}; 95 % of random thirds {short(low)} to {short(high)})"
+    )
+    large, far = share_as_large(found, order, control), share_as_far(found, order, control)
+    text += ", more than random modes do" if stands_out(large) else ", no more than random modes do"
+    if far is None:
+        return text
+    verb = "writes the finest detail" if stands_out(far) else "seems to write the finest detail, but does not stand out"
+    return f"{text}; the {finest(found, order)} third {verb} ({percent(far)} of random draws get as far)"
 
 
 def _order_view(
@@ -78,7 +161,7 @@ def _order_view(
 ) -> View:
     """One order: images in rows, or clouds of points."""
     ours = [band for band in found if band.order == order]
-    file, title = f"bands_{order}.png", f"thirds of the modes by {ORDER_WORDS[order]}; gauge of the order: {gauge}"
+    file, title = f"bands_{order}.png", f"thirds of the modes by {ORDER_WORDS[order]}; rates {identifiable(gauge)}"
     if whole.ndim != 4:
         sets = {"all modes": whole.flatten(1)[:, :2]}
         sets |= {f"only {band.band}": band.alone.flatten(1)[:, :2] for band in ours} | {"": whole}
@@ -92,7 +175,7 @@ def _order_view(
 
 
 def _profiles(whole: Tensor, found: list[Band], chance: list[Band]) -> Curves:
-    """Power of each band's effect by spatial frequency, with that of thirds by chance and of whole samples."""
+    """Power of each band's effect by spatial frequency, with that of random third and of whole samples."""
 
     def line(images: Tensor) -> Line:
         profile = radial_profile(images)
@@ -102,7 +185,7 @@ def _profiles(whole: Tensor, found: list[Band], chance: list[Band]) -> Curves:
     drawn = torch.cat([band.effect for band in chance])
     panels = {
         f"thirds by {ORDER_WORDS[order]}": {band.band: line(band.effect) for band in found if band.order == order}
-        | {"thirds by chance": line(drawn), "whole samples": line(whole)}
+        | {"random third": line(drawn), "whole samples": line(whole)}
         for order in ORDERS
     }
     return Curves(
@@ -111,6 +194,6 @@ def _profiles(whole: Tensor, found: list[Band], chance: list[Band]) -> Curves:
         across="spatial frequency, cycles a pixel",
         up="power within a ring",
         logarithmic=list(panels),
-        faint=("thirds by chance", "whole samples"),
+        faint=("random third", "whole samples"),
         title="what a third adds to the sample, by spatial frequency",
     )

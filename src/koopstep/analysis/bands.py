@@ -1,7 +1,8 @@
 """What each band of modes does to the decoded sample (HKD Sec. 4.2, Fig. 4): kept alone, dropped, and how fine its effect is.
 
 Readings at the output belong to no gauge: they stay what they are whatever encoder and decoder hold the modes. Which modes
-make up a band does depend on the gauge, for modes are sorted by their rates. Thirds drawn by chance are the control.
+make up a band does depend on the gauge, for modes are sorted by their rates. Thirds drawn at random are the control
+(:mod:`koopstep.analysis.control`).
 """
 
 from __future__ import annotations
@@ -19,11 +20,6 @@ from koopstep.core.errors import UsageError
 from koopstep.operators.rates import Rates
 from koopstep.students.student import KoopmanStudent, Latent
 
-CHANCE = "chance"
-"""The order of the control, whose thirds are drawn by chance."""
-DRAWS, DRAWN_ROWS = 39, 16
-"""Random choices of modes that a gap between thirds is held against, and the rows it is measured on."""
-_RARE = 0.05
 _SAME = 1e-6  # keys closer than this share of a level's range count as equal
 
 
@@ -32,7 +28,7 @@ class Band:
     """One band of one order.
 
     Attributes:
-        order: what the modes were sorted by; ``chance`` for the control.
+        order: what the modes were sorted by; ``chance`` for thirds drawn at random.
         band: which third.
         alone: (N, *shape), decoded from this band only.
         effect: (N, *shape), the whole sample less the one without this band: what the band adds.
@@ -90,42 +86,7 @@ def band_effects(
     held = list(rates or rates_of(student, latent))
     whole = student.decode(latent, 1.0, class_labels)
     return whole, [
-        band for order in orders for band in _thirds(student, latent, class_labels, whole, held, order, order)
-    ]
-
-
-@torch.no_grad()
-def chance_effects(
-    student: KoopmanStudent, latent: Latent, class_labels: Tensor | None, *, seed: int = 0
-) -> list[Band]:
-    """The same for thirds drawn by chance: what any third of the modes does, whatever its rates."""
-    drawn = _drawn_rates(rates_of(student, latent), torch.Generator().manual_seed(seed))
-    whole = student.decode(latent, 1.0, class_labels)
-    return _thirds(student, latent, class_labels, whole, drawn, "real", CHANCE)
-
-
-@torch.no_grad()
-def chance_gaps(student: KoopmanStudent, latent: Latent, class_labels: Tensor | None, *, seed: int = 1) -> list[float]:
-    """How much finer the finest of three thirds is than the next where thirds are drawn by chance, once a draw; for images.
-
-    The rows (the first of ``latent``) are the same in every draw, so that what varies is the choice of modes.
-    """
-    latent = tuple(level[:DRAWN_ROWS] for level in latent)
-    class_labels = None if class_labels is None else class_labels[:DRAWN_ROWS]
-    generator, rates = torch.Generator().manual_seed(seed), rates_of(student, latent)
-    whole, found = student.decode(latent, 1.0, class_labels), []
-    for _ in range(DRAWS):
-        drawn = _drawn_rates(rates, generator)
-        cut = (student.decode(drop(latent, band_masks(drawn, band, "real")), 1.0, class_labels) for band in BANDS)
-        found.append(_gap([whole - one for one in cut]))
-    return found
-
-
-def _drawn_rates(rates: Sequence[Rates], generator: torch.Generator) -> list[Rates]:
-    """Rates by chance: sorted by them, thirds are drawn by chance."""
-    return [
-        Rates(torch.rand(level.alpha.shape, generator=generator).to(level.alpha.device), torch.zeros_like(level.beta))
-        for level in rates
+        band for order in orders for band in thirds(student, latent, class_labels, whole, held, order, order)
     ]
 
 
@@ -162,32 +123,6 @@ def finest(bands: Sequence[Band], order: str) -> str | None:
     return max(of_order)[1] if of_order else None
 
 
-def share_as_far(bands: Sequence[Band], order: str, gaps: Sequence[float]) -> float | None:
-    """Share of random choices of modes whose finest third is as far ahead of the next as this order's; None for vectors.
-
-    Args:
-        bands: of :func:`band_effects` or :func:`chance_effects`.
-        order: which of them.
-        gaps: of :func:`chance_gaps`, from the same rows; the order itself counts as one more draw.
-    """
-    effects = [band.effect[:DRAWN_ROWS] for band in bands if band.order == order and band.effect.ndim == 4]
-    if not effects:
-        return None
-    ours = _gap(effects)
-    return (1 + sum(gap >= ours for gap in gaps)) / (1 + len(gaps))
-
-
-def stands_out(share: float | None) -> bool | None:
-    """Whether at most one random choice of modes in twenty gets as far (:func:`share_as_far`)."""
-    return None if share is None else share <= _RARE
-
-
-def _gap(effects: Sequence[Tensor]) -> float:
-    """Mean spatial frequency of the finest effect less that of the next, cycles a pixel."""
-    first, second, *_ = sorted((mean_frequency(effect) for effect in effects), reverse=True)
-    return first - second
-
-
 def tied(rates: Sequence[Rates], order: Order) -> float:
     """Share of modes that equal a mode at an edge between bands: there the cut between the bands is arbitrary."""
     equal = total = 0
@@ -201,7 +136,7 @@ def tied(rates: Sequence[Rates], order: Order) -> float:
     return min(1.0, equal / max(total, 1))
 
 
-def _thirds(
+def thirds(
     student: KoopmanStudent,
     latent: Latent,
     class_labels: Tensor | None,
@@ -210,6 +145,7 @@ def _thirds(
     order: Order,
     name: str,
 ) -> list[Band]:
+    """The three bands of one order, which is called ``name``."""
     total = sum(float(level.float().square().sum()) for level in latent)
     found = []
     for band in BANDS:

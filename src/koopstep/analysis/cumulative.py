@@ -11,11 +11,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from koopstep.analysis.findings import Curves, Findings, Line
+from koopstep.analysis.findings import Caption, Curves, Findings, Line
 from koopstep.analysis.modes import BANDS, ORDER_WORDS, ORDERS, Order, band_masks, drop, full, rates_of
-from koopstep.analysis.spectrum import gauge_of
+from koopstep.analysis.spectrum import gauge_of, identifiable
 from koopstep.analysis.subject import Subject
+from koopstep.analysis.words import percent, short
 from koopstep.students.student import KoopmanStudent
+
+_MOVED, _CLEARLY = 0.05, 1.5
 
 
 @dataclass(frozen=True)
@@ -88,6 +91,44 @@ def along_the_path(subject: Subject) -> Findings:
     for order, curves in found.items():
         panels[f"effect, by {ORDER_WORDS[order]}"] = {band: (curves.u, curves.decoded[band]) for band in BANDS}
     gauge = gauge_of(student.spectrum())
-    title = f"each third of the modes along the path; gauge of shares and of the order: {gauge}\neffect: {unit}"
+    title = f"each third of the modes along the path; shares and order {identifiable(gauge)}\neffect: {unit}"
     view = Curves("cumulative.png", panels, across="u (0: noise, 1: data)", title=title)
-    return Findings({order: curves.summary() for order, curves in found.items()} | {"gauge": gauge}, [view])
+    told = path_sentence(found["real"])
+    text = (
+        "Share of each third of the modes in the latent's square along the path, and how far the decoded sample moves when "
+        f"that third is left out at u ({unit})."
+    )
+    values = {order: curves.summary() for order, curves in found.items()} | {"gauge": gauge}
+    caption = Caption("Thirds of the modes along the path", text, told)
+    return Findings(values, [view], told, {view.file: caption}, _numbers(found))
+
+
+def path_sentence(found: Cumulative) -> str:
+    """How the shares move along the path, and which third the sample rests on at its end."""
+    gains = {band: found.energy[band][-1] - found.energy[band][0] for band in BANDS}
+    moved = max(BANDS, key=lambda band: abs(gains[band]))
+    effects = {band: found.decoded[band][-1] for band in BANDS}
+    first, second, _ = sorted(effects.values(), reverse=True)
+    most = max(BANDS, key=lambda band: effects[band])
+    shares = (
+        f"from noise to data the {moved} third's share of the latent goes from {percent(found.energy[moved][0])} to "
+        f"{percent(found.energy[moved][-1])}"
+        if abs(gains[moved]) >= _MOVED
+        else "no third's share of the latent changes by a twentieth from noise to data"
+    )
+    rests = (
+        f"the data depend most on the {most} third (left out at u = 1 it changes them by {short(first)}, the next "
+        f"{short(second)})"
+        if first > _CLEARLY * second
+        else f"the data depend on all thirds alike (left out at u = 1 they change them by up to {short(first)})"
+    )
+    return f"Sorted by {ORDER_WORDS[found.order]}, {shares}; {rests}."
+
+
+def _numbers(found: dict[Order, Cumulative]) -> dict[str, str]:
+    return {
+        f"share at u = 0 and 1 by {ORDER_WORDS[order]}": ", ".join(
+            f"{band} {percent(curves.energy[band][0])} to {percent(curves.energy[band][-1])}" for band in BANDS
+        )
+        for order, curves in found.items()
+    }

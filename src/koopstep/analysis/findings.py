@@ -54,7 +54,7 @@ class Bars:
         panels: title -> name -> one value a group.
         groups: names of the groups.
         up: names the vertical axis.
-        line: a height to compare with, and its name; None for none.
+        spread: name, lower and upper end of a range to compare with; None for none.
         title: over everything.
     """
 
@@ -62,7 +62,7 @@ class Bars:
     panels: Mapping[str, Mapping[str, Sequence[float]]]
     groups: Sequence[str]
     up: str
-    line: tuple[str, float] | None = None
+    spread: tuple[str, float, float] | None = None
     title: str = ""
 
 
@@ -256,10 +256,17 @@ View = Curves | Bars | Images | Pairs | PointPairs | Clouds | Movie | Eigenvalue
 
 @dataclass(frozen=True)
 class Caption:
-    """What a page says about a view: a heading, and what to see in it."""
+    """What a page says about a view.
+
+    Attributes:
+        heading: over it.
+        text: how to read it.
+        finding: what is seen in it, one plain sentence with its numbers; empty where there is nothing to say.
+    """
 
     heading: str
     text: str
+    finding: str = ""
 
 
 @dataclass(frozen=True)
@@ -268,10 +275,14 @@ class Findings:
 
     Attributes:
         values: plain numbers, texts, lists and mappings of them, as JSON holds them.
-        views: what is to be seen, in order.
+        views: what is to be seen, in order; the first is the one that tells most.
+        conclusion: one plain sentence: the main numbers and what they mean, or that nothing was found.
         captions: file of a view -> what a report says about it; views without one are not in reports.
+        numbers: the few numbers that people are shown, by name.
     """
 
     values: dict[str, Any]
     views: Sequence[View]
+    conclusion: str
     captions: Mapping[str, Caption] = field(default_factory=dict)
+    numbers: Mapping[str, Any] = field(default_factory=dict)

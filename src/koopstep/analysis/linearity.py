@@ -8,11 +8,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from koopstep.analysis.findings import Curves, Findings
+from koopstep.analysis.findings import Caption, Curves, Findings
 from koopstep.analysis.subject import Subject
+from koopstep.analysis.words import percent, short
 from koopstep.core.errors import UsageError
 from koopstep.core.records import Batch
 from koopstep.students.student import KoopmanStudent
+
+_STILL = 1e-3  # a latent that moves by less has nothing to explain
+_VERDICTS = ((0.9, "close to linear"), (0.5, "partly linear"), (-float("inf"), "not linear"))
 
 
 @dataclass(frozen=True)
@@ -22,12 +26,12 @@ class Linearity:
     Attributes:
         u: progress of the kept states.
         levels: names of the latent's levels.
-        latent: (L, K), relative error of ``e^{uA} E(x_0)`` against ``E(x_u)``: root of summed squares over rows.
-        centred: (L, K), the same relative to what differs between rows: a large constant in a latent makes the plain
-            relative error small and says nothing.
-        still: (L, K), relative error of ``E(x_0)`` itself: what a latent that never moves would score.
-        end: (K,), mean squared error of ``D(e^{(1-u)A} E(x_u))`` against ``x_1``.
-        read: (K,), mean squared error of ``D_u(e^{uA} E(x_0))`` against ``x_u`` over the states' mean square at u; None
+        latent: (L, K), relative error of ``e^{uA} E(x_T)`` against ``E(x_u)``: root of summed squares over rows.
+        centred: (L, K), mean-removed: the same relative to what differs between rows. A large constant in a latent makes
+            the plain relative error small and says nothing.
+        still: (L, K), relative error of ``E(x_T)`` itself: what a latent that never moves would score.
+        end: (K,), mean squared error of ``D(e^{(1-u)A} E(x_u))`` against the data ``x_0``.
+        read: (K,), mean squared error of ``D_u(e^{uA} E(x_T))`` against ``x_u`` over the states' mean square at u; None
             for students that read the end only.
         endpoint: the same at u = 1, for scale: the one-step sample's error over the data's mean square.
     """
@@ -41,6 +45,12 @@ class Linearity:
     read: Tensor | None
     endpoint: float
 
+    @property
+    def explained(self) -> float | None:
+        """Share of the latent's motion along the path that the evolution accounts for; None where the latent stays still."""
+        still = float(self.still[:, 1:].square().mean())
+        return None if still < _STILL**2 else 1 - float(self.latent[:, 1:].square().mean()) / still
+
     def summary(self) -> dict[str, Any]:
         """In plain numbers; ``latent_error`` is the mean over levels and states behind the first."""
         values: dict[str, Any] = {
@@ -52,6 +62,7 @@ class Linearity:
             "latent_error_by_u": self.latent.mean(dim=0).tolist(),
             "latent_error_centred_by_u": self.centred.mean(dim=0).tolist(),
             "latent_error_without_evolution_by_u": self.still.mean(dim=0).tolist(),
+            "explained": self.explained,
             "end_error_by_u": self.end.tolist(),
             "endpoint_error": self.endpoint,
         }
@@ -126,4 +137,32 @@ def straightness(subject: Subject) -> Findings:
         faint=("mean over levels", "without evolution"),
         title="the student's straight path against the teacher's states",
     )
-    return Findings(found.summary(), [view])
+    values, told = found.summary(), straight_sentence(found)
+    text = (
+        "Left: error of the evolved latent against that of the teacher's state at u, relative; dashed, what a latent that "
+        "never moves would score. Right: the same decoded, from noise to each state and from each state to the end."
+    )
+    numbers = {
+        "latent error": short(values["latent_error"]),
+        "mean-removed": short(values["latent_error_centred"]),
+        "without evolution": short(values["latent_error_without_evolution"]),
+        "end-point error over the data's mean square": short(found.endpoint),
+    }
+    captions = {view.file: Caption("Is the path straight in the latent?", text, told)}
+    return Findings(values, [view], told, captions, numbers)
+
+
+def straight_sentence(found: Linearity) -> str:
+    """How much of the latent's motion is linear, and what is left when decoded."""
+    error, centred, still = (float(part[:, 1:].mean()) for part in (found.latent, found.centred, found.still))
+    if found.explained is None:
+        return (
+            f"The latent hardly moves along the path (by {short(still)}), so there is no motion for a linear map to explain; "
+            f"the evolved latent is {short(error)} off."
+        )
+    verdict = next(word for least, word in _VERDICTS if found.explained >= least)
+    explained = percent(found.explained) if found.explained > 0 else "nothing"
+    return (
+        f"The latent path is {verdict}: the evolution explains {explained} of the latent's motion (error {short(error)}, "
+        f"mean-removed {short(centred)}; {short(still)} if it stayed where the noise put it)."
+    )

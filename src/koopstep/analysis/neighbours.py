@@ -10,13 +10,15 @@ import torch
 from torch import Tensor
 
 from koopstep.analysis.findings import Caption, Findings, NoiseSpace, Pairs, View
-from koopstep.analysis.memorisation import Memorisation, memorisation, nearest_rows
+from koopstep.analysis.memorisation import COPY_RATIO, Memorisation, memorisation, nearest_rows
 from koopstep.analysis.outcomes import outcomes
 from koopstep.analysis.subject import MOST_ROWS, Subject
+from koopstep.analysis.words import percent
 from koopstep.core.errors import UsageError
 from koopstep.core.noise import permutation, stream_seed
 
 _PAIRS = 20
+_AS_GOOD, _NONE = 0.9, 0.02  # share of the teacher's excess that counts as as much, and what counts as nothing
 
 
 @dataclass(frozen=True)
@@ -119,10 +121,11 @@ def by_outcome(subject: Subject) -> Findings:
     }
     space = NoiseSpace("noise_space.png", batch.noise, panels, found.names, found.cells)
     flat = student.facts.shape == (2,)
-    captions = {space.file: Caption("Noise space, by what it becomes", _space_text(shared, flat))}
+    told, numbers = neighbour_sentence(shared), _numbers(shared)
+    captions = {space.file: Caption("Noise space, by what it becomes", _space_text(flat), told)}
     source = subject.reference()
     if source.value is None:
-        return Findings(values | {"left_out": {"memorisation": source.reason}}, [space], captions)
+        return Findings(values | {"left_out": {"memorisation": source.reason}}, [space], told, captions, numbers)
     real, _ = source.value.reference()
     copies = {
         "student": memorisation(held_out.samples[:MOST_ROWS], real),
@@ -136,23 +139,61 @@ def by_outcome(subject: Subject) -> Findings:
         views.append(
             Pairs("nearest_real.png", near, ours, ("nearest real", "student"), subject.student.facts.shown_range)
         )
-        captions["nearest_real.png"] = Caption("Nearest real images", _copies_text(copies))
-    return Findings(values, views, captions)
+        how = "Above each of the student's samples the real image it is nearest to."
+        captions["nearest_real.png"] = Caption("Nearest real images", how, copy_sentence(copies))
+    return Findings(values, views, f"{told} {copy_sentence(copies)}", captions, numbers | _copy_numbers(copies))
 
 
-def _space_text(shared: Mapping[str, SharedOutcome], flat: bool) -> str:
+def _space_text(flat: bool) -> str:
     return (
-        f"Each point is a noise sample, coloured by the {'cell' if flat else 'class'} it becomes (KDM Fig. 2). Untrained: "
-        "outcomes dealt to the noise by chance, which is what training starts from. "
-        + ("" if flat else "Noise is shown on its two best linear discriminants, fitted on other rows. ")
-        + f"Of a point's {shared['teacher'].k} nearest neighbours, {shared['untrained'].share:.0%} share its outcome "
-        f"untrained, {shared['teacher'].share:.0%} for the teacher, {shared['student'].share:.0%} for the student."
+        f"Each point is a noise sample x_T, coloured by the {'cell' if flat else 'class'} it becomes (KDM Fig. 2). Untrained: "
+        "outcomes dealt to the noise by chance, which is what training starts from."
+        + (
+            ""
+            if flat
+            else " All panels show the two linear discriminants of the teacher's outcomes, fitted on other rows."
+        )
     )
 
 
-def _copies_text(copies: Mapping[str, Memorisation]) -> str:
+def neighbour_sentence(shared: Mapping[str, SharedOutcome]) -> str:
+    """Whether near noise has one outcome, for the student beside the teacher."""
+    student, teacher, nothing = shared["student"], shared["teacher"], shared["untrained"]
+    excess = float(student.summary()["excess"])
+    of_teacher = max(float(teacher.summary()["excess"]), 1e-30)
+    verdict = (
+        "near noise ends alike, as for the teacher"
+        if excess >= _AS_GOOD * of_teacher
+        else "near noise ends less alike than for the teacher"
+        if excess > _NONE
+        else "where noise ends does not depend on where it starts"
+    )
+    return (
+        f"{verdict[0].upper()}{verdict[1:]}: of the {student.k} nearest noises {percent(student.share)} share their outcome "
+        f"for the student, {percent(teacher.share)} for the teacher, {percent(nothing.share)} untrained."
+    )
+
+
+def copy_sentence(copies: Mapping[str, Memorisation]) -> str:
+    """Whether the student's samples are copies of real ones."""
     ratio = {name: float(one.ratio.median()) for name, one in copies.items()}
+    share = {name: float((one.ratio < COPY_RATIO).double().mean()) for name, one in copies.items()}
+    verdict = "no copies beyond the teacher's"
+    if share["student"] > share["teacher"] + _NONE:
+        verdict = "copies of real ones more often than the teacher's"
     return (
-        "Above each of the student's samples the real image it is nearest to. Median distance in units of the distance "
-        f"between real neighbours: {ratio['student']:.2f} (teacher {ratio['teacher']:.2f}); near 0 would be copies."
+        f"Samples are {verdict}: "
+        f"{percent(share['student'])} lie within half the distance of real neighbours (teacher {percent(share['teacher'])}), "
+        f"at the median {ratio['student']:.2f} of it (teacher {ratio['teacher']:.2f})."
     )
+
+
+def _numbers(shared: Mapping[str, SharedOutcome]) -> dict[str, str]:
+    return {f"neighbours that share an outcome, {name}": percent(one.share) for name, one in shared.items()}
+
+
+def _copy_numbers(copies: Mapping[str, Memorisation]) -> dict[str, str]:
+    return {
+        f"distance to the nearest real sample, {name}": f"{float(one.ratio.median()):.2f} of that between real neighbours"
+        for name, one in copies.items()
+    }

@@ -12,6 +12,7 @@ from torch import Tensor
 from koopstep.analysis.findings import Caption, Findings, OutlierMap
 from koopstep.analysis.outcomes import quadrants
 from koopstep.analysis.subject import MOST_ROWS, Subject
+from koopstep.analysis.words import percent
 from koopstep.core.errors import NumericsError, UsageError
 
 EPS = 0.15
@@ -197,13 +198,35 @@ def between_cells(subject: Subject) -> Findings:
         ends,
         cells,
     )
-    counts = {name: int(result.mask.sum()) for name, result in found.items()}
-    text = (
-        f"Samples that lie apart from all others (DBSCAN, eps {EPS:g}): {counts['teacher']} of the teacher's, "
-        f"{counts['student']} of the student's; crosses mark them and the noise they come from (KDM Fig. 5)."
-    )
+    text = f"Crosses: samples that lie apart from all others (DBSCAN, eps {EPS:g}), and the noise they come from (KDM Fig. 5)."
+    told = outlier_sentence(found)
+    numbers = {
+        f"{name}'s outliers": f"{int(result.mask.sum())} of {len(result.mask):,} ({percent(result.share)})"
+        for name, result in found.items()
+    }
     values = {name: result.summary() for name, result in found.items()}
-    return Findings(values, [view], {view.file: Caption("Outliers and where they come from", text)})
+    caption = Caption("Outliers and where they come from", text, told)
+    return Findings(values, [view], told, {view.file: caption}, numbers)
+
+
+def outlier_sentence(found: dict[str, Outliers]) -> str:
+    """How many of the student's samples lie apart, beside the teacher's, and where their noise lies."""
+    student, teacher = found["student"], found["teacher"]
+    if student.sparse:
+        return (
+            f"There are too few samples to tell outliers from others (half of them have at most "
+            f"{student.median_neighbours:g} others within {student.eps:g}): hold out more rows."
+        )
+    beside = f"of the teacher's {percent(teacher.share)}"
+    count = int(student.mask.sum())
+    if not count:
+        return f"None of {len(student.mask):,} student samples lies apart from the others ({beside})."
+    values = student.summary()
+    return (
+        f"{count} of {len(student.mask):,} student samples ({percent(student.share)}) lie apart from the others ({beside}): "
+        f"{percent(values['at_boundary'])} of them start next to noise of another cell ({percent(BOUNDARY_QUANTILE)} by "
+        f"chance), {percent(values['in_tail'])} in the tail ({percent(1 - TAIL_QUANTILE)} by chance)."
+    )
 
 
 def require_plane(subject: Subject) -> None:

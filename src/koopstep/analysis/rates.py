@@ -2,33 +2,54 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import math
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 
-from koopstep.analysis.bands import band_effects, chance_effects
+from koopstep.analysis.bands import Band, band_effects
+from koopstep.analysis.control import Control, random_modes, share_as_large, stands_out
 from koopstep.analysis.findings import Bars, Caption, Eigenvalues, Findings, LevelRates, View
 from koopstep.analysis.modes import BANDS, ORDER_WORDS, ORDERS, has_rates, rates_of
-from koopstep.analysis.spectrum import gauge_of, summarise
+from koopstep.analysis.spectrum import gauge_of, identifiable, summarise
 from koopstep.analysis.subject import Subject
+from koopstep.analysis.words import percent, short
 from koopstep.core.noise import gaussian, integers
 from koopstep.operators.rates import Rates
 from koopstep.operators.spectrum import Spectrum
 from koopstep.students.student import KoopmanStudent, Latent
 
 _SEED, _ROWS = 2**31 - 1, 64  # of noise that no store was made from
+_TURNS = 0.2 * math.pi
+
+
+@dataclass(frozen=True)
+class RateReading:
+    """A student's rates, and what its modes do to samples.
+
+    Attributes:
+        spectra: of the mean rates, where they depend on the state.
+        rates: of each level.
+        levels: name of a level -> mean and spread over modes; and over states, where rates depend on them.
+        bands: thirds of the modes for each order, on 64 rows of fresh noise.
+        control: the random-mode control.
+    """
+
+    spectra: list[Spectrum]
+    rates: list[Rates]
+    levels: dict[str, dict[str, float | None]]
+    bands: list[Band]
+    control: Control
+
+    def effects(self) -> dict[str, dict[str, float]]:
+        """Mean squared change of the sample without a third of the modes, by order and band."""
+        return {order: {band.band: band.size for band in self.bands if band.order == order} for order in ORDERS}
 
 
 @torch.no_grad()
-def rate_findings(student: KoopmanStudent, gauge: str) -> tuple[list[Spectrum], Findings]:
-    """Read a student's rates on fresh noise, which needs no store.
-
-    Returns:
-        The spectra (of the mean rates, where they depend on the state), and the findings, whose values are
-        ``band_effects`` (mean squared change of the sample without a third of the modes, by order) and ``rates`` (by
-        level: mean and spread over modes; and over states, where they depend on them).
-    """
+def read_rates(student: KoopmanStudent) -> RateReading:
+    """Read a student's rates on fresh noise, which needs no store."""
     facts, device = student.facts, next(student.parameters()).device
     noise = gaussian(_SEED, range(_ROWS), facts.shape).to(device)
     labels = integers(_SEED, range(_ROWS), facts.num_classes).to(device) if facts.num_classes else None
@@ -37,39 +58,156 @@ def rate_findings(student: KoopmanStudent, gauge: str) -> tuple[list[Spectrum], 
     spectra = [_of(rate, spectrum) for rate, spectrum in zip(rates, student.spectrum(), strict=True)]
     end = student.evolve(start, 1.0, labels)
     _, found = band_effects(student, end, labels, ORDERS, rates=rates)
-    chance = sum(band.size for band in chance_effects(student, end, labels)) / len(BANDS)
-    effects = {order: {band.band: band.size for band in found if band.order == order} for order in ORDERS}
     levels = {
         name: _level_values(student, start, index, rate)
         for index, (name, rate) in enumerate(zip(student.level_names, rates, strict=True))
     }
-    bars = Bars(
-        "band_effects.png",
-        {f"by {ORDER_WORDS[order]}": {"effect": list(effects[order].values())} for order in ORDERS},
-        BANDS,
-        up="mean squared change",
-        line=("a third by chance", chance),
-        title=f"change of the sample without a third of the modes (the effect has no gauge; the order's: {gauge})",
-    )
-    values: dict[str, Any] = {"band_effects": effects | {"chance": chance}, "rates": levels}
-    return spectra, Findings(values, [*_rate_views(student.level_names, rates, gauge), bars])
+    return RateReading(spectra, rates, levels, found, random_modes(student, end, labels))
 
 
 def spectrum(subject: Subject) -> Findings:
     """The spectrum of each level and in numbers; where modes have rates also these, and effects free of any gauge."""
     student = subject.student
-    spectra, more = student.spectrum(), Findings({}, [])
     if has_rates(student):
-        spectra, more = rate_findings(student, gauge_of(spectra))
+        return _of_rates(student)
+    spectra = student.spectrum()
     values = summarise(spectra)
-    caption = Caption("The operator's eigenvalues", f"Gauge: {values['gauge']}. {values['reading'].capitalize()}.")
-    views = [Eigenvalues("spectrum.png", spectra), *more.views]
-    return Findings(values | more.values, views, {"spectrum.png": caption})
+    told = eigenvalue_sentence(values)
+    text = (
+        "Eigenvalues of the map that is applied, over the whole path, with the unit circle: inside it a mode decays, its "
+        f"angle is the rotation over the path. {values['reading'].capitalize()}."
+    )
+    numbers = {
+        f"eigenvalues of {level['level']}": f"{level['dimension']} of modulus {short(level['smallest_modulus'])} to "
+        f"{short(level['spectral_radius'])}, {level['pairs']} pairs that rotate"
+        for level in values["levels"]
+    }
+    return Findings(
+        values,
+        [Eigenvalues("spectrum.png", spectra)],
+        f"{told} {values['reading'].capitalize()}.",
+        {"spectrum.png": Caption("The operator's eigenvalues", text, told)},
+        numbers | {"eigenvalues": identifiable(gauge_of(spectra))},
+    )
+
+
+def eigenvalue_sentence(values: dict[str, Any]) -> str:
+    """How many eigenvalues decay, stay and grow over the path, all levels together."""
+    levels = values["levels"]
+    total, inside, on, outside, pairs = (
+        sum(level[key] for level in levels) for key in ("dimension", "inside", "on", "outside", "pairs")
+    )
+    if on == total and not pairs:
+        return f"All {total:,} eigenvalues are 1: the operator leaves the latent as it is."
+    smallest = min(level["smallest_modulus"] for level in levels)
+    radius = max(level["spectral_radius"] for level in levels)
+    return (
+        f"Of {total:,} eigenvalues {inside:,} decay over the path, {on:,} keep their size and {outside:,} grow (modulus "
+        f"{short(smallest)} to {short(radius)}); {pairs:,} conjugate pairs rotate."
+    )
+
+
+def _of_rates(student: KoopmanStudent) -> Findings:
+    read = read_rates(student)
+    gauge, names = gauge_of(read.spectra), student.level_names
+    values = summarise(read.spectra)
+    effects, control = read.effects(), read.control
+    values |= {
+        "band_effects": effects | {"chance": control.middle, "chance_spread": list(control.spread)},
+        "rates": read.levels,
+    }
+    views: list[View] = _rate_views(names, read.rates, gauge)
+    views.append(
+        Bars(
+            "band_effects.png",
+            {f"by {ORDER_WORDS[order]}": {"effect": list(effects[order].values())} for order in ORDERS},
+            BANDS,
+            up="mean squared change",
+            spread=("random thirds, 95 %", *control.spread),
+            title="change of the sample without a third of the modes; the effect is identifiable, the order: "
+            + identifiable(gauge),
+        )
+    )
+    told, effect = rate_sentence(read), effect_sentence(read)
+    captions = _captions(read, told, effect, values["reading"])
+    numbers = {
+        "modes": f"{sum(level.alpha.numel() for level in read.rates):,} on {len(names)} levels",
+        "effect of a third by growth": ", ".join(f"{band} {short(size)}" for band, size in effects["real"].items()),
+        "random-mode control": f"{short(control.spread[0])} to {short(control.spread[1])}",
+        "rates": identifiable(gauge),
+    }
+    return Findings(values, views, f"{told} {effect} {values['reading'].capitalize()}.", captions, numbers)
+
+
+def rate_sentence(read: RateReading) -> str:
+    """Growth and rotation of all modes in a sentence."""
+    alpha = torch.cat([level.alpha.flatten().double().cpu() for level in read.rates])
+    beta = torch.cat([level.beta.abs().flatten().double().cpu() for level in read.rates])
+    if not bool(alpha.any() or beta.any()):
+        return f"All {len(alpha):,} modes have rates of 0: the operator leaves the latent as it is."
+    low, middle, high = (float(alpha.kthvalue(max(1, round(q * len(alpha)))).values) for q in (0.05, 0.5, 0.95))
+    turning = float((beta > _TURNS).double().mean())
+    return (
+        f"Over the whole path modes change their size by a factor of {short(math.exp(low))} to {short(math.exp(high))} "
+        f"(median {short(math.exp(middle))}, 90 % of {len(alpha):,} modes) and rotate by {short(float(beta.median()))} "
+        f"radians at the median; {percent(turning)} rotate by more than a tenth of a turn."
+    )
+
+
+def effect_sentence(read: RateReading) -> str:
+    """Which third by growth matters most, and whether more than random thirds."""
+    sizes, (low, high) = read.effects()["real"], read.control.spread
+    most = max(sizes, key=lambda band: sizes[band])
+    beyond = stands_out(share_as_large(read.bands, "real", read.control))
+    return (
+        f"Without the third of {most} growth samples change by {short(sizes[most])}, which is "
+        f"{'more than' if beyond else 'no more than'} random thirds do ({short(low)} to {short(high)})."
+    )
+
+
+def _captions(read: RateReading, told: str, effect: str, reading: str) -> dict[str, Caption]:
+    fastest = max(read.levels, key=lambda name: read.levels[name]["beta_size"] or 0.0)
+    turns = read.levels[fastest]["beta_size"] or 0.0
+    return {
+        "spectrum.png": Caption(
+            "The rates of the modes",
+            "Each dot is a pair of channels: left of the line it decays, right of it it grows; upwards it rotates faster. "
+            f"Axes are scaled to each level. {reading.capitalize()}.",
+            told,
+        ),
+        "times.png": Caption(
+            "How fast modes are",
+            "Share of a level's modes that halve, double or rotate once within a time; 1 is the whole path.",
+            f"Level {fastest} rotates fastest: its modes turn by {short(turns)} radians over the path on average.",
+        ),
+        "rate_maps.png": Caption(
+            "Rates by place",
+            "Mean over a level's modes at each place of the image; colours mean the same on every level.",
+            _places_sentence(read),
+        ),
+        "band_effects.png": Caption(
+            "What thirds of the modes do",
+            "Mean squared change of the sample when a third of the modes is dropped; grey: where random thirds lie.",
+            effect,
+        ),
+    }
+
+
+def _places_sentence(read: RateReading) -> str:
+    """On which level rates differ most between places."""
+    spread = {
+        name: float(level.alpha.mean(dim=0).std(correction=0))
+        for name, level in zip(read.levels, read.rates, strict=True)
+    }
+    most = max(spread, key=lambda name: spread[name])
+    if spread[most] == 0:
+        return "Rates are the same at every place."
+    return f"Growth differs most between places on level {most}, by {short(spread[most])} (standard deviation)."
 
 
 def _rate_views(names: tuple[str, ...], rates: list[Rates], gauge: str) -> list[View]:
     views: list[View] = [
-        LevelRates("rates.png", "plane", names, rates, gauge),
+        LevelRates("spectrum.png", "plane", names, rates, gauge),
         LevelRates("times.png", "times", names, rates, gauge),
     ]
     placed = [

@@ -53,9 +53,9 @@ def summarise(spectra: Sequence[Spectrum]) -> dict[str, Any]:
 def _reading(spectra: Sequence[Spectrum], fixed: bool) -> str:
     if fixed:
         by = ", ".join(sorted({spectrum.pinned_by for spectrum in spectra}))
-        return f"the observables are pinned by {by}: the eigenvalues belong to the dynamics"
+        return f"the eigenvalues are identifiable, for {by} pins the observables: they belong to the dynamics"
     return (
-        "the observables are not pinned: another encoder and decoder give the same samples with other "
+        "the eigenvalues are not identifiable: another encoder and decoder give the same samples with other "
         "eigenvalues, so these describe this network, not the dynamics"
     )
 
@@ -123,3 +123,8 @@ def gauge_of(spectra: Sequence[Spectrum]) -> str:
     """``free``, or ``fixed by`` what."""
     fixed = all(spectrum.gauge == "fixed" for spectrum in spectra)
     return f"fixed by {spectra[0].pinned_by}" if fixed else "free"
+
+
+def identifiable(gauge: str) -> str:
+    """What a gauge means for eigenvalues and rates, in words."""
+    return "not identifiable" if gauge == "free" else f"identifiable ({gauge})"

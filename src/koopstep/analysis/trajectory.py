@@ -9,12 +9,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from koopstep.analysis.findings import Clouds, Findings, Images, Movie, image_rows
+from koopstep.analysis.findings import Caption, Clouds, Findings, Images, Movie, image_rows
 from koopstep.analysis.outcomes import cells_of
 from koopstep.analysis.subject import Subject
+from koopstep.analysis.words import percent, short
 from koopstep.core.errors import UsageError
 from koopstep.core.records import Batch
 from koopstep.students.student import KoopmanStudent
+
+_FOLLOWS = 0.5  # of the distance of strangers: nearer than that is following
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,15 @@ class Film:
             return None
         last = [max(k for k, u in enumerate(self.u) if u <= time + 1e-6) for time in self.times]
         return self.teacher[last]
+
+    def apart(self) -> tuple[float | None, float, float]:
+        """Mean squared distance of the two at the middle of the path (None where unknown) and at its end; of strangers there.
+
+        Strangers are the teacher's own ends of other noise: what a student that ignored its noise would score.
+        """
+        distances = self.summary()["distance_by_u"]
+        others = float((self.teacher[-1] - self.teacher[-1].roll(1, dims=0)).square().mean())
+        return distances[len(distances) // 2], distances[-1], others
 
     def summary(self) -> dict[str, Any]:
         """In plain numbers; ``distance_by_u`` is the mean squared distance of the two at unit size, None where unknown."""
@@ -124,6 +136,14 @@ def beside_the_teacher(subject: Subject) -> Findings:
         if found.reads_path
         else "the student's latents at u, decoded as if at the end; the teacher's states at unit size"
     )
+    told, text = film_sentence(found), f"Each column is a moment of the path from x_T to x_0; {title}."
+    captions = {"trajectory.png": Caption("The path, beside the teacher's", text, told)}
+    middle, end, others = found.apart()
+    numbers = {
+        "distance to the teacher at the middle": "unknown" if middle is None else short(middle),
+        "at the end": short(end),
+        "between samples of other noise": short(others),
+    }
     columns, beside = [f"u = {u:.2f}" for u in found.u], found.beside()
     shown = subject.student.facts.shown_range
     movie = Movie("trajectory.gif", [found.frames] if beside is None else [beside, found.frames], shown)
@@ -132,8 +152,23 @@ def beside_the_teacher(subject: Subject) -> Findings:
         for row in range(min(3, len(found.student[0]))):
             rows |= {f"teacher {row + 1}": found.teacher[:, row], f"student {row + 1}": found.student[:, row]}
         strip = Images("trajectory.png", image_rows(rows), columns=columns, title=title, data_range=shown)
-        return Findings(found.summary(), [strip, movie])
+        return Findings(found.summary(), [strip, movie], told, captions, numbers)
     sets = {f"teacher, {head}": points for head, points in zip(columns, found.teacher, strict=True)}
     sets |= {f"student, {head}": points for head, points in zip(columns, found.student, strict=True)}
     clouds = Clouds("trajectory.png", sets, found.student[-1], cells_of(subject), len(columns), title)
-    return Findings(found.summary(), [clouds, movie])
+    return Findings(found.summary(), [clouds, movie], told, captions, numbers)
+
+
+def film_sentence(found: Film) -> str:
+    """How far the student's path is from the teacher's, at its middle and its end."""
+    middle, end, others = found.apart()
+    follows = "follows" if end <= _FOLLOWS * others else "does not follow"
+    text = (
+        f"The student {follows} the teacher to its end: {short(end)} apart, {percent(end / max(others, 1e-30))} of what "
+        f"samples of other noise are"
+    )
+    if not found.reads_path:
+        return f"{text}; it reads the end only, so what it shows on the way is no state of the teacher's."
+    if middle is None:
+        return f"{text}; the store kept no states within the path to compare with."
+    return f"{text}; halfway its path is {short(middle)} from the teacher's."

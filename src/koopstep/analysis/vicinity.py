@@ -10,9 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from koopstep.analysis.findings import Clouds, Curves, Findings, Images, View, image_rows
+from koopstep.analysis.findings import Caption, Clouds, Curves, Findings, Images, View, image_rows
 from koopstep.analysis.outcomes import cells_of
 from koopstep.analysis.subject import Subject
+from koopstep.analysis.words import percent, short
 from koopstep.core.noise import gaussian
 from koopstep.core.pixels import DataRange
 from koopstep.data.cells import Cells
@@ -21,6 +22,7 @@ from koopstep.features.lpips import has_lpips
 from koopstep.students.student import DataFacts
 
 SIGMAS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6)
+_NEAR, _ALIKE = 0.3, 1.25  # where a sentence compares, and the ratio within which distances count as alike
 
 Generator = Callable[[Tensor], Tensor]
 """Unit-variance noise (N, *shape) -> samples (N, *shape)."""
@@ -107,7 +109,40 @@ def moved_noise(subject: Subject) -> Findings:
     curves = Curves("vicinity.png", panels, across=across, faint=("unrelated noise",), title=title)
     values = found.summary() | {"unrelated": chance, "teacher_at_hand": teacher is not None}
     values |= {} if teacher is not None else {"left_out": {"teacher": found_teacher.reason}}
-    return Findings(values, [curves, *_samples_view(found, facts.shown_range, cells_of(subject))])
+    views = [curves, *_samples_view(found, facts.shown_range, cells_of(subject))]
+    told, what = vicinity_sentence(found, chance), next(iter(chance))
+    at = found.sigmas.index(_NEAR)
+    numbers = {
+        f"{name} moved by, at s = {_NEAR:g}": short(each[what][at]) for name, each in found.distances.items()
+    } | {"samples of unrelated noise apart by": short(chance[what])}
+    text = "How far samples move when their noise is moved by s (KDM Fig. 3); dashed: samples of unrelated noise."
+    captions = {"vicinity.png": Caption("Near noise, near samples?", text, told)}
+    if len(views) > 1:
+        text = "What the same noise becomes when it is moved further and further."
+        captions["vicinity_samples.png"] = Caption("Samples of moved noise", text, told)
+    return Findings(values, views, told, captions, numbers)
+
+
+def vicinity_sentence(found: Vicinity, chance: dict[str, float]) -> str:
+    """How far samples move when noise moves a little, beside the teacher's and those of unrelated noise."""
+    what, at = next(iter(chance)), found.sigmas.index(_NEAR)
+    far = {name: values[what][at] for name, values in found.distances.items()}
+    share = {name: distance / max(chance[what], 1e-30) for name, distance in far.items()}
+    text = (
+        f"Noise moved by s = {_NEAR:g} moves the student's samples by {short(far['student'])}, {percent(share['student'])} of "
+        f"what unrelated noise does"
+    )
+    if "teacher" not in share:
+        return f"{text}; the teacher is not at hand to compare with."
+    ratio = far["student"] / max(far["teacher"], 1e-30)
+    verdict = (
+        "as smoothly as the teacher's"
+        if 1 / _ALIKE <= ratio <= _ALIKE
+        else "more than the teacher's"
+        if ratio > 1
+        else "less than the teacher's"
+    )
+    return f"{text}, and {verdict} ({short(far['teacher'])}, {percent(share['teacher'])})."
 
 
 def _distances(facts: DataFacts, device: torch.device) -> dict[str, Distance]:

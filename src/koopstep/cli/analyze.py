@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,6 +12,7 @@ from koopstep.workflows.analyses import ANALYSES, find_entry
 
 if TYPE_CHECKING:
     from koopstep.cli.output import Page
+    from koopstep.workflows.findings import Written
 
 
 JSON_KEYS = "JSON: files, values."
@@ -50,7 +51,7 @@ def analyze(
 ) -> None:
     """Make figures of a student, and the numbers behind them."""
     find_entry(what)  # an unknown name is refused before anything heavy is loaded
-    from koopstep.cli.output import Output, flat
+    from koopstep.cli.output import Output
     from koopstep.workflows.analyze import analyze_run
 
     output = Output(as_json)
@@ -65,19 +66,12 @@ def analyze(
             overwrite=overwrite,
         )
 
-    def show(page: Page) -> None:
-        values = flat(brief(result.values))
-        page.facts({key: value for key, value in values.items() if value not in (None, "")})
-        for file in result.files:
-            page.line(f"written to {file}")
-
-    output.finish({"files": result.files, "values": result.values}, show)
+    output.finish({"files": result.files, "values": result.values}, lambda page: tell(page, result))
 
 
-def brief(values: Any) -> Any:
-    """``values`` without its long lists: a spectrum's hundreds of eigenvalues are for the file, not for the eye."""
-    if isinstance(values, dict):
-        return {key: brief(value) for key, value in values.items()}
-    if isinstance(values, (list, tuple)):
-        return [brief(value) for value in values] if len(values) <= 4 else f"{len(values)} entries"
-    return values
+def tell(page: Page, result: Written) -> None:
+    """A few numbers, the files, and last the conclusion: everything else is in ``values.json``."""
+    page.facts(result.numbers)
+    for file in result.files:
+        page.line(f"written to {file}")
+    page.line(result.conclusion)

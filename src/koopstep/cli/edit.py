@@ -244,16 +244,9 @@ def _given(**options: Any) -> dict[str, Any]:
 
 
 def _finish(output: Output, result: Written) -> None:
-    from koopstep.cli.output import Page, flat
+    from koopstep.cli.analyze import tell
 
-    lists = ("edits", "at_this_ratio")
-
-    def show(page: Page) -> None:
-        page.facts(flat({key: value for key, value in result.values.items() if key not in lists}))
-        for file in result.files:
-            page.line(f"written to {file}")
-
-    output.finish({"files": result.files, "values": result.values}, show)
+    output.finish({"files": result.files, "values": result.values}, lambda page: tell(page, result))
 
 
 def split_corners(text: str | None) -> tuple[float, float, float, float] | None:

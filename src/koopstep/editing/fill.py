@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from koopstep.analysis.findings import Findings, ImageRow, Images
+from koopstep.analysis.findings import Caption, Findings, ImageRow, Images
+from koopstep.analysis.words import short
 from koopstep.core.errors import UsageError
 from koopstep.core.noise import stream_seed
 from koopstep.core.pixels import from_plain_range
@@ -27,6 +28,14 @@ from koopstep.students.student import KoopmanStudent
 Task = Literal["inpaint", "colorize", "superres"]
 
 _DRAWN, _AT_ONCE = 8, 64
+_SAME_DB = 0.2  # PSNRs nearer than that are told as equal
+_BREAK = "\n"
+_HEADINGS: dict[str, str] = {
+    "inpaint": "Filling in what is missing",
+    "colorize": "Colours from grey values",
+    "superres": "More pixels from fewer",
+}
+_DONE: dict[str, str] = {"inpaint": "Filled in", "colorize": "Coloured", "superres": "Made larger"}
 _TITLES = {
     "truth": "truth",
     "given": "given",
@@ -121,7 +130,37 @@ def fill_pictures(
         **({"teacher_left_out": teacher.reason} if teacher.value is None else {}),
         **({"mean_fill_left_out": mean.reason} if mean.value is None else {}),
     }
-    return Edit(Findings(values, [_view(task, found, truth, basis, hole)]), found["ours"])
+    return Edit(_findings(values, _view(task, found, truth, basis, hole)), found["ours"])
+
+
+def _findings(values: dict[str, Any], view: Images) -> Findings:
+    told, calls = fill_sentence(values), values["network_calls"]
+    text = f"The truth, what of it is given, and what each way makes of that in {calls} network calls."
+    numbers = {
+        "pictures": f"{values['count']} of {values['images']}",
+        "network calls a picture": calls,
+        **{
+            f"PSNR, {_TITLES[name].replace(_BREAK, ' ')}": f"{short(one['psnr'])} dB"
+            for name, one in values["results"].items()
+        },
+    }
+    return Findings(values, [view], told, {view.file: Caption(_HEADINGS[values["what"]], text, told)}, numbers)
+
+
+def fill_sentence(values: dict[str, Any]) -> str:
+    """The student's PSNR over what was missing, beside the best of what needs no network, and the teacher's."""
+    psnr = {name: one["psnr"] for name, one in values["results"].items()}
+    plain = {name: psnr[name] for name in ("mean_fill", "bicubic") if name in psnr}
+    what = _DONE[values["what"]]
+    text = f"{what} in {values['network_calls']} network calls with a PSNR of {short(psnr['ours'])} dB over what was missing"
+    if plain:
+        best = max(plain, key=lambda name: plain[name])
+        gain = psnr["ours"] - plain[best]
+        verdict = "better than" if gain > _SAME_DB else "worse than" if gain < -_SAME_DB else "no better than"
+        text += f", {verdict} the {_TITLES[best]} ({short(plain[best])} dB)"
+    if "teacher" in psnr:
+        text += f"; the teacher reaches {short(psnr['teacher'])} dB with as many calls"
+    return f"{text}."
 
 
 def basis_of(task: Task, options: FillOptions, shape: tuple[int, ...]) -> tuple[Basis, Tensor | None]:

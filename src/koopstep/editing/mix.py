@@ -11,8 +11,9 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from koopstep.analysis.findings import Curves, Findings, ImageRow, Images, Line, View
-from koopstep.analysis.modes import BANDS, ORDERS, Masks, Order, band_masks, rates_of
+from koopstep.analysis.findings import Caption, Curves, Findings, ImageRow, Images, Line, View
+from koopstep.analysis.modes import BANDS, ORDER_WORDS, ORDERS, Masks, Order, band_masks, rates_of
+from koopstep.analysis.words import percent, short
 from koopstep.core.errors import UsageError
 from koopstep.core.noise import stream_seed
 from koopstep.editing import masks, mixing
@@ -26,11 +27,12 @@ from koopstep.students.student import KoopmanStudent, Latent
 
 _CONTROL = 0.9  # the paper's ratio of the control that mixes all modes
 _DRAWN = 8
+_LESS = 0.8  # of the structure that random modes change: below that a band keeps more
 _KINDS = {
     "band": "the band",
     "finest": "the band, finest levels",
     "all": "all modes",
-    "chance": "as many by chance",
+    "chance": "as many random modes",
 }
 
 
@@ -251,4 +253,47 @@ def _shown(
         Images("mix.png", rows, columns=heads, mask=setting.mask),
         Curves("mix_curves.png", panels, across="mixing ratio", logarithmic=["structure error"]),
     ]
-    return Edit(Findings(values, views), final[drawn, setting.ratios[-1]])
+    told = mix_sentence(values)
+    text = "Modes of the reference mixed into the outlined part, at rising ratios; last, all modes. Below: the mean change."
+    captions = {
+        "mix.png": Caption("Mixing modes of a reference", text, told),
+        "mix_curves.png": Caption(
+            "How far the edit reaches", "Change outside over inside the mask, and loss of structure inside it.", told
+        ),
+    }
+    numbers = {
+        "pictures": values["count"],
+        "band": f"{values['band']} third by {ORDER_WORDS[options.order]}",
+        "mask": f"{percent(values['mask_area'])} of the picture",
+        **{
+            f"structure error at {percent(values['ratio'])}, {_KINDS[kind]}": short(error)
+            for kind, error in values["at_this_ratio"]["structure_error"].items()
+        },
+    }
+    return Edit(Findings(values, views, told, captions, numbers), final[drawn, setting.ratios[-1]])
+
+
+def mix_sentence(values: dict[str, Any]) -> str:
+    """Whether the band keeps the structure better than random modes do, and whether the edit stays in its mask."""
+    errors = values["at_this_ratio"]["structure_error"]
+    mine = "finest" if values["levels"] == "finest" else "band"
+    leak = values["outside_over_inside"]
+    ratio = errors[mine] / max(errors["chance"], 1e-30)
+    verdict = (
+        "less structure than"
+        if ratio < _LESS
+        else "more structure than"
+        if ratio > 1 / _LESS
+        else "as much structure as"
+    )
+    reach = (
+        "the mask is the whole picture"
+        if leak is None
+        else f"outside the mask it changes {percent(leak)} of what it does inside"
+    )
+    confined = " before it is pasted" if values["confined"] and leak is not None else ""
+    return (
+        f"At {percent(values['ratio'])} the {values['band']} third by {ORDER_WORDS[values['order']]} changes {verdict} as many "
+        f"random modes ({short(errors[mine])} against {short(errors['chance'])}; all modes {short(errors['all'])}); "
+        f"{reach}{confined}."
+    )

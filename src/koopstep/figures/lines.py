@@ -75,8 +75,8 @@ def bars(view: Bars, path: Path) -> Path:
     """Draw grouped bars, a panel for each entry."""
     groups, panels = view.groups, view.panels
     width = 1.2 + 0.55 * len(groups)
-    line_name, line = view.line or ("", 0.0)
-    top = 1.08 * max(line, *(max(values) for sets in panels.values() for values in sets.values()))
+    name_of_spread, low, high = view.spread or ("", 0.0, 0.0)
+    top = 1.08 * max(high, *(max(values) for sets in panels.values() for values in sets.values()))
     with figure(path, max(3.0, width), 3.0, columns=len(panels)) as axes:
         for number, (panel, (head, sets)) in enumerate(zip(axes, panels.items(), strict=True)):
             step = 0.8 / len(sets)
@@ -84,8 +84,8 @@ def bars(view: Bars, path: Path) -> Path:
                 places = np.arange(len(groups)) + (index - (len(sets) - 1) / 2) * step
                 label = name if len(sets) > 1 else None
                 panel.bar(places, list(values), width=0.92 * step, color=_COLOURS[index], label=label)
-            if view.line is not None:
-                panel.axhline(line, color=INK, lw=1.0, ls="--", label=line_name)
+            if view.spread is not None:
+                panel.axhspan(low, high, color=FAINT, alpha=0.5, lw=0, zorder=0, label=name_of_spread)
             slanted = {"rotation": 30, "ha": "right"} if max(len(group) for group in groups) > 8 else {}
             panel.set_xticks(range(len(groups)), groups, **slanted)  # type: ignore[arg-type]
             panel.grid(True, axis="y")
@@ -94,7 +94,7 @@ def bars(view: Bars, path: Path) -> Path:
             panel.set_title(head)
             if number == 0:
                 panel.set_ylabel(view.up)
-            if number == len(panels) - 1 and (len(sets) > 1 or view.line is not None):
+            if number == len(panels) - 1 and (len(sets) > 1 or view.spread is not None):
                 panel.legend(**_OUTSIDE)
         if view.title:
             axes[0].figure.suptitle(view.title, fontsize=9)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor
 
-from koopstep.analysis.findings import Clouds, Curves, Findings, Images, Line, View, image_rows
+from koopstep.analysis.findings import Caption, Clouds, Curves, Findings, Images, Line, View, image_rows
 from koopstep.analysis.outcomes import cells_of
+from koopstep.analysis.words import short
+from koopstep.evaluation.metrics import METRICS
 from koopstep.sampling.fewstep import Between, Stepping, generate_in_steps
 from koopstep.sampling.onestep import generate_in_batches
 from koopstep.workflows.evaluate import scorer
@@ -47,7 +51,52 @@ def steps(subject: RunSubject) -> Findings:
         title=f"quality against steps, {len(noise)} held-out rows",
     )
     plain = {str(way): found for way, found in values.items()} | {"teacher": of_teacher, "left_out": scores.left_out}
-    return Findings(plain, [curves, *_samples(subject, ways, counts)])
+    told, text = steps_sentence(values, of_teacher), "Each metric against the number of network evaluations a sample."
+    views = [curves, *_samples(subject, ways, counts)]
+    captions = {"steps.png": Caption("What further steps are worth", text, told)}
+    if len(views) > 1:
+        captions["steps_samples.png"] = Caption("The same noise in more steps", "Each from the same noise x_T.", told)
+    main = main_metric(one_step)
+    numbers = {f"{main} at 1 step": short(one_step[main])} | {
+        f"{main} at {counts[-1]} steps {_WAYS[way]}": short(found[str(counts[-1])][main])
+        for way, found in values.items()
+        if len(counts) > 1
+    }
+    if main in of_teacher:
+        numbers[f"{main} of the teacher"] = short(of_teacher[main])
+    return Findings(plain, views, told, captions, numbers)
+
+
+def main_metric(measured: Mapping[str, float]) -> str:
+    """The metric that tells most of a sample's quality: the first that is not of pairs."""
+    of_sets = [name for name in measured if not name.startswith("pair_") and METRICS[name].direction != "control"]
+    return of_sets[0] if of_sets else next(iter(measured))
+
+
+def steps_sentence(values: Mapping[Between, Mapping[str, Mapping[str, float]]], of_teacher: Mapping[str, float]) -> str:
+    """Which number of steps is best, either way, beside one step and the teacher."""
+    one = values["noise"]["1"]
+    main = main_metric(one)
+    sign = -1.0 if METRICS[main].direction == "higher" else 1.0
+    found = [
+        (sign * scores[main], int(count), way)
+        for way, by_count in values.items()
+        for count, scores in by_count.items()
+        if count != "1"
+    ]
+    teacher = f" (teacher {short(of_teacher[main])})" if main in of_teacher else ""
+    if not found:
+        return f"One step gives {main} {short(one[main])}{teacher}; the store kept too few states to take more."
+    best, count, way = min(found)
+    if best >= sign * one[main]:
+        return (
+            f"Further steps do not help: {main} is {short(one[main])} in one step and {short(sign * best)} at best in more, "
+            f"with {count} {_WAYS[way]}{teacher}."
+        )
+    return (
+        f"Further steps help: {main} goes from {short(one[main])} in one step to {short(sign * best)} in {count} steps "
+        f"{_WAYS[way]}{teacher}."
+    )
 
 
 @torch.no_grad()

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +19,18 @@ class Written:
 
     Attributes:
         files: pictures, folders of pictures, and last ``values.json``.
-        values: its content.
+        values: its content, ``conclusion`` among it.
+        numbers: the few that people are shown, by name.
     """
 
     files: tuple[Path, ...]
     values: dict[str, Any]
+    numbers: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def conclusion(self) -> str:
+        """What was found, in one plain sentence."""
+        return str(self.values["conclusion"])
 
 
 def free_folder(run: Path, what: str, out: Path | None, reads: Iterable[Path | None], overwrite: bool) -> Path:
@@ -43,5 +50,6 @@ def write_findings(findings: Findings, folder: Path, more: Sequence[Path] = ()) 
     """Draw the views into ``folder`` and write the values beside them; ``more`` are files that lie there already."""
     make_folder(folder)
     pictures = draw_all(findings.views, folder)
-    write_json(folder / "values.json", findings.values)
-    return Written((*pictures, *more, folder / "values.json"), findings.values)
+    values = {"conclusion": findings.conclusion} | findings.values
+    write_json(folder / "values.json", values)
+    return Written((*pictures, *more, folder / "values.json"), values, findings.numbers)

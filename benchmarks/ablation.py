@@ -20,7 +20,7 @@ from koopstep.core.devices import prepare
 from koopstep.core.job import Job
 from koopstep.recipes.recipe import load_recipe
 from koopstep.sampling.fewstep import Stepping
-from koopstep.workflows.evaluate import evaluate_run
+from koopstep.workflows.evaluate import evaluate
 from koopstep.workflows.train import train_student
 
 PLAIN = [
@@ -85,17 +85,17 @@ def run_one(arguments: argparse.Namespace, name: str, seed: int) -> dict[str, An
     if "student.decoder_condition=target" in changes:
         ways.append(Stepping(2, "path"))
     for stepping in ways:
-        found = evaluate_run(
+        found = evaluate(
             folder,
             data=Path(arguments.held_out or arguments.data),
-            reference=None,
             count=arguments.count,
             metrics=metrics,
             job=job,
-            stepping=stepping,
+            steps=stepping.steps,
+            between=stepping.between,
         )
         name_of_way = "1" if stepping.steps == 1 else f"{stepping.steps} by {stepping.between}"
-        measured[name_of_way] = found["metrics"] | {f"teacher_{key}": value for key, value in found["teacher"].items()}
+        measured[name_of_way] = {**found.metrics} | {f"teacher_{key}": value for key, value in found.teacher.items()}
     result = {"name": name, "seed": seed, "seconds": trained.seconds, "steps": steps, "by_steps": measured}
     done.write_text(json.dumps(result))
     return result

@@ -13,23 +13,31 @@ if TYPE_CHECKING:
     from koopstep.core.errors import KoopstepError
     from koopstep.data.collect import CollectSettings, collect
     from koopstep.data.store import TrajectoryStore
+    from koopstep.evaluation.outcome import Evaluation
     from koopstep.sampling.onestep import generate
+    from koopstep.sampling.student import Student
     from koopstep.students.files import load_student
     from koopstep.students.student import KoopmanStudent
     from koopstep.teachers.analytic import gaussian_teacher, mixture_teacher
     from koopstep.teachers.diffusers.teacher import from_diffusers
     from koopstep.teachers.functions import from_denoiser, from_epsilon, from_velocity
+    from koopstep.workflows.evaluate import evaluate
+    from koopstep.workflows.run import Run
     from koopstep.workflows.teacher_source import load_teacher
 
     __version__: str
 
 __all__ = [
     "CollectSettings",
+    "Evaluation",
     "KoopmanStudent",
     "KoopstepError",
+    "Run",
+    "Student",
     "TrajectoryStore",
     "__version__",
     "collect",
+    "evaluate",
     "from_denoiser",
     "from_diffusers",
     "from_epsilon",
@@ -43,10 +51,14 @@ __all__ = [
 
 _HOMES = {
     "CollectSettings": "koopstep.data.collect",
+    "Evaluation": "koopstep.evaluation.outcome",
     "KoopmanStudent": "koopstep.students.student",
     "KoopstepError": "koopstep.core.errors",
+    "Run": "koopstep.workflows.run",
+    "Student": "koopstep.sampling.student",
     "TrajectoryStore": "koopstep.data.store",
     "collect": "koopstep.data.collect",
+    "evaluate": "koopstep.workflows.evaluate",
     "from_denoiser": "koopstep.teachers.functions",
     "from_diffusers": "koopstep.teachers.diffusers.teacher",
     "from_epsilon": "koopstep.teachers.functions",

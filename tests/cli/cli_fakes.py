@@ -10,6 +10,9 @@ from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any, Literal
 
+from koopstep.evaluation.outcome import Evaluation
+from koopstep.evaluation.protocol import Protocol
+
 
 @dataclass(frozen=True)
 class Trained:
@@ -122,13 +125,15 @@ ANSWERS: dict[str, dict[str, Any]] = {
         "sample_run": {"seconds": 0.1, "images_per_second": 40.0, "count": 4, "files": ["x.png"]}
     },
     "koopstep.workflows.evaluate": {
-        "evaluate_run": {
-            "metrics": {"pair_mse": 0.001, "in_cell": float("nan")},
-            "teacher": {"in_cell": 0.99},
-            "left_out": {"mmd": "needs real data (--reference)"},
-            "protocol": {"count": 100, "reference": None, "software": {"torch": "2"}},
-            "files": ["e.json"],
-        }
+        "evaluate": Evaluation(
+            metrics={"pair_mse": 0.001, "in_cell": float("nan")},
+            teacher={"in_cell": 0.99},
+            left_out={"mmd": "needs real data (--reference)"},
+            protocol=Protocol(
+                metrics=("pair_mse",), count=100, noise_seed=0, noise_rows="some", software={"torch": "2"}
+            ),
+            files=(Path("e.json"),),
+        )
     },
     "koopstep.workflows.analyze": {
         "analyze_run": Written(("s.png",), {"conclusion": "All modes decay.", "level": [{"radius": 0.5}]})

@@ -95,13 +95,14 @@ COMMANDS: list[tuple[str, str, dict[str, Any]]] = [
     ),
     (
         "evaluate r --data s --metrics pair_mse,in_cell --count 5 --reference digits --steps 2",
-        "evaluate_run",
+        "evaluate",
         {
             "data": Path("s"),
             "reference": "digits",
             "count": 5,
             "metrics": ["pair_mse", "in_cell"],
-            "stepping": Stepping(2),
+            "steps": 2,
+            "between": "noise",
         },
     ),
     ("analyze r spectrum --out f", "analyze_run", {"0": Path("r"), "1": "spectrum", "out": Path("f"), "data": None}),

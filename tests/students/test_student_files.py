@@ -73,8 +73,8 @@ def test_a_student_may_be_moved_and_written_again(folder: Path, tmp_path: Path) 
 
 
 def test_no_student(tmp_path: Path) -> None:
-    for name in ("missing", "."):
-        refused(tmp_path / name, UsageError, "neither a run nor a student folder")
+    refused(tmp_path / "missing", UsageError, "is no folder")
+    refused(tmp_path, UsageError, "neither a run nor a student folder")
 
 
 @pytest.mark.parametrize("keep", [0, 5, 100, -1])

@@ -27,7 +27,7 @@ from koopstep.teachers.edm import EDMConfig, build_edm
 from koopstep.teachers.files import read_teacher_file
 from koopstep.teachers.foreign.table import FOREIGN
 from koopstep.workflows.convert import convert
-from koopstep.workflows.evaluate import evaluate_run
+from koopstep.workflows.evaluate import evaluate
 from koopstep.workflows.sample import sample_run
 
 KEYS = {"sha256", "kind", "shape", "num_classes", "parameters", "source", "source_sha256", "format"}
@@ -233,15 +233,8 @@ def test_the_checkerboard_module_becomes_a_student(builder: Callable[[str, str],
     states = np.stack([noise.numpy(), original.generate(noise).numpy()])
     np.save(tmp_path / "pairs.npy", states)
     import_source(tmp_path / "pairs.npy", tmp_path / "store", hold_out=10)
-    measured = evaluate_run(
-        out,
-        data=tmp_path / "store",
-        reference=None,
-        count=None,
-        metrics=None,
-        job=QUIET,
-    )
-    assert measured["metrics"]["pair_mse"] < 1e-10
+    measured = evaluate(out, data=tmp_path / "store", job=QUIET)
+    assert measured.metrics["pair_mse"] < 1e-10
     with pytest.raises(UsageError, match="exists already"):
         run(source, out)
 

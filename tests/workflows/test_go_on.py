@@ -26,7 +26,7 @@ from koopstep.teachers.files import TeacherHeader, read_header, read_teacher_fil
 from koopstep.training import checkpoint
 from koopstep.workflows import origin
 from koopstep.workflows import train as workflow
-from koopstep.workflows.run import read_config
+from koopstep.workflows.run_folder import read_config
 from koopstep.workflows.teacher import train_teacher
 
 

@@ -20,7 +20,7 @@ from koopstep.data.store import TrajectoryStore
 from koopstep.recipes.recipe import load_recipe, load_teacher_recipe
 from koopstep.students.student import DataFacts
 from koopstep.workflows.presets import preset_yaml, show_preset
-from koopstep.workflows.run import read_config
+from koopstep.workflows.run_folder import read_config
 from koopstep.workflows.teacher import train_teacher
 
 

@@ -20,7 +20,7 @@ from koopstep.data.collect import CollectSettings, collect, plan, settings_of
 from koopstep.data.store import TrajectoryStore
 from koopstep.teachers.files import read_teacher_file
 from koopstep.workflows.record import choose_run
-from koopstep.workflows.run import read_config, read_metrics
+from koopstep.workflows.run_folder import read_config, read_metrics
 from koopstep.workflows.train import train_student
 
 

@@ -25,9 +25,9 @@ from koopstep.teachers.analytic import mixture_teacher
 from koopstep.teachers.base import TrainingData
 from koopstep.teachers.functions import from_velocity
 from koopstep.workflows.analyze import analyze_run
-from koopstep.workflows.evaluate import evaluate_run
+from koopstep.workflows.evaluate import evaluate
 from koopstep.workflows.origin import find_data, own_teacher, training_data
-from koopstep.workflows.run import read_config
+from koopstep.workflows.run_folder import read_config
 
 BOARD = ["evaluation.metrics=[pair_mse, in_cell, sliced_wasserstein]"]
 FIXTURES = Path(__file__).resolve().parent.parent / "fixtures" / "v0.1"
@@ -35,7 +35,8 @@ FIXTURES = Path(__file__).resolve().parent.parent / "fixtures" / "v0.1"
 
 def measure(run: Path, **options: Any) -> dict[str, Any]:
     settings: dict[str, Any] = {"data": None, "reference": None, "count": None, "metrics": None, **options}
-    return evaluate_run(run, job=QUIET, **settings)
+    found = evaluate(run, job=QUIET, **settings)
+    return found.plain() | {"files": [str(file) for file in found.files]}
 
 
 def store_of_blobs(folder: Path, data: TrainingData | None = None) -> Path:

@@ -16,7 +16,7 @@ from koopstep.students.files import load_student
 from koopstep.training.distillation import Distillation
 from koopstep.training.loop import Losses
 from koopstep.workflows import train as workflow
-from koopstep.workflows.run import open_run, read_config, read_metrics
+from koopstep.workflows.run_folder import open_run, read_config, read_metrics
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ from koopstep.core.tensors import load_tensors
 from koopstep.data.store import TrajectoryStore
 from koopstep.sampling.onestep import generate
 from koopstep.students.files import load_student
-from koopstep.workflows.run import open_run, read_config
+from koopstep.workflows.run_folder import open_run, read_config
 
 FIXTURES = Path(__file__).resolve().parent.parent / "fixtures" / "v0.1"
 STORES = ("board-store", "digits-store")

@@ -27,8 +27,8 @@ from koopstep.workflows.analyses import ANALYSES
 from koopstep.workflows.analyze import analyze_run
 from koopstep.workflows.collect import collect_store, import_store, repair_store, store_info, verify_store
 from koopstep.workflows.compare import compare_runs
-from koopstep.workflows.evaluate import evaluate_run
-from koopstep.workflows.run import read_evaluation
+from koopstep.workflows.evaluate import evaluate
+from koopstep.workflows.run_folder import read_evaluation
 from koopstep.workflows.sample import sample_run
 
 
@@ -58,7 +58,8 @@ def _collect(teacher: Path, out: Path, stop_after: int = 10**9, **settings: Any)
 
 def _evaluate(run: Path, **options: Any) -> dict[str, Any]:
     settings: dict[str, Any] = {"data": None, "reference": None, "count": None, "metrics": None, **options}
-    return evaluate_run(run, job=QUIET, **settings)
+    found = evaluate(run, job=QUIET, **settings)
+    return found.plain() | {"files": [str(file) for file in found.files]}
 
 
 @pytest.fixture(scope="module")

@@ -45,31 +45,32 @@ def evaluate(
     """Measure a student and its teacher on held-out noise."""
     names = split_names(metrics, "--metrics")
     from koopstep.cli.output import Output, flat
-    from koopstep.sampling.fewstep import Stepping
-    from koopstep.workflows.evaluate import evaluate_run
+    from koopstep.workflows.evaluate import evaluate as evaluate_run
 
     output = Output(as_json)
     with output.job(device) as job:
-        result = evaluate_run(
+        found = evaluate_run(
             run,
             data=data,
             reference=reference,
             count=count,
             metrics=names,
-            job=job,
             reference_count=reference_count,
-            stepping=Stepping(steps, between),
+            steps=steps,
+            between=between,
             weights=weights,
+            job=job,
         )
+    result = found.plain() | {"files": found.files}
 
     def show(page: Page) -> None:
-        rows = [[name, result["teacher"].get(name), value] for name, value in result["metrics"].items()]
+        rows = [[name, found.teacher.get(name), value] for name, value in found.metrics.items()]
         page.table(["metric", "teacher", "student"], rows)
         page.line("")
-        for name, reason in result["left_out"].items():
+        for name, reason in found.left_out.items():
             page.line(f"left out {name}: {reason}")
         page.facts({key: value for key, value in flat(result["protocol"]).items() if value not in (None, "")})
-        for file in result["files"]:
+        for file in found.files:
             page.line(f"written to {file}")
 
     output.finish(result, show)

@@ -25,7 +25,7 @@ def sampling_labels(num_classes: int, seed: int, count: int, class_labels: list[
         raise UsageError("class_labels holds no class; leave it away to have them drawn")
     if not num_classes:
         if class_labels:
-            raise UsageError("this student knows no classes; leave --class-labels away")
+            raise UsageError("this student knows no classes; leave class_labels away")
         return None
     if class_labels is None:
         return integers(seed, range(count), num_classes)

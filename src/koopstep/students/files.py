@@ -7,6 +7,7 @@ from typing import Literal
 
 import torch
 
+from koopstep.core.arguments import AnyPath
 from koopstep.core.config import Config, dump
 from koopstep.core.errors import UsageError
 from koopstep.core.files import read_json, write_atomic, write_json
@@ -44,6 +45,24 @@ def save_student(
     write_json(folder / "config.json", dump(described))
 
 
+def student_folder(folder: Path) -> Path:
+    """The student's own folder: ``folder``, or ``student`` within a run.
+
+    Raises:
+        UsageError: if there is no student in it.
+    """
+    if not folder.is_dir():
+        raise UsageError(f"{folder} is no folder; give a run folder or a student folder")
+    for place in (folder, folder / "student"):
+        if (place / "config.json").is_file():
+            return place
+    if (folder / "config.yaml").is_file():
+        raise UsageError(f"{folder} is not trained to its end yet; go on with `koopstep train {folder} --resume`")
+    within = sorted(path.parent for path in folder.glob("*/config.yaml"))
+    advice = f"; did you mean {within[0]}?" if within else ""
+    raise UsageError(f"{folder} is neither a run nor a student folder (no config.yaml or config.json in it){advice}")
+
+
 def read_student_file(folder: Path) -> StudentFile:
     """Read and check ``config.json``.
 
@@ -56,14 +75,14 @@ def read_student_file(folder: Path) -> StudentFile:
     return StudentFile.parse(read_json(path), str(path))
 
 
-def load_student(folder: Path | str, device: torch.device | None = None) -> tuple[KoopmanStudent, StudentFile]:
-    """Read a student, ready to sample (eval mode, no gradients).
+def load_student(folder: AnyPath, device: torch.device | None = None) -> tuple[KoopmanStudent, StudentFile]:
+    """Read the student of a run or a student folder, ready to sample (eval mode, no gradients).
 
     Raises:
-        UsageError: if the folder is no student folder.
+        UsageError: if there is no student in the folder.
         DamagedError: if a file is damaged or does not fit.
     """
-    folder = Path(folder)
+    folder = student_folder(Path(folder))
     described = read_student_file(folder)
     tensors, _ = load_tensors(folder / "model.safetensors", described.sha256)
     where = str(folder / "config.json")

@@ -17,7 +17,7 @@ from koopstep.core.outputs import check_not_input
 from koopstep.core.yaml_reader import parse_yaml
 from koopstep.training.checkpoint import checkpoints, flat
 from koopstep.training.settings import may_change
-from koopstep.workflows.run import config_bytes
+from koopstep.workflows.run_folder import config_bytes
 
 CONFIG = "config.yaml"
 _WRITTEN = (CONFIG, "metrics.jsonl", "student")

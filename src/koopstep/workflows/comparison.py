@@ -21,7 +21,7 @@ from koopstep.data.store import TrajectoryStore
 from koopstep.sampling.fewstep import ONE_STEP, Stepping
 from koopstep.sampling.onestep import generate_in_batches
 from koopstep.workflows.origin import find_data, named_reference, training_data
-from koopstep.workflows.run import OpenRun, open_run
+from koopstep.workflows.run_folder import OpenRun, open_run
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from koopstep.core.job import Job
 from koopstep.figures.html import Chapter, seconds_text, write_report
 from koopstep.recipes.recipe import Recipe, load_recipe
 from koopstep.workflows.collect import collect_store
-from koopstep.workflows.evaluate import evaluate_run
+from koopstep.workflows.evaluate import evaluate
 from koopstep.workflows.report import chapter_of
 from koopstep.workflows.train import train_student
 
@@ -84,7 +84,7 @@ def _one(recipe: Recipe, folder: Path, *, job: Job) -> tuple[dict[str, Any], Cha
     with clock.stage("train", finished=(run / "student" / "config.json").is_file()):
         trained = train_student(recipe, store, run, resume=True, job=job)
     with clock.stage("evaluate"):
-        measured = evaluate_run(run, data=store, reference=None, count=None, metrics=None, job=job)
+        measured = evaluate(run, data=store, job=job).plain()
     with clock.stage("report"):
         chapter = chapter_of(run, store, measured, job)
     seconds = clock.seconds

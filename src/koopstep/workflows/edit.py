@@ -17,7 +17,7 @@ from koopstep.workflows.edit_images import (
     teacher_network,
 )
 from koopstep.workflows.findings import Written, free_folder, write_findings
-from koopstep.workflows.run import OpenRun, open_run
+from koopstep.workflows.run_folder import OpenRun, open_run
 
 
 def mix_run(run: Path, options: MixOptions, *, out: Path | None, job: Job, overwrite: bool = False) -> Written:

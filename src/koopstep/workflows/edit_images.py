@@ -17,7 +17,7 @@ from koopstep.editing.zeroshot import Field
 from koopstep.formats import images
 from koopstep.sampling.onestep import sampling_labels
 from koopstep.workflows.origin import data_of_run, teacher_of_run
-from koopstep.workflows.run import OpenRun
+from koopstep.workflows.run_folder import OpenRun
 
 _HELD_OUT = {"mnist": "mnist-test", "cifar10": "cifar10-test"}
 _MOST_FOR_MEAN = 10_000

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,19 +11,21 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from koopstep.core.config import dump
+from koopstep.core.arguments import AnyPath, whole_number
 from koopstep.core.errors import UsageError
 from koopstep.core.files import write_json
-from koopstep.core.job import Job
+from koopstep.core.job import Job, working
 from koopstep.data.cells import Cells
 from koopstep.data.sources import DataSource
 from koopstep.evaluation import classifier as classifiers
 from koopstep.evaluation.classifier import SupportVectorClassifier
-from koopstep.evaluation.metrics import METRICS, applicable, evaluate, inapplicable
+from koopstep.evaluation.metrics import METRICS, applicable, inapplicable
+from koopstep.evaluation.metrics import evaluate as measure
+from koopstep.evaluation.outcome import Evaluation
 from koopstep.evaluation.protocol import Protocol, software_versions
 from koopstep.evaluation.samples import Samples
 from koopstep.features.extract import Extractor, preparation
-from koopstep.sampling.fewstep import ONE_STEP, Stepping
+from koopstep.sampling.fewstep import Between, Stepping
 from koopstep.students.student import DataFacts
 from koopstep.workflows.comparison import Comparison, compare_on_held_out
 
@@ -42,61 +44,86 @@ class Reference:
     cells: Cells | None
 
 
-def evaluate_run(
-    run: Path,
+def evaluate(
+    run: AnyPath,
     *,
-    data: Path | None,
-    reference: str | None,
-    count: int | None,
-    metrics: list[str] | None,
-    job: Job,
+    data: AnyPath | None = None,
+    reference: str | None = None,
+    count: int | None = None,
+    metrics: Sequence[str] | None = None,
     reference_count: int | None = None,
-    stepping: Stepping = ONE_STEP,
-    weights: Path | None = None,
-) -> dict[str, Any]:
-    """Measure a student and its teacher; writes ``report/evaluation.json`` into a run.
+    steps: int = 1,
+    between: Between = "noise",
+    weights: AnyPath | None = None,
+    device: str | None = None,
+    quiet: bool = False,
+    job: Job | None = None,
+) -> Evaluation:
+    """Measure a student and its teacher by the same metrics, on noise that training never saw.
+
+    Written to ``report/evaluation.json`` of a run as well.
 
     Args:
-        run: run or student folder.
+        run: a run, its folder, or a student's folder (then name ``data``).
         data: the store whose held-out rows are used; the run's own when absent.
-        reference: real data to compare with (name, folder or ``.npz``); what the teacher learned from when absent.
+        reference: real data to compare with (a name, a folder of images, a ``.zip``, ``.npz`` or ``.npy``); what the teacher
+            learned from, where that is known and at hand, when absent.
         count: held-out rows used; all when absent.
-        metrics: names; the preset's when absent.
-        job: where it runs, where it speaks and when it stops.
-        reference_count: real images used, an even choice; at most 5,000 when absent.
-        stepping: how the student samples.
+        metrics: names of metrics; those of the run's recipe when absent, without those that cannot be measured.
+        reference_count: real samples used, an even choice; at most 5,000 images when absent.
+        steps: network evaluations a sample; above 1 for students that know their path.
+        between: what leads from one step to the next: fresh ``noise``, or the ``path`` as the student reads it (hkd+).
         weights: folder of feature networks' weights; that of ``KOOPSTEP_WEIGHTS`` when absent.
+        device: ``cpu``, ``cuda`` or ``cuda:N``; where None, ``$KOOPSTEP_DEVICE``, else CUDA where present.
+        quiet: no words and no progress bars on standard error.
+        job: in place of ``device`` and ``quiet``, for those who have one.
+
+    Returns:
+        The values: ``.metrics["pair_mse"]`` of the student, ``.teacher[...]`` of its teacher.
 
     Raises:
-        UsageError: on anything missing or unknown.
+        UsageError: on anything missing, unknown, or named and not measurable.
+        DamagedError: if a file is damaged.
+
+    Example:
+        >>> scores = koopstep.evaluate("run")
+        >>> scores.metrics["pair_mse"]
     """
-    compared = compare_on_held_out(run, data, count, job, stepping, reference)
+    stepping = Stepping(whole_number(steps, "steps", least=1), between)
+    store, folder = (None if path is None else Path(path) for path in (data, weights))
+    asked = (metrics,) if isinstance(metrics, str) else tuple(metrics or ())
+    with working(job, device, quiet) as job:
+        compared = compare_on_held_out(Path(run), store, count, job, stepping, reference)
+        return _measured(compared, asked, reference_count, stepping, folder, job)
+
+
+def _measured(
+    compared: Comparison,
+    asked: tuple[str, ...],
+    reference_count: int | None,
+    stepping: Stepping,
+    weights: Path | None,
+    job: Job,
+) -> Evaluation:
     config = compared.run.config
-    named = tuple(metrics) if metrics else (config.recipe.evaluation.metrics if config else _WITHOUT_RUN)
+    named = asked or (config.recipe.evaluation.metrics if config else _WITHOUT_RUN)
     real = _reference(named, compared, reference_count)
     judge = _classifier(named, real)
     extractor = _extractor(compared, real, Extractor(job.place.device, job.console.bar, weights))
     student, teacher = _samples(compared, real, judge, extractor, config.recipe.evaluation.seed if config else 0)
     left_out = _left_out(student, named, compared, real)
-    if metrics and left_out:
+    if asked and left_out:
         raise UsageError("; ".join(f"metric {name!r}: {reason}" for name, reason in left_out.items()))
     names = tuple(name for name in named if name not in left_out)
     job.console.say(f"measuring {', '.join(names)} on {len(student.student)} held-out rows")
-    values, of_teacher = evaluate(student, names), evaluate(teacher, applicable(teacher, names))
+    values, of_teacher = measure(student, names), measure(teacher, applicable(teacher, names))
     protocol = _protocol(names, compared, real, judge, extractor).model_copy(update=_sampled(stepping))
-    result: dict[str, Any] = {
-        "metrics": values,
-        "teacher": of_teacher,
-        "left_out": left_out,
-        "protocol": dump(protocol),
-        "files": [],
-    }
-    if config is not None:
-        path = compared.run.folder / "report" / "evaluation.json"
-        extra = {"preset": config.recipe.preset, "method": config.recipe.method}
-        write_json(path, {key: value for key, value in result.items() if key != "files"} | extra)
-        result["files"] = [str(path)]
-    return result
+    found = Evaluation(values, of_teacher, left_out, protocol)
+    if config is None:
+        return found
+    path = compared.run.folder / "report" / "evaluation.json"
+    write_json(path, found.plain() | {"preset": config.recipe.preset, "method": config.recipe.method})
+    return replace(found, files=(path,))
 
 
 def _left_out(samples: Samples, names: tuple[str, ...], compared: Comparison, real: Reference | None) -> dict[str, str]:
@@ -139,9 +166,9 @@ def scorer(compared: Comparison) -> Scorer:
 
     def score(samples: Tensor) -> dict[str, float]:
         of_these = replace(student, student=compared.run.student.facts.in_plain_range(samples))
-        return evaluate(of_these, applicable(of_these, names))
+        return measure(of_these, applicable(of_these, names))
 
-    return Scorer(score, evaluate(teacher, applicable(teacher, names)), _left_out(student, names, compared, real))
+    return Scorer(score, measure(teacher, applicable(teacher, names)), _left_out(student, names, compared, real))
 
 
 def _sampled(stepping: Stepping) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from koopstep.data.sources import DataSource, load_source
 from koopstep.students.student import DataFacts
 from koopstep.teachers.base import TeacherIdentity, TrainingData
 from koopstep.teachers.files import TeacherFile, find_teacher, is_same_teacher, read_teacher_file
-from koopstep.workflows.run import OpenRun
+from koopstep.workflows.run_folder import OpenRun
 
 
 def own_teacher(

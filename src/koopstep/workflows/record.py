@@ -15,7 +15,7 @@ from koopstep.teachers.base import TeacherIdentity
 from koopstep.teachers.files import packaged_teachers, read_header
 from koopstep.training.settings import TrainingConfig
 from koopstep.workflows.origin import own_teacher_file
-from koopstep.workflows.run import RunConfig, read_config
+from koopstep.workflows.run_folder import RunConfig, read_config
 
 
 def record(recipe: Recipe, store: TrajectoryStore, folder: Path, before: RunConfig | None) -> RunConfig:

@@ -21,7 +21,7 @@ from koopstep.figures.html import Chapter, Picture, number
 from koopstep.figures.lines import loss_curves
 from koopstep.workflows.analyses import ANALYSES, Entry
 from koopstep.workflows.analyze import require
-from koopstep.workflows.run import read_metrics
+from koopstep.workflows.run_folder import read_metrics
 from koopstep.workflows.subject import RunSubject
 
 _IMAGES = 40

@@ -17,7 +17,7 @@ from koopstep.recipes.recipe import Tracking
 from koopstep.training.checkpoint import load_latest, save_checkpoint
 from koopstep.training.loop import StepReport, Task, TrainingState, train
 from koopstep.training.settings import TrainingConfig
-from koopstep.workflows.run import read_metrics
+from koopstep.workflows.run_folder import read_metrics
 from koopstep.workflows.tracking import open_logs
 
 

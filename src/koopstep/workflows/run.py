@@ -1,147 +1,148 @@
-"""A run folder: what training leaves and every later command reads."""
+"""A run as people use it: what training left in a folder, and what can be done with it."""
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass
+import html
+from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any, Self
 
-import torch
-import yaml
-
-from koopstep.core.config import Added, Config, dump
-from koopstep.core.errors import DamagedError, UsageError
-from koopstep.core.files import read_json, read_limited, write_atomic
-from koopstep.core.renamed import renamed_path
-from koopstep.core.yaml_reader import LARGEST_TEXT, parse_yaml
-from koopstep.recipes.recipe import Recipe, student_part
-from koopstep.students.files import StudentFile, load_student
-from koopstep.students.student import KoopmanStudent
-from koopstep.teachers.base import TrainingData
+from koopstep.core.arguments import AnyPath
+from koopstep.core.errors import KoopstepError
+from koopstep.data.store import TrajectoryStore
+from koopstep.evaluation.outcome import Evaluation
+from koopstep.recipes.recipe import Recipe
+from koopstep.sampling.student import Student
+from koopstep.workflows.run_folder import RunConfig, read_config, read_evaluation, read_metrics
 
 
-class RunConfig(Config):
-    """``config.yaml`` of a run: the resolved recipe, and what it was trained on.
+class Run:
+    """What training left in a folder: settings, checkpoints, a student, and what was measured of it.
+
+    `koopstep.train` and `koopstep.distil` return one; ``Run.open(folder)`` opens one that is there. Every function that takes
+    a run takes one of these, or the path of its folder.
+
+    Example:
+        >>> run = koopstep.Run.open("run")
+        >>> images = run.student.sample(16)
+        >>> run.evaluate().metrics["pair_mse"]
+        >>> run.plot.spectrum()                            # a matplotlib figure
+        >>> run.analyze.linearity().conclusion
+        >>> run.report()                                   # the path of the page
 
     Attributes:
-        recipe: every setting.
-        data: folder of the store.
-        data_root: digest of the store.
-        teacher: name of the teacher that made the paths.
-        teacher_sha256: digest of its file, empty for a function.
-        training_data: what it learned from, where the store says so.
-        earlier_steps: ``training.steps`` before the run was made longer, oldest first. What depends on the length (learning
-            rates but a constant one, ``objective.pixel_fade``) followed these until then.
+        folder: where it is.
+        device: where its student computes and is measured; None for the usual choice.
     """
 
-    recipe: Recipe
-    data: str
-    data_root: str
-    teacher: str
-    teacher_sha256: str
-    training_data: Annotated[TrainingData | None, Added()] = None
-    earlier_steps: Annotated[tuple[int, ...], Added()] = ()
+    def __init__(self, folder: AnyPath, *, device: str | None = None) -> None:
+        self.folder = Path(folder)
+        self.device = device
 
+    @classmethod
+    def open(cls, folder: AnyPath, *, device: str | None = None) -> Self:
+        """Open the run in ``folder``, finished or not.
 
-@dataclass(frozen=True)
-class OpenRun:
-    """A trained student with whatever is known about it: a run, or a bare student folder (then ``config`` is None)."""
-
-    folder: Path
-    student: KoopmanStudent
-    file: StudentFile
-    config: RunConfig | None
-
-    def recipe(self, what_for: str) -> RunConfig:
-        """The run's configuration.
+        Args:
+            folder: what training made.
+            device: ``cpu``, ``cuda`` or ``cuda:N``; where None, ``$KOOPSTEP_DEVICE``, else CUDA where present.
 
         Raises:
-            UsageError: if this is a bare student folder.
+            UsageError: if there is no run in it.
+            DamagedError: if its settings cannot be read.
         """
-        if self.config is None:
-            raise UsageError(f"{self.folder} is a student folder without its run; {what_for}")
-        return self.config
+        run = cls(folder, device=device)
+        run.config  # noqa: B018 - read now, so that a wrong folder is refused here
+        return run
 
+    @cached_property
+    def config(self) -> RunConfig:
+        """``config.yaml``: every setting, and what the run was trained on."""
+        return read_config(self.folder)
 
-def config_bytes(config: Config) -> bytes:
-    """The content of a ``config.yaml``."""
-    return yaml.safe_dump(dump(config), sort_keys=False).encode()
+    @property
+    def recipe(self) -> Recipe:
+        """Every setting of the teacher's paths, the student, its objective, its training and its evaluation."""
+        return self.config.recipe
 
+    @cached_property
+    def student(self) -> Student:
+        """The trained student.
 
-def write_config(folder: Path, config: Config) -> None:
-    """Write ``config.yaml``."""
-    write_atomic(folder / "config.yaml", config_bytes(config))
+        Raises:
+            UsageError: if the run is not trained to its end.
+        """
+        return Student.load(self.folder, device=self.device)
 
+    @cached_property
+    def store(self) -> TrajectoryStore:
+        """The store that it was trained on.
 
-def read_config(folder: Path) -> RunConfig:
-    """Read ``config.yaml``.
+        Raises:
+            UsageError: if that is not where it was.
+        """
+        return TrajectoryStore.open(self.config.data)
 
-    Raises:
-        UsageError: if there is none, it is not one of ours, or larger than settings are.
-        DamagedError: if it is no text.
-    """
-    path = folder / "config.yaml"
-    if not path.is_file():
-        raise UsageError(f"{folder} is no run folder (no config.yaml in it); train one with `koopstep train`")
-    try:
-        text = read_limited(path, LARGEST_TEXT).decode()
-    except UnicodeDecodeError as error:
-        raise DamagedError(f"{path} cannot be read: {error}") from error
-    plain = parse_yaml(text, str(path))
-    if isinstance(plain, dict) and isinstance(plain.get("recipe"), dict):
-        plain["recipe"] = student_part(plain["recipe"])  # version 0.1 wrote the teacher's training, too
-    return RunConfig.parse(plain, str(path))
+    @property
+    def history(self) -> list[dict[str, Any]]:
+        """What training logged, oldest first: ``step``, ``total``, each term, ``learning_rate``, ``seconds``."""
+        return read_metrics(self.folder)
 
+    @property
+    def trained_steps(self) -> int:
+        """How many steps were trained and logged so far."""
+        return max((int(row.get("step", 0)) for row in self.history), default=0)
 
-def open_run(folder: Path, device: torch.device | None = None) -> OpenRun:
-    """Open a run folder or a student folder.
+    @property
+    def finished(self) -> bool:
+        """Whether it was trained to its end."""
+        return (self.folder / "student" / "config.json").is_file()
 
-    Raises:
-        UsageError: if it is neither, or the run is not finished.
-        DamagedError: if its files are damaged.
-    """
-    if not folder.is_dir():
-        raise UsageError(f"{folder} is no folder; give a run folder or a student folder")
-    if (folder / "config.json").is_file():
-        student, file = load_student(folder, device)
-        return OpenRun(folder, student, file, None)
-    config = read_config(folder)
-    if not (folder / "student" / "config.json").is_file():
-        raise UsageError(f"{folder} is not trained to its end yet; go on with `koopstep train {folder} --resume`")
-    student, file = load_student(folder / "student", device)
-    return OpenRun(folder, student, file, config)
+    @property
+    def evaluation(self) -> Evaluation:
+        """What was last measured of it.
 
+        Raises:
+            UsageError: if it was not evaluated yet.
+        """
+        return Evaluation.of(read_evaluation(self.folder), self.folder / "report" / "evaluation.json")
 
-def read_metrics(folder: Path) -> list[dict[str, Any]]:
-    """The lines of ``metrics.jsonl``, in order; what is no line of ours, such as a half-written last one, is left out."""
-    path = folder / "metrics.jsonl"
-    if not path.is_file():
-        return []
-    rows: list[dict[str, Any]] = []
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+    def evaluate(self, **options: Any) -> Evaluation:
+        """Measure the student and its teacher: `koopstep.evaluate` of this run, with its options."""
+        from koopstep.workflows.evaluate import evaluate
+
+        return evaluate(self, **self._device(options))
+
+    def __fspath__(self) -> str:
+        return str(self.folder)
+
+    def __repr__(self) -> str:
+        return f"<Run {str(self.folder)!r}: {', '.join(self._facts().values())}>"
+
+    def _repr_html_(self) -> str:
+        cells = "".join(
+            f"<tr><th style='text-align:left'>{html.escape(name)}</th><td style='text-align:left'>{html.escape(fact)}</td></tr>"
+            for name, fact in {"run": str(self.folder), **self._facts()}.items()
+        )
+        return f"<table>{cells}</table>"
+
+    def _device(self, options: dict[str, Any]) -> dict[str, Any]:
+        return {"device": self.device} | options
+
+    def _facts(self) -> dict[str, str]:
+        """What it is, in a few words each; a damaged or absent folder has some, too."""
         try:
-            row = json.loads(line)
-        except json.JSONDecodeError:
-            continue
-        if isinstance(row, dict):
-            rows.append({renamed_path(name): value for name, value in row.items()})
-    return rows
-
-
-def read_evaluation(folder: Path) -> dict[str, Any]:
-    """``report/evaluation.json`` of a run.
-
-    Raises:
-        UsageError: if the run was never evaluated.
-        DamagedError: if the file holds something else.
-    """
-    path = folder / "report" / "evaluation.json"
-    if not path.is_file():
-        raise UsageError(f"{folder} was not evaluated yet; run `koopstep evaluate {folder}`")
-    result: Any = read_json(path)
-    if not isinstance(result, dict) or not all(
-        isinstance(result.get(key), dict) for key in ("metrics", "protocol", "teacher")
-    ):
-        raise DamagedError(f"{path} holds no evaluation; run `koopstep evaluate {folder}` again")
-    return result
+            recipe = self.recipe
+        except KoopstepError:
+            return {"state": "no run"}
+        steps, total = self.trained_steps, recipe.training.steps
+        facts = {
+            "method": f"{recipe.method} from {self.config.teacher}",
+            "trained": f"{total:,} steps" if self.finished else f"{steps:,} of {total:,} steps, not finished",
+        }
+        try:
+            measured = read_evaluation(self.folder)["metrics"]
+        except KoopstepError:
+            return facts
+        numbers = (f"{name} {value:.4g}" for name, value in measured.items() if isinstance(value, int | float))
+        return facts | {"measured": " ".join(list(numbers)[:3])}

@@ -18,7 +18,7 @@ from koopstep.figures.images import write_grid, write_images
 from koopstep.figures.points import scatter
 from koopstep.sampling.fewstep import ONE_STEP, Stepping
 from koopstep.sampling.onestep import generate
-from koopstep.workflows.run import open_run
+from koopstep.workflows.run_folder import open_run
 
 
 def sample_run(

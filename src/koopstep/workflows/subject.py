@@ -12,7 +12,7 @@ from koopstep.data.sources import DataSource
 from koopstep.teachers.base import Teacher
 from koopstep.workflows.comparison import Comparison, compare_on_held_out
 from koopstep.workflows.origin import teacher_of_run
-from koopstep.workflows.run import open_run
+from koopstep.workflows.run_folder import open_run
 
 
 class RunSubject(Subject):

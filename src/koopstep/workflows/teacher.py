@@ -26,7 +26,7 @@ from koopstep.training.denoising import Denoising
 from koopstep.workflows.claim import CONFIG, claimed
 from koopstep.workflows.record import course_note
 from koopstep.workflows.resumable import begin_training, run_training
-from koopstep.workflows.run import write_config
+from koopstep.workflows.run_folder import write_config
 from koopstep.workflows.teacher_source import load_teacher
 
 _DECIDES = ("data", "teacher")  # of config.yaml: what makes it the same training

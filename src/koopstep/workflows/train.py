@@ -35,7 +35,7 @@ from koopstep.workflows.claim import claimed
 from koopstep.workflows.origin import find_data, own_teacher, training_data
 from koopstep.workflows.record import longer_note, record, recorded, teacher_choice
 from koopstep.workflows.resumable import Trained, begin_training, run_training
-from koopstep.workflows.run import RunConfig, write_config
+from koopstep.workflows.run_folder import RunConfig, write_config
 
 if TYPE_CHECKING:
     from koopstep.features.lpips import LPIPS

@@ -78,7 +78,7 @@ def train_student(
     before = recorded(out) if goes_on else None
     with seeded(recipe.training.seed, torch.device("cpu")):  # the discriminator's weights are drawn after the student's
         recipe, student = first_student(recipe, facts, identity, before)
-        task, depends_on = _task(recipe, student, store, job.place)
+        task, depends_on = task_of(recipe, student, store, job.place)
     config = record(recipe, store, data, before) if job.place.leads else None
     reads = [data, *inputs]
     with claimed(out, config, _DECIDES, reads, resume=resume, overwrite=overwrite, job=job):
@@ -150,7 +150,7 @@ def first_student(
     return recipe.model_copy(update={"student": config}), student
 
 
-def _task(
+def task_of(
     recipe: Recipe, student: KoopmanStudent, store: TrajectoryStore, place: Place
 ) -> tuple[Distillation, dict[str, str]]:
     """What is trained on what, and everything that its result depends on: name -> value."""

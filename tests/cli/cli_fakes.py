@@ -89,6 +89,17 @@ ANSWERS: dict[str, dict[str, Any]] = {
             "runs": {"checkerboard": ONE_DEMO, "digits": ONE_DEMO},
         }
     },
+    "koopstep.workflows.distil": {
+        "run_distil": {
+            "run": "r",
+            "report": "r/report/index.html",
+            "plan": {"method": "kdm", "count": 9, "steps": 5, "bytes": 10, "seconds": 1.0},
+            "metrics": {"pair_mse": 1e-3},
+            "teacher": {"nfe": 35, "name": "t"},
+            "student": {"nfe": 1, "steps": 5},
+            "seconds": {"collect": 1.5},
+        }
+    },
     "koopstep.workflows.presets": {
         "list_presets": {
             "presets": [{"name": "board", "about": "points"}],

@@ -19,6 +19,22 @@ MIX = {"count": 32, "seed": 0, "at": 0.5, "order": "real", "levels": "all", "ree
 # Command line -> the function called, and what it must have been given.
 COMMANDS: list[tuple[str, str, dict[str, Any]]] = [
     ("demo", "run_demo", {"0": None, "1": "kdm", "2": Path("runs/demo")}),
+    (
+        "distil board --out r --budget 3m --method hkd --data s --reference f -o training.batch_size=64",
+        "run_distil",
+        {
+            "0": "board",
+            "1": Path("r"),
+            "method": "hkd",
+            "budget": "3m",
+            "count": None,
+            "data": Path("s"),
+            "reference": "f",
+            "quick": False,
+            "changes": ["training.batch_size=64"],
+        },
+    ),
+    ("distill board --out r --count 9 --steps 5 --quick", "run_distil", {"count": 9, "steps": 5, "quick": True}),
     ("presets", "list_presets", {}),
     ("presets board --method hkd", "show_preset", {"0": "board", "1": "hkd"}),
     ("presets board", "show_preset", {"0": "board", "1": None}),

@@ -96,6 +96,7 @@ def test_the_fake_answers_as_the_workflow_does(
 def test_every_fake_is_compared() -> None:
     elsewhere = {
         "run_demo",
+        "run_distil",
         "choose_run",
         "own_files",
         "preset_yaml",

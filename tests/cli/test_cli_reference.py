@@ -11,6 +11,7 @@ from koopstep.cli.reference import render
 
 COMMANDS = [
     "demo",
+    "distil",
     "presets",
     "teacher train",
     "teacher convert",

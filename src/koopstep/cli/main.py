@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from koopstep.cli import analyze, collect, compare, data, demo, edit, evaluate, presets, sample, teacher, train
+from koopstep.cli import analyze, collect, compare, data, demo, distil, edit, evaluate, presets, sample, teacher, train
 from koopstep.cli.failures import EXIT_CODES, Failure, describe, one_line
 from koopstep.core.environment import launched, wants_traceback
 from koopstep.core.errors import Interrupted
@@ -63,6 +63,8 @@ def build() -> Any:
         pretty_exceptions_enable=False,
     )
     app.command("demo", epilog=demo.JSON_KEYS)(demo.demo)
+    app.command("distil", epilog=distil.JSON_KEYS)(distil.distil)
+    app.command("distill", epilog=distil.JSON_KEYS, hidden=True)(distil.distil)
     app.command("presets", epilog=presets.JSON_KEYS)(presets.presets)
     app.add_typer(teacher.commands, name="teacher")
     app.command("collect", epilog=collect.JSON_KEYS)(collect.collect)

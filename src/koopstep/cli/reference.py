@@ -17,7 +17,7 @@ With `--json` the last line of standard output is one JSON object and everything
 Numbers that are not finite are `null` there. Progress always goes to standard error: a bar on a terminal, else a line
 every ten seconds. A failure is one line on standard error; `{DEBUG_VARIABLE}=1` adds the traceback.
 
-The first Ctrl-C or SIGTERM lets `demo`, `collect`, `train` and `teacher train` save and end with 75; a second Ctrl-C
+The first Ctrl-C or SIGTERM lets `demo`, `distil`, `collect`, `train` and `teacher train` save and end with 75; a second Ctrl-C
 ends them at once. The same command (for `train` with `--resume`) goes on from there.
 
 | exit code | meaning |
@@ -39,6 +39,8 @@ def _leaves(path: str, command: Any) -> Iterator[tuple[str, Any]]:
         return
     path = " ".join([path, *(p.metavar for p in command.params if p.param_type_name == "argument")])
     for name, sub in inner.items():
+        if sub.hidden:  # another spelling
+            continue
         yield from _leaves(f"{path} {name}", sub)
 
 

@@ -1,4 +1,4 @@
-"""What distilling will take, worked out before it is done: how many paths and steps fit a budget, and how long each stage lasts."""
+"""What distilling will take: how many paths and steps fit a budget, and how long each stage lasts."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ QUICK = 0.15  # of the full lengths
 MARGIN = 0.1  # of a budget, left free: no machine does everything in the time it was measured at
 LEAST_COUNT, LEAST_STEPS = 400, 50  # below which no student is worth judging
 MOST_COUNT, MOST_STEPS = 1_000_000, 800_000  # as published; more was measured by nobody
+_EVALUATE_SAMPLES, _REPORT_SAMPLES, _REPORT_ROWS = 1, 6, 10_000  # how often held-out rows go through the student
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _TERM = re.compile(r"(\d+(?:\.\d+)?)([smhd])")
 
@@ -30,15 +31,16 @@ class Costs(Config):
         start: before the first stage, once.
         path: one path.
         step: one training step.
-        row: evaluation and report, for each held-out row.
-        judge: evaluation and report, however many rows there are.
+        row: sampling one held-out row.
+        evaluate, report: besides the rows.
     """
 
     start: float = Field(ge=0)
     path: float = Field(ge=0)
     step: float = Field(ge=0)
     row: float = Field(ge=0)
-    judge: float = Field(ge=0)
+    evaluate: float = Field(ge=0)
+    report: float = Field(ge=0)
 
 
 class Plan(Config):
@@ -51,6 +53,7 @@ class Plan(Config):
         data: the store of existing pairs; None where paths are collected.
         reference: the real data that the user named.
         asked: the budget, count and steps that were asked for.
+        full: paths and steps at full quality.
         bytes: of the store.
         evaluations: of the teacher's network.
         costs: what one of each takes.
@@ -65,6 +68,7 @@ class Plan(Config):
     data: str | None = None
     reference: str | None = None
     asked: str
+    full: tuple[int, int]
     bytes: int
     evaluations: int
     costs: Costs
@@ -103,7 +107,9 @@ class Plan(Config):
         recipe, collected = self.recipe, self.data is None
         paths = f"{self.count:,} paths"
         if collected:
-            paths += f" of {recipe.collect.steps} steps: {self.evaluations:,} network evaluations, {in_bytes(self.bytes)}"
+            paths += (
+                f" of {recipe.collect.steps} steps: {self.evaluations:,} network evaluations, {in_bytes(self.bytes)}"
+            )
         else:
             paths += f" that exist, in {self.data}"
         stages = ", ".join(f"{name} {in_words(seconds)}" for name, seconds in self.stages.items())
@@ -135,7 +141,9 @@ class Wish:
         if self.budget is not None and self.quick:
             raise UsageError("--budget says how long it may take and --quick takes a fixed fraction; give one of them")
         if self.budget is not None and self.count is not None and self.steps is not None:
-            raise UsageError("--count and --steps together leave --budget nothing to decide; leave one of the three out")
+            raise UsageError(
+                "--count and --steps together leave --budget nothing to decide; leave one of the three out"
+            )
         for name, value in (("--count", self.count), ("--steps", self.steps)):
             if value is not None and value < 1:
                 raise UsageError(f"{name} must be at least 1, got {value}")
@@ -170,7 +178,9 @@ def read_budget(text: str) -> float:
     return seconds
 
 
-def stage_seconds(costs: Costs, count: int, steps: int, *, collects: bool = True, rows: int | None = None) -> dict[str, float]:
+def stage_seconds(
+    costs: Costs, count: int, steps: int, *, collects: bool = True, rows: int | None = None
+) -> dict[str, float]:
     """How long each stage lasts.
 
     Args:
@@ -181,8 +191,13 @@ def stage_seconds(costs: Costs, count: int, steps: int, *, collects: bool = True
         rows: held out; as many as of ``count`` paths are by default.
     """
     held = held_out(count) if rows is None else rows
-    stages = {"start": costs.start, "collect": costs.path * count if collects else 0.0, "train": costs.step * steps}
-    stages["evaluate and report"] = costs.judge + costs.row * held
+    stages = {
+        "plan": costs.start,
+        "collect": costs.path * count if collects else 0.0,
+        "train": costs.step * steps,
+        "evaluate": costs.evaluate + costs.row * held * _EVALUATE_SAMPLES,
+        "report": costs.report + costs.row * min(held, _REPORT_ROWS) * _REPORT_SAMPLES,
+    }
     return stages if collects else {name: seconds for name, seconds in stages.items() if name != "collect"}
 
 

@@ -29,8 +29,7 @@ from koopstep.workflows.train import first_student, task_of
 _LONG_ENOUGH = 0.6  # seconds of paths or samples that tell their speed
 _MOST_SECONDS, _MOST_STEPS, _WARM_UP = 2.5, 12, 2
 _PROBED_STEPS = 2
-_READING_SECONDS = 9.0  # metrics, figures and the page: hardly any of it depends on the teacher
-_SAMPLINGS = 6  # how often evaluation and report sample the held-out rows, counting what is encoded as well
+_EVALUATE, _REPORT = 4.5, 6.0  # seconds of metrics, figures and the page that hardly depend on the teacher
 _COVARIANCE = 4e-10  # seconds a cubed number of a sample: the root of a covariance
 _MEMORY_SHARE = 0.5
 
@@ -47,7 +46,7 @@ def check_deterministic(teacher: Teacher, place: Place) -> None:
     check_repeats(*(collecting.make_rows(teacher, manifest, some, place.device)[0] for some in (rows, rows, few)))
 
 
-def measure(teacher: Teacher, recipe: Recipe, place: Place, *, collects: bool, start: float) -> tuple[Costs, Recipe]:
+def measure(teacher: Teacher, recipe: Recipe, place: Place, *, collects: bool) -> tuple[Costs, Recipe]:
     """The costs of ``recipe`` with ``teacher`` on this machine, and the recipe with what had to give way to its memory."""
     with tempfile.TemporaryDirectory(prefix="koopstep-plan-") as folder:
         store = _made_up_store(Path(folder), teacher, recipe)
@@ -58,8 +57,8 @@ def measure(teacher: Teacher, recipe: Recipe, place: Place, *, collects: bool, s
         row = _time_rows(lambda rows: _sample(task, store, rows, place), len(store.training_rows()))
     path = time_path(teacher, recipe, place) if collects else 0.0
     size = float(torch.tensor(teacher.shape).prod())
-    judge = _READING_SECONDS + (_COVARIANCE * size**3 if "frechet_pixel" in recipe.evaluation.metrics else 0.0)
-    return Costs(start=start, path=path, step=step, row=_SAMPLINGS * row, judge=judge), recipe
+    evaluate = _EVALUATE + (_COVARIANCE * size**3 if "frechet_pixel" in recipe.evaluation.metrics else 0.0)
+    return Costs(start=0.0, path=path, step=step, row=row, evaluate=evaluate, report=_REPORT), recipe
 
 
 def time_path(teacher: Teacher, recipe: Recipe, place: Place) -> float:
@@ -130,7 +129,9 @@ def _made_up_store(folder: Path, teacher: Teacher, recipe: Recipe) -> Trajectory
     return TrajectoryStore.open(folder)
 
 
-def _fitting(recipe: Recipe, task_of_recipe: Callable[[Recipe], Distillation], place: Place) -> tuple[Recipe, Distillation]:
+def _fitting(
+    recipe: Recipe, task_of_recipe: Callable[[Recipe], Distillation], place: Place
+) -> tuple[Recipe, Distillation]:
     """The recipe with a micro-batch that fits the memory, and its task. Results do not depend on it beyond rounding."""
     task = task_of_recipe(recipe)
     free = free_memory(place)
@@ -141,7 +142,9 @@ def _fitting(recipe: Recipe, task_of_recipe: Callable[[Recipe], Distillation], p
     if free is None or held * recipe.training.batch_size + weights <= _MEMORY_SHARE * free:
         return recipe, task
     rows = int((_MEMORY_SHARE * free - weights) / held)
-    micro = max((size for size in _divisors(recipe.training.batch_size) if size <= rows and size % every == 0), default=0)
+    micro = max(
+        (size for size in _divisors(recipe.training.batch_size) if size <= rows and size % every == 0), default=0
+    )
     if not micro:
         raise UsageError(
             f"a training step needs {(held * few + weights) / 1e9:.1f} GB at least, and {free / 1e9:.1f} GB are free; use "

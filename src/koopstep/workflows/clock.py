@@ -1,0 +1,46 @@
+"""What each stage of a run took, kept in a file beside it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from koopstep.core.errors import KoopstepError
+from koopstep.core.files import make_folder, read_json, write_json
+
+
+class Clock:
+    """Seconds by stage: one that goes on adds to what it took before, one that was finished adds nothing.
+
+    Attributes:
+        seconds: by stage, rounded to hundredths.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        try:
+            kept = read_json(path)
+            self.seconds = {str(name): float(value) for name, value in kept.items()}
+        except (KoopstepError, AttributeError, TypeError, ValueError):
+            self.seconds = {}
+
+    @contextmanager
+    def stage(self, name: str, *, finished: bool = False, again: bool = False) -> Iterator[None]:
+        """Time a stage.
+
+        Args:
+            name: of the stage.
+            finished: there is nothing left of it to do; what it took before stays.
+            again: it is done from its beginning, so that what it took before does not count.
+        """
+        started = time.perf_counter()
+        try:
+            yield
+        finally:
+            if not finished:
+                before = 0.0 if again else self.seconds.get(name, 0.0)
+                self.seconds[name] = round(before + time.perf_counter() - started, 2)
+                make_folder(self._path.parent)
+                write_json(self._path, self.seconds)

@@ -4,17 +4,26 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
-from koopstep.core.errors import DamagedError, UsageError
+from koopstep.core.errors import UsageError
 from koopstep.core.job import Job
 from koopstep.data.sources import DataSource, load_source
 from koopstep.recipes.derive import Material, calls_twice
 from koopstep.teachers.base import Teacher
-from koopstep.teachers.files import load_teacher, packaged_teachers, read_header
+from koopstep.teachers.files import (
+    TeacherHeader,
+    header_of,
+    is_same_teacher,
+    packaged_teachers,
+    read_header,
+    save_teacher,
+)
 from koopstep.teachers.foreign.table import source_sha256
 from koopstep.teachers.table import TeacherConfig
 from koopstep.workflows.convert import convert
 from koopstep.workflows.origin import find_data
+from koopstep.workflows.teacher_source import load_teacher
 
 TEACHER = "teacher.safetensors"  # of a run: its foreign teacher, converted
 
@@ -35,48 +44,57 @@ class Source:
 
 
 def find_source(teacher: str | Path | Teacher, out: Path, job: Job) -> Source:
-    """The teacher that a user means; weights of other programs are converted into the run's folder ``out``, once.
+    """The teacher that a user means; one of another program's is written into the run's folder ``out``, once.
 
     Raises:
         UsageError: if there is no such teacher, or ``out`` holds another one.
         DamagedError: if its file is damaged.
     """
-    if isinstance(teacher, Teacher):
-        return Source(teacher, teacher.name, None)
-    name = str(teacher)
-    if is_foreign(name):
-        name = str(_converted(Path(name), out / TEACHER, job))
-    found = load_teacher(name, job.place.device)
-    return Source(found.teacher, name if name in packaged_teachers() else str(found.path), found.header.config)
+    if is_foreign(teacher):
+        return _kept(teacher, out / TEACHER, job)
+    found = load_teacher(teacher, device=job.place.device)
+    named = teacher if isinstance(teacher, str) else None
+    return Source(found, named or str(found.source or found.name), _config(found))
 
 
 def is_foreign(teacher: str | Path | Teacher) -> bool:
-    """Whether this is a file or folder of another program, which has to be converted."""
-    if isinstance(teacher, Teacher) or str(teacher) in packaged_teachers() or not Path(teacher).exists():
+    """Whether this is weights of another program, which a run keeps as a file of its own."""
+    path = teacher.source if isinstance(teacher, Teacher) else Path(teacher)
+    if path is None or str(path) in packaged_teachers() or not path.exists():
         return False
-    try:
-        read_header(Path(teacher))
-    except (UsageError, DamagedError):
-        return Path(teacher).is_dir() or Path(teacher).suffix != ".safetensors" or _has_config(Path(teacher))
-    return False
+    return path.is_dir() or header_of(path) is None
 
 
-def _has_config(path: Path) -> bool:
-    """Whether a config lies beside the file: a state dict in the format that our own teachers have, too."""
-    return any(path.with_suffix(suffix).is_file() for suffix in (".yaml", ".yml", ".json"))
+def _kept(teacher: str | Path | Teacher, kept: Path, job: Job) -> Source:
+    """The teacher as it is kept in the file ``kept``, which is written where it is not there yet."""
+    if isinstance(teacher, Teacher):
+        config = _config(teacher)
+        if config is None or teacher.model is None:
+            return Source(teacher, teacher.name, None)
+        if kept.is_file() and not is_same_teacher(kept, teacher.sha256):
+            raise _another(kept, teacher.name)
+        if not kept.is_file():
+            made_by = f"koopstep distil {teacher.source}"
+            save_teacher(kept, TeacherHeader(config=config, name=teacher.name, made_by=made_by), teacher.model)
+    else:
+        digest = source_sha256(Path(teacher))
+        if kept.is_file() and read_header(kept).source.get("sha256") != digest:
+            raise _another(kept, str(teacher))
+        if not kept.is_file():
+            convert(Path(teacher), kept, config=None, sha256=None, weights_dtype="float32", job=job)
+    found = load_teacher(kept, device=job.place.device)
+    return Source(found, str(kept), _config(found))
 
 
-def _converted(source: Path, out: Path, job: Job) -> Path:
-    digest = source_sha256(source)
-    if out.is_file():
-        before = read_header(out).source
-        if before.get("sha256") != digest:
-            raise UsageError(
-                f"{out.parent} was begun with the teacher {before.get('name')!r}, not with {source}; choose another --out"
-            )
-        return out
-    convert(source, out, config=None, sha256=None, weights_dtype="float32", job=job)
-    return out
+def _another(kept: Path, name: str) -> UsageError:
+    return UsageError(
+        f"{kept.parent} was begun with the teacher {read_header(kept).name!r}, not with {name}; choose another --out"
+    )
+
+
+def _config(teacher: Teacher) -> TeacherConfig | None:
+    """The settings of a teacher that has some."""
+    return cast("TeacherConfig | None", teacher.config)
 
 
 def real_data(source: Source, reference: str | None) -> DataSource | None:

@@ -18,7 +18,7 @@ from koopstep.teachers.base import Teacher
 from koopstep.training.checkpoint import checkpoints
 from koopstep.workflows.clock import Clock
 from koopstep.workflows.collect import import_store
-from koopstep.workflows.evaluate import evaluate_run
+from koopstep.workflows.evaluate import evaluate
 from koopstep.workflows.plan import Plan, Wish, read_budget
 from koopstep.workflows.planning import (
     PLAN,
@@ -136,7 +136,7 @@ def _stages(plan: Plan, source: Source, store: Path, out: Path, clock: Clock, jo
     with clock.stage("train", finished=_trained(out, plan)):
         train_student(recipe, store, out, resume=True, job=job)
     with clock.stage("evaluate", again=True):
-        measured = evaluate_run(out, data=store, reference=plan.reference, count=None, metrics=None, job=job)
+        measured = evaluate(out, data=store, reference=plan.reference, job=job).plain()
     page = out / "report" / "index.html"
     with clock.stage("report", again=True):
         chapter = chapter_of(out, store, measured, job)

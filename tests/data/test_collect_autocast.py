@@ -6,7 +6,8 @@ from pathlib import Path
 
 import torch
 
-from koopstep.data.collect import CollectSettings, collect, make_unit, plan
+from koopstep.data.collect import CollectSettings, collect, plan
+from koopstep.data.rows import make_unit
 from koopstep.data.store import TrajectoryStore
 from koopstep.teachers.files import read_teacher_file
 

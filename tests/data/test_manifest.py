@@ -10,7 +10,8 @@ from linear_teacher import LinearTeacher
 
 from koopstep.core.config import dump
 from koopstep.data.collect import CollectSettings, collect, plan
-from koopstep.data.manifest import Manifest, differing_teacher_field, root_digest
+from koopstep.data.commits import root_digest
+from koopstep.data.manifest import Manifest, differing_teacher_field
 from koopstep.data.store import TrajectoryStore
 from koopstep.teachers.base import TrainingData
 

@@ -15,7 +15,8 @@ from koopstep.core.config import dump
 from koopstep.core.errors import NumericsError, UsageError
 from koopstep.core.pixels import DataRange
 from koopstep.data.collect import CollectSettings, collect
-from koopstep.data.manifest import Manifest, root_digest
+from koopstep.data.commits import root_digest
+from koopstep.data.manifest import Manifest
 from koopstep.data.store import TrajectoryStore
 from koopstep.teachers.analytic import MixtureDenoiser
 from koopstep.teachers.base import Teacher
@@ -209,7 +210,7 @@ def test_another_function_of_the_same_name_cannot_go_on_with_a_store(tmp_path: P
     def teacher(mean: float) -> Teacher:
         return from_denoiser(lambda x, sigma, c: mean + (x - mean) / (1 + sigma[:, None] ** 2), (5,), data_scale=1.0)
 
-    next(iter(collect(teacher(0.0), tmp_path / "store", settings)))
+    next(report for report in collect(teacher(0.0), tmp_path / "store", settings) if report.done)
     with pytest.raises(UsageError, match="begun by another function"):
         list(collect(teacher(3.0), tmp_path / "store", settings))
     assert list(collect(teacher(0.0), tmp_path / "store", settings))[-1].complete

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
-import warnings
-from collections.abc import Callable, Iterator
+import shutil
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -12,13 +11,13 @@ from typing import Annotated, Literal, Self
 import numpy as np
 import torch
 from pydantic import Field, model_validator
-from torch import Tensor
 
 from koopstep.core.config import Config
-from koopstep.core.errors import Interrupted, NumericsError, UsageError
-from koopstep.core.noise import gaussian, integers
-from koopstep.data.manifest import PHILOX, Autocast, Manifest, default_micro_batch, default_unit_size
-from koopstep.data.probe import FINE_ROWS, FINE_STEPS, PROBED_ROWS, check_levels, check_repeats, wrong_facts
+from koopstep.core.errors import Interrupted, StorageError, UsageError
+from koopstep.data.commits import CommitRecord, committed, read_begun
+from koopstep.data.manifest import MOST_ROWS, PHILOX, Autocast, Manifest, default_micro_batch, default_unit_size
+from koopstep.data.probe import check_levels
+from koopstep.data.rows import Made, check_goes_on, joined, make_rows, micro_batches, try_out
 from koopstep.data.writer import StoreWriter
 from koopstep.teachers.base import Teacher
 
@@ -33,15 +32,15 @@ class CollectSettings(Config):
         steps: N of the teacher's grid.
         keep: `ends` (noise and data), `all` (every state), or how many states, evenly spaced with both ends.
         seed: seed of noise and class labels.
-        hold_out: rows kept from training; None: a tenth, at most 10,000.
+        hold_out: rows kept from training; None: a tenth, at most 10,000, or what the store holds out that grows.
         dtype: how states are stored.
-        unit_size: rows of a shard; None: as many as fit 16 MiB, at most 4096.
-        micro_batch: rows that pass the teacher at a time; None: at most 512.
+        unit_size: rows of a shard; None: as many as fit 16 MiB, at most 4096, or those of the store that grows.
+        micro_batch: rows that pass the teacher at a time; None: at most 512, or those of the store that grows.
         autocast: `bfloat16` runs the teacher's network in bfloat16 (the solver keeps its own precision): several times
             faster where the hardware has it, and another teacher by as much as the numbers are rounded.
     """
 
-    count: int = Field(ge=1)
+    count: int = Field(ge=1, lt=MOST_ROWS)
     steps: int = Field(ge=1)
     keep: Literal["ends", "all"] | Annotated[int, Field(ge=2)] = "ends"
     seed: int = Field(default=0, ge=0, lt=1 << 63)
@@ -63,7 +62,10 @@ class CollectSettings(Config):
 
 
 def settings_of(manifest: Manifest) -> CollectSettings:
-    """The settings that describe a store: those of a collected one make the same store again."""
+    """The settings that describe a store: those of a collected one make the same rows again.
+
+    They make the same store, too, unless it has grown: then its held-out rows are among those that it began with.
+    """
     kept, steps = manifest.kept, manifest.steps
     keep: Literal["ends", "all"] | int = "ends" if len(kept) == 2 else "all" if len(kept) == steps + 1 else len(kept)
     return CollectSettings(
@@ -83,13 +85,14 @@ def settings_of(manifest: Manifest) -> CollectSettings:
 class CollectReport:
     """Where a collection stands: `done` of `total` rows committed in the store, `bytes` of them on disk.
 
-    `complete` is true in the last report, once the store is sealed.
+    `made` counts the rows of the shard in work, too. `complete` is true in the last report, once the store is sealed.
     """
 
     done: int
     total: int
     bytes: int
     complete: bool
+    made: int
 
 
 def kept_states(steps: int, keep: Literal["ends", "all"] | int) -> tuple[int, ...]:
@@ -98,16 +101,35 @@ def kept_states(steps: int, keep: Literal["ends", "all"] | int) -> tuple[int, ..
     return tuple(int(i) for i in np.round(np.linspace(0, steps, number)))
 
 
-def plan(teacher: Teacher, settings: CollectSettings) -> Manifest:
+def plan(teacher: Teacher, settings: CollectSettings, begun: Manifest | None = None) -> Manifest:
     """The manifest of the store that `collect` would make.
+
+    Args:
+        teacher: makes the paths.
+        settings: what to collect.
+        begun: what the folder holds already, whose rows stay, were there more of them; what the settings leave open is
+            as there.
 
     Raises:
         UsageError: the settings contradict each other or the teacher, or its levels are no grid.
     """
+    if begun is None:
+        return _fresh(teacher, settings)
+    left_open = {
+        name: getattr(begun, name)
+        for name in ("hold_out", "unit_size", "micro_batch")
+        if getattr(settings, name) is None
+    }
+    as_begun = settings.model_copy(update={**left_open, "count": begun.count})
+    same = _fresh(teacher, as_begun).model_copy(update={"grown": begun.grown})
+    return same.grown_to(settings.count) if settings.count > begun.count else same
+
+
+def _fresh(teacher: Teacher, settings: CollectSettings) -> Manifest:
     kept = kept_states(settings.steps, settings.keep)
     item = {"float32": 4, "float16": 2}[settings.dtype]
     row_bytes = (len(kept) - 1) * int(np.prod(teacher.shape)) * item
-    unit_size = settings.unit_size or min(default_unit_size(row_bytes), settings.count)
+    unit_size = settings.unit_size or default_unit_size(row_bytes)
     hold_out = min(settings.count // 10, _MOST_HELD_OUT) if settings.hold_out is None else settings.hold_out
     levels = teacher.levels(settings.steps)
     check_levels(levels, settings.steps)
@@ -129,86 +151,32 @@ def plan(teacher: Teacher, settings: CollectSettings) -> Manifest:
     )
 
 
-def make_unit(
-    teacher: Teacher, manifest: Manifest, unit: int, device: torch.device | str = "cpu"
-) -> tuple[Tensor, Tensor | None]:
-    """Make one unit: its kept states (K, B, *shape) float32 on the CPU, and its class labels.
+def _open(teacher: Teacher, settings: CollectSettings, folder: Path) -> StoreWriter:
+    """The store as it is to be.
 
     Raises:
-        UsageError: the teacher returns a wrong shape or does not start at the scaled noise.
-        NumericsError: it returns NaN or infinity.
+        UsageError: it is another one, or holds more rows than it is to hold.
+        StorageError: the disk is too small; nothing was written.
     """
-    rows, parts, classes = manifest.rows_of(unit), [], []
-    for start in range(rows.start, rows.stop, manifest.micro_batch):
-        states, labels = make_rows(
-            teacher, manifest, range(start, min(start + manifest.micro_batch, rows.stop)), device
-        )
-        parts.append(states.cpu())
-        classes += [labels] if labels is not None else []
-    return torch.cat(parts, dim=1), torch.cat(classes) if classes else None
-
-
-def make_rows(
-    teacher: Teacher, manifest: Manifest, indices: range, device: torch.device | str = "cpu"
-) -> tuple[Tensor, Tensor | None]:
-    """Make the paths of some rows: kept states (K, B, *shape) float32 on ``device``, and class labels on the CPU.
-
-    Raises:
-        UsageError: the teacher returns a wrong shape or number format, or does not start at the scaled noise.
-        NumericsError: it returns NaN or infinity.
-    """
-    noise = gaussian(manifest.seed, indices, manifest.shape)
-    labels = integers(manifest.seed, indices, manifest.teacher.num_classes) if teacher.num_classes else None
-    given = None if labels is None else labels.to(device)
-    with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=manifest.autocast == "bfloat16"):
-        path = teacher.path(noise.to(device), given, steps=manifest.steps)
-    expected = (manifest.steps + 1, len(indices), *manifest.shape)
-    if tuple(path.shape) != expected:
-        raise UsageError(f"the teacher's path must have shape {expected}, got {tuple(path.shape)}")
-    if path.dtype not in (torch.float32, torch.float64):
-        raise UsageError(f"the teacher's path must be float32 or float64, got {path.dtype}")
-    if not bool(torch.isfinite(path).all()):
-        raise NumericsError(
-            f"the teacher made NaN or infinity in rows {indices.start} to {indices.stop - 1}; nothing of them was kept"
-        )
-    scale = manifest.teacher.noise_scale
-    if not torch.allclose(path[0].cpu().float(), noise * scale, rtol=1e-5, atol=1e-6 * scale):
-        raise UsageError(f"state 0 of the teacher's path must be noise * noise_scale ({scale}); it is not")
-    return path[list(manifest.kept)].float(), labels
-
-
-def _probe(teacher: Teacher, manifest: Manifest, made: Tensor, device: torch.device | str) -> None:
-    """Try the teacher out: are its paths a function of their noise, and its facts those of the rows `made` of it?"""
-    rows = range(min(PROBED_ROWS, manifest.count))
-    half = rows[: (len(rows) + 1) // 2]
-    check_repeats(*(make_rows(teacher, manifest, some, device)[0] for some in (rows, rows, half)))
-    said = wrong_facts(manifest.teacher, made[-1])
-    hearsay = not manifest.teacher.sha256  # of a function, where no file says what its facts are
-    if manifest.steps < FINE_STEPS and (said or hearsay):  # a coarse grid overshoots, whatever the facts
-        fine = manifest.model_copy(update={"steps": FINE_STEPS, "kept": (0, FINE_STEPS)})
-        with contextlib.suppress(UsageError):  # a schedule may have fewer timesteps
-            states, _ = make_rows(teacher, fine, range(min(FINE_ROWS, manifest.count)), device)
-            said = wrong_facts(manifest.teacher, states[-1])
-    for line in said:
-        warnings.warn(line, UserWarning, stacklevel=3)
-
-
-def _check_goes_on(teacher: Teacher, writer: StoreWriter, unit: int, device: torch.device | str) -> None:
-    """Refuse a function that does not make the paths of a store that its namesake began.
-
-    Raises:
-        UsageError: it makes others.
-    """
-    manifest, rows = writer.manifest, writer.manifest.rows_of(unit)
-    few = rows[: min(PROBED_ROWS, manifest.micro_batch)]
-    made, _ = make_rows(teacher, manifest, few, device)
-    kept = writer.read(unit)[: len(few)].float()
-    again = made.cpu().movedim(0, 1)[:, len(manifest.kept) - manifest.stored_states :]
-    # as much as other kernels, or a store of half precision, may differ
-    if float((again - kept).square().mean().sqrt()) > 0.01 * float(kept.square().mean().sqrt()):
+    begun = read_begun(folder)
+    manifest = plan(teacher, settings, begun)
+    if begun is not None and settings.count < begun.count and begun.differing_field(manifest) is None:
         raise UsageError(
-            f"{writer.folder} was begun by another function of the name {manifest.teacher.name!r}: its paths are others; "
-            "choose another folder, or give each function a name of its own"
+            f"{folder} is a store of {begun.count} paths, and {settings.count} were asked for: a store grows and never "
+            f"shrinks; ask for {begun.count} or more, or choose another folder"
+        )
+    done, _ = _totals(committed(folder, manifest))
+    _check_space(folder, (manifest.count - done) * manifest.row_bytes)
+    return StoreWriter(folder, manifest)
+
+
+def _check_space(folder: Path, needed: int) -> None:
+    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    free = shutil.disk_usage(there).free
+    if needed > free:
+        raise StorageError(
+            f"{folder}: the paths still to make take {needed / 1e9:,.1f} GB and the disk has {free / 1e9:,.1f} GB free; "
+            "collect fewer, keep fewer states, or choose another folder"
         )
 
 
@@ -224,50 +192,64 @@ def collect(
 ) -> Iterator[CollectReport]:
     """Fill a store with paths of `teacher`, going on where an earlier call stopped.
 
-    The bytes on disk do not depend on interruptions nor on how the units are split over processes. Whichever
-    process finds all units committed seals the store.
+    A store that holds fewer rows grows: what it holds stays, and stays readable meanwhile. The bytes on disk depend
+    neither on interruptions nor on how processes share the units; whichever finds all committed seals the store.
 
     Args:
         teacher: makes the paths.
-        folder: the store; new, empty, or begun with the same teacher and settings.
+        folder: the store; new, empty, or begun with the same teacher and settings, `count` apart.
         settings: what to collect.
         rank: number of this process, 0 ... `world` - 1; it makes every `world`-th unit.
         world: number of processes that share the work.
         device: where the noise is put before it goes through the teacher.
-        should_stop: asked between units.
+        should_stop: asked before each micro-batch.
 
     Yields:
-        A report after each committed unit, and one at the end.
+        A report after each micro-batch, and one at the end.
 
     Raises:
-        UsageError: contradicting settings, `folder` holds something else, or the teacher's paths are not a function of
-            their noise.
+        UsageError: contradicting settings, something else or more rows in `folder`, or paths not determined by noise.
         NumericsError: the teacher makes NaN.
-        StorageError: the disk is full; run again to go on.
+        StorageError: the disk is too small, or full; run again to go on.
         Interrupted: `should_stop` said so; all finished units are committed.
 
     Warns:
         UserWarning: samples contradict the teacher's `data_scale` or `data_range`.
     """
-    manifest = plan(teacher, settings)
-    writer = StoreWriter(Path(folder), manifest)
-    pending = writer.pending_units(rank, world)
-    records = writer.committed()
+    writer = _open(teacher, settings, Path(folder))
+    manifest, records = writer.manifest, writer.committed()
+    done, size = _totals(records)
     if records and not manifest.teacher.sha256:
-        _check_goes_on(teacher, writer, min(records), device)
-    done, size = sum(r.stop - r.start for r in records.values()), sum(r.bytes for r in records.values())
-    for unit in pending:
-        if should_stop():
-            raise Interrupted(f"stopped after {done} of {manifest.count} rows; run the same command again to go on")
-        states, labels = make_unit(teacher, manifest, unit, device)
-        if unit == pending[0]:
-            _probe(teacher, manifest, states, device)
+        check_goes_on(teacher, writer, min(records), device)
+    tried = False
+    for unit in writer.pending_units(rank, world):
+        parts: list[Made] = []
+        for rows in micro_batches(manifest, unit):
+            if should_stop():
+                raise Interrupted(f"stopped after {done} of {manifest.count} rows; run the same command again to go on")
+            parts.append(make_rows(teacher, manifest, rows, device))
+            made = done + sum(states.shape[1] for states, _ in parts)
+            yield CollectReport(done, manifest.count, size, complete=False, made=made)
+        states, labels = joined(parts)
+        if not tried:
+            try_out(teacher, manifest, states, device)
+            tried = True
         record = writer.commit(unit, states, labels)
-        done, size = done + record.stop - record.start, size + record.bytes
-        yield CollectReport(done, manifest.count, size, complete=False)
+        done, size = made, size + record.bytes
+        yield CollectReport(done, manifest.count, size, complete=False, made=done)
+    yield _end(writer)
+
+
+def _end(writer: StoreWriter) -> CollectReport:
+    """Seal the store if all of it is there."""
     records = writer.committed()
-    complete = len(records) == manifest.units
+    complete = len(records) == writer.manifest.units
     if complete:
         writer.seal()
-    done, size = sum(r.stop - r.start for r in records.values()), sum(r.bytes for r in records.values())
-    yield CollectReport(done, manifest.count, size, complete)
+    done, size = _totals(records)
+    return CollectReport(done, writer.manifest.count, size, complete, made=done)
+
+
+def _totals(records: Mapping[int, CommitRecord]) -> tuple[int, int]:
+    """Rows and bytes."""
+    return sum(r.stop - r.start for r in records.values()), sum(r.bytes for r in records.values())

@@ -6,8 +6,8 @@ import torch
 
 from koopstep.core.errors import UsageError
 from koopstep.core.records import Batch
-from koopstep.data.collect import make_rows
 from koopstep.data.manifest import PHILOX, Manifest
+from koopstep.data.rows import make_rows
 from koopstep.teachers.base import Teacher
 
 

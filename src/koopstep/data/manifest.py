@@ -1,31 +1,29 @@
-"""The fixed description of a trajectory store, and the records that say what has been committed to it.
-
-A store is a folder: `manifest.json` (written first, never changed), `shards/NNNNN.safetensors` with the
-commit record `shards/NNNNN.json` beside it, and `complete.json` (written last). Only shards with a commit
-record count; readers want `complete.json`.
-"""
+"""The description of a trajectory store: what its rows are, which of them are held out, and how they lie in shards."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any, Literal, Self
+import math
+from collections.abc import Mapping
+from itertools import pairwise
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from pydantic import Field, model_validator
 
-from koopstep.core.config import Config, dump
-from koopstep.core.errors import DamagedError, UsageError
-from koopstep.core.files import read_json, sha256_bytes
+from koopstep.core.config import Added, Config, dump
+from koopstep.core.errors import UsageError
 from koopstep.teachers.base import TeacherIdentity
 
 PHILOX: Literal["philox-boxmuller-1"] = "philox-boxmuller-1"
 Autocast = Literal["none", "bfloat16"]
 _DTYPES = {"float32": torch.float32, "float16": torch.float16}
 _SHARD_BYTES, _SHARD_ROWS, _MICRO_BATCH = 16 * 1024 * 1024, 4096, 512
+MOST_ROWS = 1 << 48
+"""Of any store; far more than a disk holds, and few enough to count with."""
+
+Rows = npt.NDArray[np.int64]
 
 
 class Manifest(Config):
@@ -46,8 +44,10 @@ class Manifest(Config):
         unit_size: rows of one shard, the atom that is made, committed and repaired.
         micro_batch: rows that pass the teacher at a time (results depend on it by about 1e-7).
         autocast: number format of the teacher's network: `none` is that of its weights.
-        hold_out: rows kept from training, spread evenly.
+        hold_out: rows kept from training, spread evenly over the rows that the store began with.
         source: where the paths come from, in words.
+        grown: how many rows the store was to have before each time that it grew, increasing. The rows of each growth
+            begin a new shard: what was committed before is never touched, and the rows held out stay the same.
     """
 
     format: Literal[1] = 1
@@ -57,7 +57,7 @@ class Manifest(Config):
     levels: tuple[float, ...]
     shape: tuple[int, ...]
     dtype: Literal["float32", "float16"] = "float32"
-    count: int = Field(ge=1)
+    count: int = Field(ge=1, lt=MOST_ROWS)
     seed: int = Field(ge=0, lt=1 << 63)
     noise_scheme: Literal["philox-boxmuller-1", "stored"]
     unit_size: int = Field(ge=1)
@@ -65,6 +65,7 @@ class Manifest(Config):
     autocast: Autocast = "none"
     hold_out: int = Field(ge=0)
     source: str
+    grown: Annotated[tuple[int, ...], Added()] = ()
 
     @model_validator(mode="after")
     def _agrees(self) -> Self:
@@ -73,8 +74,11 @@ class Manifest(Config):
             raise ValueError(f"kept must increase from 0 to steps = {self.steps}, got {kept}")
         if len(self.levels) != len(kept):
             raise ValueError(f"levels must be one number for each kept state, got {len(self.levels)}")
-        if self.hold_out >= self.count:
-            raise ValueError(f"hold_out must be below count = {self.count}, got {self.hold_out}")
+        counts = (0, *self.grown, self.count)
+        if list(counts) != sorted(set(counts)):
+            raise ValueError(f"grown must increase from 1 to below count = {self.count}, got {self.grown}")
+        if self.hold_out >= counts[1]:
+            raise ValueError(f"hold_out must be below count = {counts[1]}, got {self.hold_out}")
         if not self.shape or min(self.shape) < 1:
             raise ValueError(f"shape must be positive numbers, got {self.shape}")
         return self
@@ -82,12 +86,26 @@ class Manifest(Config):
     @property
     def units(self) -> int:
         """How many shards the complete store has."""
-        return -(-self.count // self.unit_size)
+        return sum(self._units_of(part) for part in self._parts())
+
+    def _parts(self) -> list[range]:
+        """The rows that the store began with, and those of each growth."""
+        counts = (0, *self.grown, self.count)
+        return [range(start, stop) for start, stop in pairwise(counts)]
+
+    def _units_of(self, part: range) -> int:
+        return -(-len(part) // self.unit_size)
 
     @property
     def stored_states(self) -> int:
         """How many states of a path are in a shard (state 0 is left out where it can be recomputed)."""
         return len(self.kept) - (self.noise_scheme == PHILOX)
+
+    @property
+    def row_bytes(self) -> int:
+        """Bytes that a row takes on disk."""
+        number = self.stored_states * math.prod(self.shape)
+        return number * self.torch_dtype.itemsize + 8 * (self.teacher.num_classes > 0)
 
     @property
     def torch_dtype(self) -> torch.dtype:
@@ -100,18 +118,44 @@ class Manifest(Config):
         Raises:
             UsageError: there is no such unit.
         """
-        if not 0 <= unit < self.units:
-            raise UsageError(f"there is no unit {unit}; the store has units 0 to {self.units - 1}")
-        return range(unit * self.unit_size, min((unit + 1) * self.unit_size, self.count))
+        first = 0
+        for part in self._parts():
+            units = self._units_of(part)
+            if first <= unit < first + units:
+                start = part.start + (unit - first) * self.unit_size
+                return range(start, min(start + self.unit_size, part.stop))
+            first += units
+        raise UsageError(f"there is no unit {unit}; the store has units 0 to {first - 1}")
 
-    def held_out_rows(self) -> npt.NDArray[np.int64]:
+    def places_of(self, rows: Rows) -> tuple[Rows, Rows]:
+        """The unit of each row, and which row of that unit it is; (B,) each."""
+        parts = self._parts()
+        starts = np.array([part.start for part in parts])
+        first = np.cumsum([0, *(self._units_of(part) for part in parts[:-1])])
+        part = np.searchsorted(starts, rows, side="right") - 1
+        units, local = np.divmod(rows - starts[part], self.unit_size)
+        return first[part] + units, local
+
+    def held_out_rows(self) -> Rows:
         """The rows that training must not see, spread evenly, increasing; (hold_out,)."""
-        number = self.hold_out
-        return (2 * np.arange(number, dtype=np.int64) + 1) * self.count // max(2 * number, 1)
+        number, count = self.hold_out, (*self.grown, self.count)[0]
+        return (2 * np.arange(number, dtype=np.int64) + 1) * count // max(2 * number, 1)
 
-    def training_rows(self) -> npt.NDArray[np.int64]:
+    def training_rows(self) -> Rows:
         """All other rows, increasing; (count - hold_out,)."""
         return np.setdiff1d(np.arange(self.count, dtype=np.int64), self.held_out_rows(), assume_unique=True)
+
+    def grown_to(self, count: int) -> Manifest:
+        """The manifest of this store with more rows.
+
+        Raises:
+            UsageError: `count` is not more.
+        """
+        return Manifest(**{**dict(self), "count": count, "grown": (*self.grown, self.count)})
+
+    def earlier(self) -> list[Manifest]:
+        """The manifests that the store had before it grew, oldest first."""
+        return [self.model_copy(update={"count": n, "grown": self.grown[:k]}) for k, n in enumerate(self.grown)]
 
     def differing_field(self, other: Manifest) -> str | None:
         """Dotted name of the first field that differs, with both values, or None."""
@@ -149,24 +193,6 @@ def differing_teacher_field(stored: TeacherIdentity, given: TeacherIdentity) -> 
     return _differing(*_alike(stored, given))
 
 
-class CommitRecord(Config):
-    """The file beside a shard that says: this shard is whole."""
-
-    start: int
-    stop: int
-    bytes: int
-    sha256: str
-
-
-class Completion(Config):
-    """`complete.json`: the store is whole. `shards` holds each shard's SHA-256, `bytes` each one's size."""
-
-    count: int
-    root: str
-    shards: tuple[str, ...]
-    bytes: tuple[int, ...]
-
-
 def default_unit_size(row_bytes: int) -> int:
     """Rows of a shard such that it has at most 16 MiB and 4096 rows (and at least one row)."""
     return max(1, min(_SHARD_ROWS, _SHARD_BYTES // max(row_bytes, 1)))
@@ -175,50 +201,3 @@ def default_unit_size(row_bytes: int) -> int:
 def default_micro_batch(unit_size: int) -> int:
     """Rows that pass the teacher at a time: at most 512."""
     return min(unit_size, _MICRO_BATCH)
-
-
-def root_digest(manifest: Manifest, digests: Sequence[str]) -> str:
-    """The store's identity: SHA-256 over the manifest and the shards' digests in order."""
-    text = json.dumps({"manifest": dump(manifest), "shards": list(digests)}, sort_keys=True)
-    return sha256_bytes(text.encode())
-
-
-def shard_path(folder: Path, unit: int) -> Path:
-    """Where a unit's tensors are."""
-    return folder / "shards" / f"{unit:05d}.safetensors"
-
-
-def record_path(folder: Path, unit: int) -> Path:
-    """Where a unit's commit record is."""
-    return folder / "shards" / f"{unit:05d}.json"
-
-
-def read_manifest(folder: Path) -> Manifest:
-    """Read a store's manifest.
-
-    Raises:
-        UsageError: `folder` is no store.
-        DamagedError: the manifest cannot be read.
-    """
-    path = folder / "manifest.json"
-    if not path.is_file():
-        raise UsageError(f"{folder} is no trajectory store (no manifest.json); make one with `koopstep collect`")
-    try:
-        return Manifest.parse(read_json(path), str(path))
-    except UsageError as error:
-        raise DamagedError(f"{error}; the manifest was damaged or is of another version") from error
-
-
-def read_record(folder: Path, manifest: Manifest, unit: int) -> CommitRecord | None:
-    """The commit record of a unit, or None where the unit does not count as committed.
-
-    A shard whose record is missing or unreadable, or whose size is not the recorded one, is not committed.
-    """
-    path, rows = record_path(folder, unit), manifest.rows_of(unit)
-    try:
-        record = CommitRecord.parse(read_json(path), str(path))
-        size = shard_path(folder, unit).stat().st_size
-    except (UsageError, DamagedError, OSError):
-        return None
-    whole = (record.start, record.stop, record.bytes) == (rows.start, rows.stop, size)
-    return record if whole else None

@@ -9,8 +9,8 @@ from pathlib import Path
 import torch
 
 from koopstep.core.errors import UsageError
-from koopstep.data.collect import make_unit
 from koopstep.data.manifest import PHILOX, differing_teacher_field
+from koopstep.data.rows import make_unit
 from koopstep.data.store import DamagedUnit, TrajectoryStore
 from koopstep.data.writer import StoreWriter
 from koopstep.teachers.base import Teacher

@@ -14,21 +14,21 @@ import torch
 from torch import Tensor
 
 from koopstep.core.errors import DamagedError, UsageError
-from koopstep.core.files import read_bytes, read_json, sha256_bytes
+from koopstep.core.files import read_bytes, sha256_bytes
 from koopstep.core.noise import gaussian
 from koopstep.core.records import Batch
 from koopstep.core.tensors import tensors_from_bytes
-from koopstep.data.manifest import (
-    PHILOX,
+from koopstep.data.commits import (
     Completion,
-    Manifest,
+    committed,
+    read_complete,
     read_manifest,
     read_record,
     root_digest,
     shard_path,
 )
+from koopstep.data.manifest import PHILOX, Manifest, Rows
 
-Rows = npt.NDArray[np.int64]
 _MEMORY_LIMIT = 1 << 30  # bytes; larger stores are mapped from their files
 
 
@@ -80,21 +80,12 @@ class TrajectoryStore:
             DamagedError: its descriptions contradict each other.
         """
         folder = Path(folder)
-        manifest = read_manifest(folder)
-        path = folder / "complete.json"
-        if not path.exists():
-            units = manifest.units
-            done = sum(read_record(folder, manifest, unit) is not None for unit in range(units))
-            raise UsageError(f"{done} of {units} units committed in {folder}; run collect again to finish")
-        try:
-            completion = Completion.parse(read_json(path), str(path))
-        except UsageError as error:
-            raise DamagedError(f"{error}; run `koopstep collect` again to write it anew") from error
-        lengths = (len(completion.shards), len(completion.bytes), completion.count)
-        agrees = lengths == (manifest.units, manifest.units, manifest.count)
-        if not agrees or root_digest(manifest, completion.shards) != completion.root:
-            raise DamagedError(f"{path} does not belong to the manifest beside it: one of them was changed")
-        return cls(folder, manifest, completion)
+        found = read_complete(folder)
+        if found is None:
+            manifest = read_manifest(folder)
+            done = len(committed(folder, manifest))
+            raise UsageError(f"{done} of {manifest.units} units committed in {folder}; run collect again to finish")
+        return cls(folder, *found)
 
     @property
     def count(self) -> int:
@@ -138,7 +129,7 @@ class TrajectoryStore:
         target = states.numpy()[len(m.kept) - m.stored_states :]
         classes = np.empty(len(rows), dtype=np.int64)
         # row by row, each straight to its place: in a large store hardly two rows share a shard
-        for place, (unit, local) in enumerate(zip(*divmod(rows, m.unit_size), strict=True)):
+        for place, (unit, local) in enumerate(zip(*m.places_of(rows), strict=True)):
             shard = self._shards[unit]
             target[:, place] = shard.states[local]
             if shard.class_labels is not None:
@@ -214,6 +205,12 @@ class TrajectoryStore:
         except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
             raise self._damaged(unit, "cannot be read") from error
         return _Shard(states, labels)
+
+    def history(self) -> dict[str, Manifest]:
+        """Root -> manifest of this store and of those it has grown from, oldest first."""
+        shards = self._completion.shards
+        earlier = {root_digest(m, shards[: m.units]): m for m in self.manifest.earlier()}
+        return earlier | {self.root: self.manifest}
 
     def digest(self, unit: int) -> str:
         """The SHA-256 that was committed for a unit's shard."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
@@ -14,28 +15,32 @@ from koopstep.core.files import (
     make_folder,
     remove_stale,
     sha256_bytes,
+    storage_error,
     write_atomic,
     write_json,
 )
 from koopstep.core.tensors import load_tensors, tensors_to_bytes
-from koopstep.data.manifest import (
-    PHILOX,
+from koopstep.data.commits import (
+    COMPLETE,
+    GROWING,
+    MANIFEST,
     CommitRecord,
     Completion,
-    Manifest,
-    read_manifest,
+    committed,
+    read_begun,
     read_record,
     record_path,
     root_digest,
     shard_path,
 )
+from koopstep.data.manifest import PHILOX, Manifest
 
 
 class StoreWriter:
     """Commits units to a store folder; opening the folder again goes on where it stopped.
 
     Args:
-        folder: a new or empty folder, or a store with exactly this manifest.
+        folder: a new or empty folder, or a store with exactly this manifest, or one that this manifest is a growth of.
         manifest: what the store is to hold.
 
     Raises:
@@ -46,22 +51,26 @@ class StoreWriter:
     def __init__(self, folder: Path, manifest: Manifest) -> None:
         self.folder = folder
         self.manifest = manifest
-        if (folder / "manifest.json").exists():
-            self.manifest = self._must_match(read_manifest(folder))
-        else:
+        found = read_begun(folder)
+        if found is None:
             self._must_be_empty()
-            write_json(folder / "manifest.json", dump(manifest))
+            write_json(folder / MANIFEST, dump(manifest))
+        elif found.count < manifest.count and found.count in manifest.grown:
+            self._must_match(found, manifest.earlier()[-1])
+            self.manifest = found.grown_to(manifest.count)
+            write_json(folder / GROWING, dump(self.manifest))
+        else:
+            self._must_match(found, manifest)
+            self.manifest = found  # which may know less of its teacher than the one given
         make_folder(folder / "shards")
         remove_stale(folder)
         remove_stale(folder / "shards")
 
-    def _must_match(self, found: Manifest) -> Manifest:
-        """The manifest on disk, which may know less of its teacher than the one given."""
-        difference = found.differing_field(self.manifest)
+    def _must_match(self, found: Manifest, wanted: Manifest) -> None:
+        difference = found.differing_field(wanted)
         if difference is not None:
             whose = "another teacher's store" if difference.startswith("teacher.") else "another store"
             raise UsageError(f"{self.folder} holds {whose} ({difference}); choose another folder")
-        return found
 
     def _must_be_empty(self) -> None:
         if self.folder.exists() and not self.folder.is_dir():
@@ -72,15 +81,18 @@ class StoreWriter:
 
     def committed(self) -> dict[int, CommitRecord]:
         """The units that are whole on disk, with their records."""
-        records = ((unit, read_record(self.folder, self.manifest, unit)) for unit in range(self.manifest.units))
-        return {unit: record for unit, record in records if record is not None}
+        return committed(self.folder, self.manifest)
 
-    def pending_units(self, rank: int = 0, world: int = 1) -> list[int]:
-        """The units that process `rank` of `world` has still to make; all processes' lists are disjoint."""
+    def pending_units(self, rank: int = 0, world: int = 1) -> Iterator[int]:
+        """The units that process `rank` of `world` has still to make, found one by one; processes share none.
+
+        Raises:
+            UsageError: there is no such process.
+        """
         if not 0 <= rank < world:
             raise UsageError(f"rank must be from 0 to world - 1, got rank {rank} and world {world}")
         mine = range(rank, self.manifest.units, world)
-        return [unit for unit in mine if read_record(self.folder, self.manifest, unit) is None]
+        return (unit for unit in mine if read_record(self.folder, self.manifest, unit) is None)
 
     def read(self, unit: int) -> Tensor:
         """The stored states (B, K, *shape) of a committed unit.
@@ -135,6 +147,8 @@ class StoreWriter:
     def seal(self) -> str:
         """Write `complete.json` once all units are committed, and return the store's root digest.
 
+        That file decides what the store is; where it has grown, its manifest follows.
+
         Raises:
             UsageError: units are missing.
         """
@@ -148,5 +162,14 @@ class StoreWriter:
         root = root_digest(self.manifest, digests)
         sizes = tuple(record.bytes for record in ordered)
         completion = Completion(count=self.manifest.count, root=root, shards=digests, bytes=sizes)
-        write_json(self.folder / "complete.json", dump(completion))
+        write_json(self.folder / COMPLETE, dump(completion))
+        if self.manifest.grown:
+            self._end_growth()
         return root
+
+    def _end_growth(self) -> None:
+        write_json(self.folder / MANIFEST, dump(self.manifest))
+        try:
+            (self.folder / GROWING).unlink(missing_ok=True)
+        except OSError as error:
+            raise storage_error(self.folder / GROWING, error) from error

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -90,10 +90,13 @@ def checkpoints(folder: Path) -> list[tuple[int, Path]]:
     return sorted((int(match[1]), path) for match, path in found if match)
 
 
-def load_latest(folder: Path, state: TrainingState, identity: dict[str, str]) -> str | None:
+def load_latest(
+    folder: Path, state: TrainingState, identity: dict[str, str], earlier: Mapping[str, Collection[str]] | None = None
+) -> str | None:
     """Bring ``state`` to the newest checkpoint that is whole; returns what to tell the user, None where there is none.
 
-    A damaged checkpoint is skipped in favour of the one before it, and named in what is returned.
+    A damaged checkpoint is skipped in favour of the one before it, and named in what is returned. ``earlier`` are values of
+    ``identity`` that the checkpoint may have instead: what they named has become what ``identity`` names.
 
     Raises:
         DamagedError: if there are checkpoints, but none is whole.
@@ -106,7 +109,7 @@ def load_latest(folder: Path, state: TrainingState, identity: dict[str, str]) ->
         except (DamagedError, UsageError) as error:
             damaged.append(f"{path.name} ({error})")
             continue
-        _compare(described, identity, path)
+        _compare(described, identity, earlier or {}, path)
         _restore(state, files, int(described["step"]))
         if state.scaler.is_enabled() and "scaler" in described:
             state.scaler.load_state_dict(described["scaler"])
@@ -143,7 +146,9 @@ def _digest(described: dict[str, Any]) -> str:
     return sha256_bytes(json.dumps(described, sort_keys=True).encode())
 
 
-def _compare(described: dict[str, Any], ours: dict[str, str], path: Path) -> None:
+def _compare(
+    described: dict[str, Any], ours: dict[str, str], earlier: Mapping[str, Collection[str]], path: Path
+) -> None:
     """Raise UsageError where a run was begun with something else. Format 1 (version 0.1) knew fewer settings than today."""
     theirs = renamed_flat(described["identity"])
     names = {*theirs} & {*ours} if described["format"] == 1 else {*theirs, *ours}
@@ -152,7 +157,7 @@ def _compare(described: dict[str, Any], ours: dict[str, str], path: Path) -> Non
     different = [
         name
         for name in sorted(names)
-        if theirs.get(name) != ours.get(name)
+        if theirs.get(name) not in (ours.get(name), *earlier.get(name, ()))
         and not (name in theirs and name in ours and may_change(name, theirs[name], ours[name]))
     ]
     if different:

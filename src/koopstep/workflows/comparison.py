@@ -145,7 +145,7 @@ def _check_unseen(opened: OpenRun, store: TrajectoryStore, data: Path) -> None:
     Of functions, which have no digest, only a name says that two stores have one teacher: that is said aloud.
     """
     config, manifest = opened.config, store.manifest
-    if config is None or config.data_root == store.root:
+    if config is None or config.data_root in store.history():  # its own store, which may have grown since
         return
     if not manifest.teacher.sha256:
         warnings.warn(
@@ -158,9 +158,8 @@ def _check_unseen(opened: OpenRun, store: TrajectoryStore, data: Path) -> None:
         learned = TrajectoryStore.open(Path(config.data))
     except KoopstepError:
         return  # its rows are not known any more
-    theirs = learned.manifest
-    same_noise = theirs.noise_scheme == manifest.noise_scheme == PHILOX and theirs.seed == manifest.seed
-    if learned.root != config.data_root or not same_noise:
+    theirs = learned.history().get(config.data_root)
+    if theirs is None or not theirs.noise_scheme == manifest.noise_scheme == PHILOX or theirs.seed != manifest.seed:
         return
     seen = len(np.intersect1d(theirs.training_rows(), manifest.held_out_rows()))
     if seen:

@@ -15,7 +15,7 @@ from koopstep.teachers.base import TeacherIdentity
 from koopstep.teachers.files import packaged_teachers, read_header
 from koopstep.training.settings import TrainingConfig
 from koopstep.workflows.origin import own_teacher_file
-from koopstep.workflows.run_folder import RunConfig, read_config
+from koopstep.workflows.run_folder import EarlierData, RunConfig, read_config
 
 
 def record(recipe: Recipe, store: TrajectoryStore, folder: Path, before: RunConfig | None) -> RunConfig:
@@ -38,7 +38,32 @@ def record(recipe: Recipe, store: TrajectoryStore, folder: Path, before: RunConf
         teacher_sha256=identity.sha256,
         training_data=identity.training_data,
         earlier_steps=() if before is None else _earlier_steps(recipe, before),
+        earlier_data=() if before is None else before.earlier_data,
     )
+
+
+def with_growth(config: RunConfig, before: RunConfig | None, store: TrajectoryStore, step: int) -> RunConfig:
+    """``config`` of a run that goes on at ``step``, and whose store may have grown since ``before``."""
+    if before is None or before.data_root == config.data_root:
+        return config
+    if step >= config.recipe.training.steps:  # it learns nothing from the new paths
+        collect = {"collect": before.recipe.collect}
+        unchanged = {"data_root": before.data_root, "recipe": config.recipe.model_copy(update=collect)}
+        return config.model_copy(update=unchanged)
+    held = store.history()[before.data_root]
+    earlier = EarlierData(root=before.data_root, count=held.count, steps=step)
+    return config.model_copy(update={"earlier_data": (*before.earlier_data, earlier)})
+
+
+def growth_note(config: RunConfig, before: RunConfig | None, store: TrajectoryStore, step: int) -> str | None:
+    """What it means that a run's store has grown since ``before``; None where it has not."""
+    held = None if before is None else store.history().get(before.data_root)
+    if held is None or held.count == store.count:
+        return None
+    more = f"{store.count - held.count} more paths"
+    if config.data_root != store.root:
+        return f"the store has {more}, and no step is left to learn from them: set training.steps above {step}"
+    return f"{more} since step {step}: the steps before learned from {held.count}, from now on they are {store.count}"
 
 
 def recorded(run: Path) -> RunConfig | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Collection, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,7 +33,13 @@ class Trained:
 
 
 def begin_training(
-    task: Task, config: TrainingConfig, out: Path, depends_on: dict[str, str], *, job: Job
+    task: Task,
+    config: TrainingConfig,
+    out: Path,
+    depends_on: dict[str, str],
+    *,
+    job: Job,
+    earlier: Mapping[str, Collection[str]] | None = None,
 ) -> TrainingState:
     """The state to train from: the newest whole checkpoint in ``out/checkpoints``, else a fresh one.
 
@@ -42,6 +49,7 @@ def begin_training(
         out: the run's folder, made if absent.
         depends_on: name -> value of everything the result depends on; must be what the checkpoint was made with.
         job: where it runs, where it speaks and when it stops.
+        earlier: values that it may have been made with instead.
 
     Raises:
         UsageError: if the settings do not fit together, or are not those of the checkpoint; nothing is written.
@@ -49,7 +57,7 @@ def begin_training(
     """
     config.check(job.place.world)
     state = TrainingState(task, config)
-    note = load_latest(out / "checkpoints", state, depends_on)
+    note = load_latest(out / "checkpoints", state, depends_on, earlier)
     if note:
         job.console.say(note)
     if job.place.leads:

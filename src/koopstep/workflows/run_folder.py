@@ -22,6 +22,14 @@ from koopstep.students.student import KoopmanStudent
 from koopstep.teachers.base import TrainingData
 
 
+class EarlierData(Config):
+    """What a store held before it grew: its digest and rows, and how many steps learned from them alone."""
+
+    root: str
+    count: int
+    steps: int
+
+
 class RunConfig(Config):
     """``config.yaml`` of a run: the resolved recipe, and what it was trained on.
 
@@ -34,6 +42,7 @@ class RunConfig(Config):
         training_data: what it learned from, where the store says so.
         earlier_steps: ``training.steps`` before the run was made longer, oldest first. What depends on the length (learning
             rates but a constant one, ``objective.pixel_fade``) followed these until then.
+        earlier_data: what the store held before it grew and the run went on with more paths, oldest first.
     """
 
     recipe: Recipe
@@ -43,6 +52,7 @@ class RunConfig(Config):
     teacher_sha256: str
     training_data: Annotated[TrainingData | None, Added()] = None
     earlier_steps: Annotated[tuple[int, ...], Added()] = ()
+    earlier_data: Annotated[tuple[EarlierData, ...], Added()] = ()
 
 
 @dataclass(frozen=True)

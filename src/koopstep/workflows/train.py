@@ -33,7 +33,7 @@ from koopstep.training.settings import TrainingConfig
 from koopstep.workflows.card import student_card
 from koopstep.workflows.claim import claimed
 from koopstep.workflows.origin import find_data, own_teacher, training_data
-from koopstep.workflows.record import longer_note, record, recorded, teacher_choice
+from koopstep.workflows.record import growth_note, longer_note, record, recorded, teacher_choice, with_growth
 from koopstep.workflows.resumable import Trained, begin_training, run_training
 from koopstep.workflows.run_folder import RunConfig, write_config
 
@@ -75,21 +75,27 @@ def train_student(
     facts = DataFacts.of(store.manifest)
     _check_fit(recipe, facts)
     goes_on = resume and bool(checkpoints(out / "checkpoints"))
-    before = recorded(out) if goes_on else None
+    known = recorded(out) if resume else None
+    before = known if goes_on else None
+    earlier = [root for root in store.history() if root != store.root]
     with seeded(recipe.training.seed, torch.device("cpu")):  # the discriminator's weights are drawn after the student's
         recipe, student = first_student(recipe, facts, identity, before)
         task, depends_on = task_of(recipe, student, store, job.place)
     config = record(recipe, store, data, before) if job.place.leads else None
     reads = [data, *inputs]
-    with claimed(out, config, _DECIDES, reads, resume=resume, overwrite=overwrite, job=job):
+    grown = known is not None and known.data_root in earlier
+    decides = tuple(name for name in _DECIDES if name != "data_root" or not grown)
+    with claimed(out, config, decides, reads, resume=resume, overwrite=overwrite, job=job):
         if job.place.leads and not goes_on:
             note = note_on_start(student, store.batch(store.training_rows()[:_LOOKED_AT]))
             _say(note, job)
-        state = begin_training(task, recipe.training, out, depends_on, job=job)
+        state = begin_training(task, recipe.training, out, depends_on, job=job, earlier={"data": earlier})
         if goes_on and state.step == 0:
             raise UsageError(f"the checkpoints of {out} were deleted just now; begin again without --resume")
         if config is not None:
+            config = with_growth(config, before, store, state.step)
             _say(longer_note(config), job)
+            _say(growth_note(config, before, store, state.step), job)
             write_config(out, config)
         done = run_training(
             task,

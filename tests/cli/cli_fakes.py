@@ -123,7 +123,15 @@ ANSWERS: dict[str, dict[str, Any]] = {
         "convert": TEACHER | {"source": "s", "source_sha256": "cd", "format": "edm-pickle", "notes": []},
     },
     "koopstep.workflows.collect": {
-        "collect_store": {"count": 10, "bytes": 80, "seconds": 0.5, "complete": True, "teacher": "t", "nfe": 35},
+        "collect_store": {
+            "count": 10,
+            "bytes": 80,
+            "seconds": 0.5,
+            "complete": True,
+            "grown_from": 0,
+            "teacher": "t",
+            "nfe": 35,
+        },
         "store_info": INFO,
         "verify_store": {"count": 10, "damaged": [], "root": "ab"},
         "repair_store": {"count": 10, "damaged": [], "repaired": [3], "identical": True, "root": "ab"},

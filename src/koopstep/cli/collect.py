@@ -10,7 +10,7 @@ import typer
 from koopstep.cli.options import Device, HoldOut, Json, Seed, Teacher
 from koopstep.core.errors import UsageError
 
-JSON_KEYS = "JSON: count, bytes, seconds, complete, teacher, nfe."
+JSON_KEYS = "JSON: count, bytes, seconds, complete, grown_from, teacher, nfe."
 
 Rank = Annotated[
     int | None,
@@ -46,8 +46,8 @@ def collect(
 ) -> None:
     """Send noise through a teacher and store the paths.
 
-    After an interruption the same command goes on where it stopped. Several workers may fill one store: give
-    each its --rank out of --world.
+    After an interruption the same command goes on where it stopped; with a larger --count a store grows. Several
+    workers may fill one store: give each its --rank out of --world.
     """
     from koopstep.cli.output import Output
     from koopstep.cli.signals import stop_on_signals

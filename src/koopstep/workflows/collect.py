@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from koopstep.core.config import dump
-from koopstep.core.errors import UsageError
+from koopstep.core.errors import KoopstepError, UsageError
 from koopstep.core.job import Job
 from koopstep.core.outputs import check_not_input
 from koopstep.core.pixels import PLAIN, DataRange
 from koopstep.data.collect import CollectSettings, collect
+from koopstep.data.commits import read_complete
 from koopstep.data.importers import import_source
 from koopstep.data.pairs import LayoutName
 from koopstep.data.repair import repair
@@ -32,6 +33,8 @@ def collect_store(
 ) -> dict[str, Any]:
     """Send noise through ``teacher`` and store the paths in ``out``; run again after any interruption to go on.
 
+    With a larger count a store that is complete grows by the rows it lacks; runs that learned from it may go on with it.
+
     Args:
         teacher: one, or what :func:`~koopstep.load_teacher` opens.
         out: the store's folder.
@@ -47,7 +50,10 @@ def collect_store(
     if not 0 <= rank < world:
         raise UsageError(f"--rank must be from 0 to --world - 1 = {world - 1}, got {rank}")
     loaded = load_teacher(teacher, device=job.place.device)
+    began_with = _rows_in(out)
     started = time.perf_counter()
+    if 0 < began_with < settings.count:
+        job.console.say(f"{out} holds {began_with:,} paths and is to grow to {settings.count:,}")
     with job.console.bar("collecting paths", settings.count, "path") as bar:
         for report in collect(
             loaded,
@@ -58,15 +64,25 @@ def collect_store(
             device=loaded.device or job.place.device,
             should_stop=job.stop,
         ):
-            bar.update(report.done, f"{report.bytes / 2**20:,.1f} MiB")
+            bar.update(report.made, f"{report.bytes / 2**20:,.1f} MiB")
     return {
         "count": report.done,
         "bytes": report.bytes,
         "seconds": round(time.perf_counter() - started, 3),
         "complete": report.complete,
+        "grown_from": began_with if began_with < report.total else 0,
         "teacher": loaded.name,
         "nfe": loaded.evaluations(settings.steps),
     }
+
+
+def _rows_in(folder: Path) -> int:
+    """How many rows a complete store has; 0 where there is none."""
+    try:
+        found = read_complete(folder)
+    except KoopstepError:  # no store, or one that is mended as it is filled
+        return 0
+    return 0 if found is None else found[0].count
 
 
 def store_info(folder: Path) -> dict[str, Any]:

@@ -44,13 +44,13 @@ def record(recipe: Recipe, store: TrajectoryStore, folder: Path, before: RunConf
 
 def with_growth(config: RunConfig, before: RunConfig | None, store: TrajectoryStore, step: int) -> RunConfig:
     """``config`` of a run that goes on at ``step``, and whose store may have grown since ``before``."""
-    if before is None or before.data_root == config.data_root:
+    held = None if before is None else store.history().get(before.data_root)
+    if before is None or held is None or held.count == store.count:
         return config
     if step >= config.recipe.training.steps:  # it learns nothing from the new paths
         collect = {"collect": before.recipe.collect}
         unchanged = {"data_root": before.data_root, "recipe": config.recipe.model_copy(update=collect)}
         return config.model_copy(update=unchanged)
-    held = store.history()[before.data_root]
     earlier = EarlierData(root=before.data_root, count=held.count, steps=step)
     return config.model_copy(update={"earlier_data": (*before.earlier_data, earlier)})
 

@@ -13,7 +13,7 @@ from koopstep.cli.main import run
 from koopstep.core.errors import Interrupted, UsageError
 from koopstep.data.store import TrajectoryStore
 from koopstep.workflows.comparison import compare_on_held_out
-from koopstep.workflows.run import EarlierData, read_config
+from koopstep.workflows.run_folder import EarlierData, read_config
 
 
 def longer(steps: int) -> list[str]:

@@ -162,7 +162,7 @@ def _collect(source: Source, store: Path, plan: Plan, job: Job) -> None:
     settings = plan.recipe.collect
     with job.console.bar("collecting paths", settings.count, "path") as bar:
         for report in collect(source.teacher, store, settings, device=job.place.device, should_stop=job.stop):
-            bar.update(report.done, f"{report.bytes / 2**20:,.1f} MiB")
+            bar.update(report.made, f"{report.bytes / 2**20:,.1f} MiB")
 
 
 def _trained(out: Path, plan: Plan) -> bool:

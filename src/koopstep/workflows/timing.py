@@ -16,6 +16,7 @@ from koopstep.core.noise import gaussian
 from koopstep.data import collect as collecting
 from koopstep.data.manifest import Manifest
 from koopstep.data.probe import PROBED_ROWS, check_repeats
+from koopstep.data.rows import make_rows
 from koopstep.data.store import TrajectoryStore
 from koopstep.data.writer import StoreWriter
 from koopstep.recipes.recipe import Recipe
@@ -43,7 +44,7 @@ def check_deterministic(teacher: Teacher, place: Place) -> None:
     manifest = collecting.plan(teacher, collecting.CollectSettings(count=PROBED_ROWS, steps=_PROBED_STEPS, keep="all"))
     rows = range(PROBED_ROWS)
     few = rows[: PROBED_ROWS // 2]
-    check_repeats(*(collecting.make_rows(teacher, manifest, some, place.device)[0] for some in (rows, rows, few)))
+    check_repeats(*(make_rows(teacher, manifest, some, place.device)[0] for some in (rows, rows, few)))
 
 
 def measure(teacher: Teacher, recipe: Recipe, place: Place, *, collects: bool) -> tuple[Costs, Recipe]:
@@ -68,7 +69,7 @@ def time_path(teacher: Teacher, recipe: Recipe, place: Place) -> float:
     ratio = teacher.evaluations(whole.steps) / max(teacher.evaluations(1), 1)
 
     def run(manifest: Manifest) -> Callable[[int], object]:
-        return lambda rows: collecting.make_rows(teacher, manifest, range(rows), place.device)[0].cpu()
+        return lambda rows: make_rows(teacher, manifest, range(rows), place.device)[0].cpu()
 
     seconds, rows = _grown(run(short), whole.micro_batch, _LONG_ENOUGH / 4)
     if seconds * ratio > 2 * _LONG_ENOUGH:

@@ -63,6 +63,7 @@ TEACHER = {
     "config": {"kind": "edm"},
 }
 ONE_DEMO = {
+    "run": "runs/x/run",
     "teacher": {"nfe": 35, "pair_mse": None, "in_cell": 0.99},
     "student": {"nfe": 1},
     "metrics": {"pair_mse": 1e-3, "in_cell": 0.98},

@@ -18,7 +18,8 @@ MIX = {"count": 32, "seed": 0, "at": 0.5, "order": "real", "levels": "all", "ree
 
 # Command line -> the function called, and what it must have been given.
 COMMANDS: list[tuple[str, str, dict[str, Any]]] = [
-    ("demo", "run_demo", {"0": None, "1": "kdm", "2": Path("runs/demo")}),
+    ("demo", "run_demo", {"0": None, "1": "kdm", "2": None, "quick": False}),
+    ("demo --preset board --quick --out d", "run_demo", {"0": "board", "1": "kdm", "2": Path("d"), "quick": True}),
     (
         "distil board --out r --budget 3m --method hkd --data s --reference f -o training.batch_size=64",
         "run_distil",
@@ -194,7 +195,7 @@ def test_the_demo_shows_both_tables_and_ends_with_the_report(
 ) -> None:
     assert main.run(["demo"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[-1] == "report: runs/x/report.html"
+    assert lines[-2:] == ["report: runs/x/report.html", "next: koopstep analyze runs/x/run spectrum"]
     assert "checkerboard         teacher  student" in lines
     assert "in_cell                 0.99     0.98" in lines
     assert "pair_mse                   –    0.001" in lines

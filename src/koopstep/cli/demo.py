@@ -23,7 +23,13 @@ def demo(
         typer.Option("--preset", metavar="P", help="Only this preset; else both checkerboard and digits."),
     ] = None,
     method: Method = "kdm",
-    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where everything is written.")] = Path("runs/demo"),
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out", metavar="DIR", help="Where everything is written; else `runs/demo`, with --preset P `runs/demo/P`."
+        ),
+    ] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="The preset's shorter version, as without --preset.")] = False,
     device: Device = None,
     as_json: Json = False,
 ) -> None:
@@ -39,12 +45,14 @@ def demo(
         from koopstep.workflows.demo import run_demo
 
         with output.job(device, stop) as job:
-            result = run_demo(preset, method, out, job=job)
+            result = run_demo(preset, method, out, quick=quick, job=job)
 
     def show(page: Page) -> None:
-        for name, one in result.get("runs", {str(preset): result}).items():
+        runs = result.get("runs", {str(preset): result})
+        for name, one in runs.items():
             _show_run(page, name, one)
         page.line(f"report: {result['report']}")
+        page.line(f"next: koopstep analyze {list(runs.values())[-1]['run']} spectrum")
 
     output.finish(result, show)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from koopstep.core.files import is_temporary, make_folder, read_json, write_json
 from koopstep.core.job import Job
 from koopstep.data.collect import collect
 from koopstep.data.store import TrajectoryStore
-from koopstep.figures.html import seconds_text, write_report
+from koopstep.figures.html import Chapter, seconds_text, write_report
 from koopstep.students.files import read_student_file
 from koopstep.teachers.base import Teacher
 from koopstep.training.checkpoint import checkpoints
@@ -36,10 +37,24 @@ from koopstep.workflows.train import train_student
 
 STORE, SECONDS, RESULT = "store", "seconds.json", "result.json"
 _OURS = (PLAN, SECONDS, STORE, TEACHER)  # what a run begins with
-_LEAD = (
+TITLE = "One step instead of many"
+LEAD = (
     "A teacher carried noise to data in many network evaluations. Its student lifts the same noise, applies one linear "
     "(Koopman) operator and decodes: one evaluation. Everything below was measured on noise that training never saw."
 )
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run ended with.
+
+    Attributes:
+        result: the command's JSON.
+        chapter: of its page; None where that was there already.
+    """
+
+    result: dict[str, Any]
+    chapter: Chapter | None = None
 
 
 def run_distil(
@@ -95,10 +110,10 @@ def run_distil(
         plan = extended(check_same(before, source, method, changes, data, out), wish, clock.seconds)
         if reference is not None:
             plan = plan.model_copy(update={"reference": reference})
-    return carry_out(plan, before, source, out, clock, job=job)
+    return carry_out(plan, before, source, out, clock, job=job).result
 
 
-def carry_out(plan: Plan, before: Plan | None, source: Source, out: Path, clock: Clock, *, job: Job) -> dict[str, Any]:
+def carry_out(plan: Plan, before: Plan | None, source: Source, out: Path, clock: Clock, *, job: Job) -> Outcome:
     """Do what ``plan`` says in the run's folder ``out``, all that is not done yet.
 
     Args:
@@ -112,7 +127,7 @@ def carry_out(plan: Plan, before: Plan | None, source: Source, out: Path, clock:
     done = _finished(out, plan)
     if done is not None and plan == before:
         job.console.say(f"already finished: {out} ({plan.count:,} paths, {plan.steps:,} steps); nothing is left to do")
-        return done
+        return Outcome(done)
     if before is not None and plan != before:
         write_plan(out, plan)
     if before is not None and plan.steps > before.steps:
@@ -128,7 +143,7 @@ def carry_out(plan: Plan, before: Plan | None, source: Source, out: Path, clock:
         raise Interrupted(f"{reason}; everything so far is kept: run the same command again to go on") from error
 
 
-def _stages(plan: Plan, source: Source, store: Path, out: Path, clock: Clock, job: Job) -> dict[str, Any]:
+def _stages(plan: Plan, source: Source, store: Path, out: Path, clock: Clock, job: Job) -> Outcome:
     recipe = plan.recipe
     if plan.data is None:
         with clock.stage("collect", finished=(store / "complete.json").is_file()):
@@ -141,7 +156,7 @@ def _stages(plan: Plan, source: Source, store: Path, out: Path, clock: Clock, jo
     with clock.stage("report", again=True):
         chapter = chapter_of(out, store, measured, job)
         chapter.details["seconds"] = seconds_text(clock.seconds)
-        write_report(page, "One step instead of many", _LEAD, [chapter])
+        write_report(page, TITLE, LEAD, [chapter])
     identity = TrajectoryStore.open(store).manifest.teacher
     result = {
         "run": str(out),
@@ -155,7 +170,7 @@ def _stages(plan: Plan, source: Source, store: Path, out: Path, clock: Clock, jo
         "seconds": clock.seconds,
     }
     write_json(out / "report" / RESULT, {"key": _key(out, plan), "result": result})
-    return result
+    return Outcome(result, chapter)
 
 
 def _collect(source: Source, store: Path, plan: Plan, job: Job) -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
+from koopstep.analysis.display import Display, display_of
 from koopstep.core.records import Batch, Found
 from koopstep.data.sources import DataSource
 from koopstep.students.student import KoopmanStudent
@@ -68,6 +70,15 @@ class Subject(ABC):
         small = len(shape) < 3 or max(shape[1:]) <= 16
         count = most or (_VECTORS if len(shape) < 3 else _ROWS if small else _LARGE_ROWS)
         return self.held_out().batch[slice(0, count)].to(self.device)
+
+    @cached_property
+    def display(self) -> Display:
+        """How samples are drawn: by a map that is fixed by the teacher's data in the held-out rows.
+
+        Raises:
+            UsageError: if there are none.
+        """
+        return display_of(self.student.facts, self.held_out().batch.data)
 
     @property
     def device(self) -> torch.device:

@@ -7,11 +7,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, get_args
 
+import matplotlib
 import numpy as np
 import pytest
 import torch
 from matplotlib.axes import Axes
-from matplotlib.colors import to_hex
+from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -34,7 +35,7 @@ from koopstep.analysis.findings import (
 from koopstep.core.errors import UsageError
 from koopstep.core.noise import gaussian
 from koopstep.data.checkerboard import CELLS, EXTENT, sample
-from koopstep.figures.draw import _DRAWN_BY, draw
+from koopstep.figures.draw import _DRAWN_BY, draw, draw_on
 from koopstep.figures.images import pixels
 from koopstep.figures.lines import loss_curves
 from koopstep.figures.points import scatter
@@ -199,6 +200,12 @@ def test_movies(sets: list[torch.Tensor], tmp_path: Path) -> None:
         assert (frame == 25).any() and (frame == 255).any()
 
 
+def test_points_of_a_movie_have_the_colours_of_their_cells(tmp_path: Path) -> None:
+    with Image.open(draw(Movie("a.gif", [POINTS.expand(2, -1, -1)], outcomes=NUMBERS, cells=CELLS), tmp_path)) as movie:
+        shown = {to_hex(colour / 255).upper() for colour in np.asarray(movie.convert("RGB")).reshape(-1, 3)}
+    assert shown == {*CATEGORIES[:8], "#FFFFFF"}
+
+
 def test_eigenvalues_and_the_hollow_ones_that_are_only_set(drawn: Drawn) -> None:
     (panel,) = drawn(Eigenvalues("a.png", [SPECTRUM]))
     lifted, values = panel.collections
@@ -208,13 +215,13 @@ def test_eigenvalues_and_the_hollow_ones_that_are_only_set(drawn: Drawn) -> None
     plain = Spectrum(eigenvalues=SPECTRUM.eigenvalues).pinned("a normalisation")
     one, two = drawn(Eigenvalues("b.png", [plain, SPECTRUM]))
     assert len(one.collections) == 1
-    assert "gauge: fixed by a normalisation" in titles([one])[0] and "gauge: free" in titles([two])[0]
+    assert "identifiable (fixed by a normalisation)" in titles([one])[0] and "not identifiable" in titles([two])[0]
 
 
 def test_rates(drawn: Drawn) -> None:
     (panel,) = drawn(LevelRates("a.png", "plane", ["level"], [RATES], "free"))
     assert {tuple(row) for row in offsets(panel).round(3)} == {(-0.5, 3.0), (0.2, 1.0)}
-    assert titles([panel]) == ["level"] and panel.get_xlim()[0] == -panel.get_xlim()[1]
+    assert titles([panel]) == ["level: 8 modes"] and panel.get_xlim()[0] == -panel.get_xlim()[1]
     growth, rotation, *_ = drawn(LevelRates("b.png", "maps", ["level"], [RATES], "free"))
     assert np.allclose(np.asarray(growth.get_images()[0].get_array()), -0.15)
     assert np.allclose(np.asarray(rotation.get_images()[0].get_array()), 2.0)
@@ -281,6 +288,122 @@ def test_noise_of_many_dimensions_has_a_legend_of_names(drawn: Drawn) -> None:
     assert "discriminant" in one.get_xlabel() and len(offsets(one)) == 150  # fitted on the other half
 
 
+def test_all_panels_of_the_noise_space_are_one_place(drawn: Drawn) -> None:
+    """Teacher and student beside each other: a noise lies at one place, so that its two outcomes can be compared."""
+    high, outcomes = gaussian(1, range(300), (1, 4, 4)), torch.arange(300) % 3
+    maps = {"untrained": outcomes.flip(0), "teacher": outcomes, "student": (outcomes + 1) % 3}
+    first, second, third = drawn(NoiseSpace("a.png", high, maps, separates="teacher"))
+    assert np.array_equal(offsets(first), offsets(second)) and np.array_equal(offsets(second), offsets(third))
+    assert first.get_xlim() == second.get_xlim() == third.get_xlim()
+    assert colours(second) != colours(third)
+    (alone,) = drawn(NoiseSpace("b.png", high, {"teacher": outcomes}))
+    assert np.array_equal(offsets(alone), offsets(second))  # the plane of the teacher's outcomes
+
+
+def test_things_in_an_order_have_colours_in_an_order(drawn: Drawn) -> None:
+    lines = {name: ([0, 1], [1.0, 2.0]) for name in ("smallest", "middle", "largest")}
+    ordered, free = drawn(Curves("a.png", {"one": lines, "two": lines}, across="x", ordered=["one"]))
+    light = [sum(to_rgb(line.get_color())) for line in ordered.get_lines()]
+    assert light == sorted(light) and len(set(light)) == 3
+    assert [line.get_color() for line in free.get_lines()] == list(LINES[1:4])
+    (panel,) = drawn(Bars("b.png", {"one": {"effect": [1.0, 2.0, 3.0]}}, ["a", "b", "c"], up="y", ordered=True))
+    light = [sum(bar.get_facecolor()) for bar in panel.patches]  # type: ignore[attr-defined]
+    assert light == sorted(light) and len(set(light)) == 3
+
+
+def test_the_teachers_line_is_seen_under_the_students(drawn: Drawn) -> None:
+    same = ([0, 1], [1.0, 2.0])
+    (panel,) = drawn(Curves("a.png", {"one": {"teacher": same, "student": same}}, across="x"))
+    teacher, student = panel.get_lines()
+    assert teacher.get_zorder() > student.get_zorder() and teacher.get_markerfacecolor() == "none"
+    assert teacher.get_markersize() > 2 * student.get_markersize() and teacher.get_color() != student.get_color()
+
+
+def test_angles_have_a_circle_of_colours_and_a_bar(drawn: Drawn) -> None:
+    turn = torch.linspace(0, 2 * torch.pi, 50)
+    ring = torch.stack([turn.cos(), turn.sin()], dim=1)
+    panel, *_ = drawn(Clouds("a.png", {"a": ring}))
+    shown = [np.array(to_rgb(colour)) for colour in colours(panel)]
+    assert max(np.abs(one - two).max() for one, two in zip(shown, [*shown[1:], shown[0]], strict=True)) < 0.2
+    assert max(one.min() for one in shown) < 0.8  # none is lost on white
+    (bar,) = panel.child_axes
+    assert "direction" in bar.get_ylabel()
+
+
+def test_numbers_shown_as_colours_have_a_bar(drawn: Drawn) -> None:
+    rows = [ImageRow("less", -IMAGES[:3], "differences"), ImageRow("moved", IMAGES[:3].abs(), "changes")]
+    panel, *_ = drawn(Images("a.png", rows, reach=0.5, scale="what"))
+    signed, moved = panel.child_axes
+    assert signed.get_ylim() == (-0.5, 0.5) and signed.get_ylabel() == moved.get_ylabel() == "what"
+    assert moved.get_ylim() == (0, pytest.approx(float(IMAGES[:3].abs().max())))
+    assert not drawn(Images("b.png", image_rows({"a": IMAGES})))[0].child_axes
+    growth, rotation, *_ = drawn(LevelRates("c.png", "maps", ["level"], [RATES], "free"))
+    low, high = growth.child_axes[0].get_ylim()
+    assert low == -high and rotation.child_axes[0].get_ylim()[0] == 0
+
+
+def test_crowded_eigenvalues_are_shown_larger(drawn: Drawn) -> None:
+    angles = torch.linspace(-0.01, 0.01, 20, dtype=torch.float64)
+    crowd = Spectrum(eigenvalues=torch.polar(torch.ones_like(angles), angles))
+    panel, *_ = drawn(Eigenvalues("a.png", [crowd]))
+    (inside,) = panel.child_axes
+    low, high = inside.get_ylim()
+    assert -0.02 < low < -0.01 and 0.01 < high < 0.02 and inside.get_xlim()[0] < 1 < inside.get_xlim()[1]
+    spread, *_ = drawn(Eigenvalues("b.png", [Spectrum(eigenvalues=torch.polar(torch.ones_like(angles), 100 * angles))]))
+    assert not spread.child_axes
+
+
+def test_planes_of_what_is_no_image_are_tiles(drawn: Drawn) -> None:
+    planes = gaussian(0, range(3), (4, 4, 4))
+    (panel,) = drawn(Images("a.png", image_rows({"a": planes})))
+    assert np.asarray(panel.get_images()[0].get_array()).shape == (9, 9, 3)
+
+
+VIEWS: list[View] = [
+    Curves("a.png", {"one": {"a": ([0, 1], [1.0, 2.0])}, "two": {"a": ([0, 1], [1.0, 2.0])}}, across="x", title="t"),
+    Bars("a.png", {"one": {"a": [1.0, 2.0]}}, ["g", "h"], up="y"),
+    Images("a.png", image_rows({"a": IMAGES}), title="t"),
+    Pairs("a.png", IMAGES, -IMAGES),
+    PointPairs("a.png", POINTS, -POINTS, outcomes=NUMBERS, cells=CELLS),
+    Clouds("a.png", {"a": POINTS, "b": POINTS}),
+    Movie("a.gif", [IMAGES.expand(2, -1, -1, -1, -1)]),
+    Eigenvalues("a.png", [SPECTRUM, SPECTRUM]),
+    LevelRates("a.png", "plane", ["a", "b"], [RATES, RATES], "free"),
+    LevelRates("a.png", "maps", ["a", "b"], [RATES, RATES], "free"),
+    NoiseSpace("a.png", NOISE, {"teacher": NUMBERS, "student": NUMBERS}, cells=CELLS),
+    OutlierMap("a.png", NOISE, {"t": POINTS}, {"t": NUMBERS == 0}, {"t": NUMBERS}, CELLS),
+]
+
+
+@pytest.mark.parametrize("view", VIEWS, ids=lambda view: type(view).__name__)
+def test_every_view_is_drawn_on_axes_of_ones_own(view: View) -> None:
+    page = Figure(layout="constrained")
+    left, right = page.subplots(1, 2)
+    before, settings = left.get_position().bounds, dict(matplotlib.rcParams)
+    assert draw_on(view, right) is page
+    drawn = [panel for panel in page.axes if panel is not left]
+    assert any(panel.has_data() for panel in drawn) and not left.has_data() and left.axison
+    page.draw_without_rendering()
+    assert dict(matplotlib.rcParams) == settings
+    edge = right.get_subplotspec().get_position(page).x0  # type: ignore[union-attr]
+    assert all(panel.get_position().x0 > edge - 0.2 for panel in drawn) and before
+    placed = Figure().add_axes((0.1, 0.1, 0.5, 0.5))  # by hand: no grid to divide
+    assert draw_on(view, placed) is placed.figure
+
+
+def test_panels_can_be_given_one_by_one_and_a_figure_of_its_own_is_no_windows() -> None:
+    view = VIEWS[0]
+    panels = Figure().subplots(1, 2)
+    draw_on(view, list(panels))
+    assert titles(list(panels)) == ["one", "two"]
+    with pytest.raises(UsageError, match="has 2 panels: give one axes for all of them or 2, not 3"):
+        draw_on(view, list(Figure().subplots(1, 3)))
+    pyplot = sys.modules.get("matplotlib.pyplot")
+    alone = draw_on(view)
+    assert len(alone.axes) == 2 and alone.get_suptitle() == "t"
+    assert sys.modules.get("matplotlib.pyplot") is pyplot  # pyplot, and with it a window system, is not asked for
+
+
 def test_a_file_is_written_whole_and_alike(tmp_path: Path) -> None:
     view = PointPairs("a.png", POINTS, POINTS + 0.1, outcomes=NUMBERS, cells=CELLS)
     first, second = draw(view, tmp_path / "new"), draw(view, tmp_path / "other")
@@ -300,7 +423,7 @@ def test_a_file_is_written_whole_and_alike(tmp_path: Path) -> None:
         (PointPairs("a.png", POINTS, POINTS[:5]), "give pairs"),
         (PointPairs("a.png", gaussian(0, range(3), (3,)), POINTS), r"\(N, 2\)"),
         (Pairs("a.png", IMAGES, IMAGES[:5]), "give pairs"),
-        (Images("a.png", image_rows({"a": IMAGES.expand(-1, 2, -1, -1)})), "1 or 3"),
+        (Images("a.png", image_rows({"a": IMAGES[:, 0]})), "1 or 3"),
     ],
 )
 def test_wrong_shapes(view: View, words: str, tmp_path: Path) -> None:

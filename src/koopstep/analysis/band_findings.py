@@ -63,7 +63,9 @@ def bands(subject: Subject) -> Findings:
         for view, order in zip(views, ORDERS, strict=True)
     }
     title = "change of the sample when a third of one level's modes is dropped"
-    views.append(Bars("bands_by_level.png", by_level, student.level_names, up="mean squared change", title=title))
+    views.append(
+        Bars("bands_by_level.png", by_level, student.level_names, up="mean squared change", ordered=True, title=title)
+    )
     captions["bands_by_level.png"] = Caption(
         "Thirds of the modes, level by level", f"Each bar: {title}.", _level_finding(values, student.level_names)
     )
@@ -169,9 +171,9 @@ def _order_view(
         return Clouds(file, sets, cells=cells, title=title)
     reach = max(max(float(band.effect[:_SHOWN].abs().quantile(0.995)) for band in ours), 1e-6)
     rows = image_rows({"all modes": whole[:_SHOWN]} | {f"only {band.band}": band.alone[:_SHOWN] for band in ours})
-    rows += [ImageRow(f"{band.band} adds", band.effect[:_SHOWN] / reach, "differences") for band in ours]
-    scale = f"adds: all modes less all without this third, from blue (−{reach:.2g}) over white to red (+{reach:.2g})"
-    return Images(file, rows, title=f"{title}\n{scale}", data_range=shown_range)
+    rows += [ImageRow(f"{band.band} adds", band.effect[:_SHOWN], "differences") for band in ours]
+    scale = "all modes less all\nbut this third"
+    return Images(file, rows, title=title, data_range=shown_range, reach=reach, scale=scale)
 
 
 def _profiles(whole: Tensor, found: list[Band], chance: list[Band]) -> Curves:
@@ -195,5 +197,6 @@ def _profiles(whole: Tensor, found: list[Band], chance: list[Band]) -> Curves:
         up="power within a ring",
         logarithmic=list(panels),
         faint=("random third", "whole samples"),
+        ordered=list(panels),
         title="what a third adds to the sample, by spatial frequency",
     )

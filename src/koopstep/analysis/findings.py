@@ -16,6 +16,9 @@ from koopstep.data.cells import Cells
 from koopstep.operators.rates import Rates
 from koopstep.operators.spectrum import Spectrum
 
+COORDINATES = ("first coordinate", "second coordinate")
+"""Of data in the plane."""
+
 Line = tuple[Sequence[float], Sequence[float]]
 """Values along x, and along y."""
 
@@ -31,7 +34,8 @@ class Curves:
         up: names the vertical one.
         logarithmic: titles of the panels whose vertical axis is.
         from_zero: whether the vertical axis of the others begins there.
-        faint: names of lines to compare with, drawn dashed: those of wholes and means black, others grey.
+        faint: names of lines to compare with, drawn dashed: those of wholes, means and the teacher black, others grey.
+        ordered: titles of the panels whose lines have an order, which their colours show.
         title: over everything.
     """
 
@@ -42,6 +46,7 @@ class Curves:
     logarithmic: Collection[str] = ()
     from_zero: bool = True
     faint: Collection[str] = ()
+    ordered: Collection[str] = ()
     title: str = ""
 
 
@@ -55,6 +60,7 @@ class Bars:
         groups: names of the groups.
         up: names the vertical axis.
         spread: name, lower and upper end of a range to compare with; None for none.
+        ordered: whether the bars of a group (of a panel, where there is one a group) have an order, which their colours show.
         title: over everything.
     """
 
@@ -63,6 +69,7 @@ class Bars:
     groups: Sequence[str]
     up: str
     spread: tuple[str, float, float] | None = None
+    ordered: bool = False
     title: str = ""
 
 
@@ -72,8 +79,9 @@ class ImageRow:
 
     Attributes:
         title: at its left; empty for none.
-        images: (N, 1 or 3, H, W): ``images`` in data units, where NaN is white; ``differences`` in [-1, 1]; or maps of
-            ``changes``, one plane, 0 or above, which share one scale.
+        images: (N, C, H, W): ``images`` in data units, where NaN is white; ``differences`` of them; or maps of ``changes``,
+            one plane, 0 or above. Differences share one scale, and so do changes. Planes of data that are neither grey nor
+            coloured are shown as tiles.
         kind: which of them.
         skip: places left empty at its left.
         gap: free space above, in places.
@@ -99,6 +107,8 @@ class Images:
         title: over everything.
         mask: bool (H, W), whose edge is drawn on the maps of changes; None for none.
         data_range: of the images.
+        reach: differences are shown from -reach to reach, in data units; None for the largest.
+        scale: names the numbers of differences or changes, for their colour bar.
     """
 
     file: str
@@ -107,6 +117,8 @@ class Images:
     title: str = ""
     mask: Tensor | None = None
     data_range: DataRange = PLAIN
+    reach: float | None = None
+    scale: str = ""
 
 
 def image_rows(sets: Mapping[str, Tensor]) -> list[ImageRow]:
@@ -144,6 +156,7 @@ class Clouds:
         cells: of the data: a point has the colour of its cell; where absent, of its direction from the mean.
         columns: of panels.
         title: over everything.
+        axes: names of the two coordinates.
     """
 
     file: str
@@ -152,6 +165,7 @@ class Clouds:
     cells: Cells | None = None
     columns: int = 4
     title: str = ""
+    axes: tuple[str, str] = COORDINATES
 
 
 @dataclass(frozen=True)
@@ -165,6 +179,7 @@ class PointPairs:
         titles: of the panels.
         outcomes: int64 (N,), of the left ones; one colour where there are none.
         cells: whose numbers the outcomes are, drawn behind the points; None where there are none.
+        axes: names of the two coordinates.
     """
 
     file: str
@@ -173,15 +188,26 @@ class PointPairs:
     titles: tuple[str, str] = ("teacher", "student")
     outcomes: Tensor | None = None
     cells: Cells | None = None
+    axes: tuple[str, str] = COORDINATES
 
 
 @dataclass(frozen=True)
 class Movie:
-    """Moving pictures: (F, N, C, H, W) images or (F, N, 2) points, each set a row (images) or a column (points)."""
+    """Moving pictures.
+
+    Attributes:
+        file: name of the picture.
+        sets: (F, N, C, H, W) images or (F, N, 2) points, each set a row (images) or a column (points).
+        data_range: of images.
+        outcomes: int64 (N,), for the colours of points; dark ones where there are none.
+        cells: whose numbers the outcomes are; None where they are other things.
+    """
 
     file: str
     sets: Sequence[Tensor]
     data_range: DataRange = PLAIN
+    outcomes: Tensor | None = None
+    cells: Cells | None = None
 
 
 @dataclass(frozen=True)
@@ -221,6 +247,8 @@ class NoiseSpace:
         outcomes: title of the panel -> int64 (N,); negative for none.
         names: of outcomes 0, 1, ... for a legend; none is drawn without.
         cells: whose numbers the outcomes are; None where they are other things.
+        separates: title of the panel whose outcomes choose the plane that noise of more dimensions is shown on, in all
+            panels; the first when empty.
     """
 
     file: str
@@ -228,6 +256,7 @@ class NoiseSpace:
     outcomes: Mapping[str, Tensor]
     names: Sequence[str] = ()
     cells: Cells | None = None
+    separates: str = ""
 
 
 @dataclass(frozen=True)

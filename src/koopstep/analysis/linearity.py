@@ -135,6 +135,7 @@ def straightness(subject: Subject) -> Findings:
         {"relative error of the latent": latent, "mean squared error, decoded": decoded},
         across="u (0: noise, 1: data)",
         faint=("mean over levels", "without evolution"),
+        ordered=("relative error of the latent",),
         title="the student's straight path against the teacher's states",
     )
     values, told = found.summary(), straight_sentence(found)

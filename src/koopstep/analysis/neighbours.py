@@ -119,7 +119,7 @@ def by_outcome(subject: Subject) -> Findings:
         "noise_space": {name: one.summary() for name, one in shared.items()},
         "latent_space": {name: one.summary() for name, one in shared_outcomes(latent, named).items()},
     }
-    space = NoiseSpace("noise_space.png", batch.noise, panels, found.names, found.cells)
+    space = NoiseSpace("noise_space.png", batch.noise, panels, found.names, found.cells, "teacher")
     flat = student.facts.shape == (2,)
     told, numbers = neighbour_sentence(shared), _numbers(shared)
     captions = {space.file: Caption("Noise space, by what it becomes", _space_text(flat), told)}

@@ -124,6 +124,7 @@ def _of_rates(student: KoopmanStudent) -> Findings:
             BANDS,
             up="mean squared change",
             spread=("random thirds, 95 %", *control.spread),
+            ordered=True,
             title="change of the sample without a third of the modes; the effect is identifiable, the order: "
             + identifiable(gauge),
         )

@@ -15,6 +15,7 @@ from koopstep.core.files import make_folder, write_atomic
 from koopstep.core.pixels import PLAIN, DataRange, byte_values
 
 _MARGIN = 2  # pixels between the images of a grid
+_MOST_PLANES = 16
 _SIDE = 64  # to which small images of a grid are enlarged
 
 
@@ -29,6 +30,21 @@ def pixels(images: Tensor, data_range: DataRange = PLAIN) -> np.ndarray:
     values = byte_values(images.detach().cpu(), data_range).nan_to_num(255.0)
     shown: np.ndarray = values.numpy().astype(np.uint8).transpose(0, 2, 3, 1)
     return np.repeat(shown, 3 // shown.shape[3], axis=3)
+
+
+def tiled_planes(data: Tensor, between: float) -> Tensor:
+    """The planes of (N, C, H, W) as tiles of one (N, 1, rows (H + 1) - 1, columns (W + 1) - 1), at most 16 of them.
+
+    ``between`` is the value of the lines between the tiles, and of tiles that are left over.
+    """
+    count, height, width = min(data.shape[1], _MOST_PLANES), *data.shape[2:]
+    columns = math.ceil(math.sqrt(count))
+    rows = math.ceil(count / columns)
+    page = data.new_full((len(data), 1, rows * (height + 1) - 1, columns * (width + 1) - 1), between)
+    for plane in range(count):
+        top, left = plane // columns * (height + 1), plane % columns * (width + 1)
+        page[:, 0, top : top + height, left : left + width] = data[:, plane]
+    return page
 
 
 def write_images(folder: Path, images: Tensor, *, digits: int = 4, data_range: DataRange = PLAIN) -> list[Path]:

@@ -1,4 +1,4 @@
-"""Points in the plane: samples, noise by what it becomes, outliers. Each function writes one PNG and returns its path.
+"""Points in the plane: samples, noise by what it becomes, outliers.
 
 Outcomes are whole numbers, a cell or a class; a negative one means none and is drawn in grey.
 """
@@ -17,15 +17,8 @@ from koopstep.analysis.findings import Clouds, NoiseSpace, OutlierMap, PointPair
 from koopstep.analysis.projection import held_out_view
 from koopstep.core.errors import UsageError
 from koopstep.data.cells import Cells, Square
-from koopstep.figures.style import (
-    CATEGORIES,
-    INK,
-    PALE,
-    array,
-    colours_of,
-    figure,
-    plane,
-)
+from koopstep.figures.sheet import Sheet, styled
+from koopstep.figures.style import CATEGORIES, INK, PALE, array, colours_of, cyclic, plane
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -34,7 +27,7 @@ _MOST_POINTS = 20_000
 _MOST_IN_CLOUD = 4000
 
 
-def paired_scatter(view: PointPairs, path: Path) -> Path:
+def paired_scatter(view: PointPairs, sheet: Sheet) -> None:
     """Draw points side by side with their partners from the same noise; colours mix where the right ones differ.
 
     Raises:
@@ -49,25 +42,26 @@ def paired_scatter(view: PointPairs, path: Path) -> Path:
         colours = colours_of(array(view.outcomes)[shown], view.cells)
     squares = _squares(view.cells)
     reach = _reach(np.concatenate([left, right]), squares)
-    with figure(path, 4.0, 4.2, columns=2) as panels:
-        for panel, points, title in zip(panels, (left, right), view.titles, strict=True):
-            _board(panel, squares)
-            _dots(panel, points[shown], colours)
-            plane(panel, reach, title)
-    return path
+    for panel, points, title in zip(sheet.panels(4.0, 4.2, columns=2), (left, right), view.titles, strict=True):
+        _board(panel, squares)
+        _dots(panel, points[shown], colours)
+        plane(panel, reach, title)
+        _axes_names(panel, view.axes)
 
 
 def scatter(path: Path, points: Tensor) -> Path:
-    """Draw points (N, 2) in data units, all in one colour."""
+    """Draw points (N, 2) in data units, all in one colour, into a file."""
     places = _points(points)
     shown = _thin(len(places))
-    with figure(path, 4.0, 4.2) as (panel,):
+    with styled():
+        sheet = Sheet()
+        (panel,) = sheet.panels(4.0, 4.2)
         _dots(panel, places[shown], np.full(len(shown), CATEGORIES[0], dtype=object))
         plane(panel, _reach(places, ()), f"{len(places):,} samples")
-    return path
+        return sheet.save(path)
 
 
-def clouds(view: Clouds, path: Path) -> Path:
+def clouds(view: Clouds, sheet: Sheet) -> None:
     """Draw sets of points (N, 2) in panels of one window, a point in the same colour in each."""
     rows = view.sets
     first = next(iter(rows.values())) if view.colours is None else view.colours
@@ -76,24 +70,24 @@ def clouds(view: Clouds, path: Path) -> Path:
     reaches = [1.05 * float(points.abs().flatten()[:100_000].quantile(0.995)) for points in known]
     reach = max(1e-6, min(max(reaches), 2 * reaches[0]))
     columns = min(view.columns, len(rows))
-    with figure(path, 2.2, 2.45, rows=-(-len(rows) // columns), columns=columns) as axes:
-        for panel in axes:
-            panel.set_axis_off()
-        for panel, (label, points) in zip(axes, rows.items(), strict=False):
-            if not label:
-                continue
-            panel.set_axis_on()
-            x, y = array(points)[:_MOST_IN_CLOUD].T
-            panel.scatter(x, y, s=3, linewidths=0, c=colours)
-            panel.set_xlim(-reach, reach)
-            panel.set_ylim(-reach, reach)
-            panel.set_aspect("equal")
-            panel.set_xticks([])
-            panel.set_yticks([])
-            panel.set_title(label, fontsize=8)
-        if view.title:
-            axes[0].figure.suptitle(view.title, fontsize=9)
-    return path
+    axes = sheet.panels(2.2, 2.45, rows=-(-len(rows) // columns), columns=columns)
+    for panel in axes:
+        panel.set_axis_off()
+    for panel, (label, points) in zip(axes, rows.items(), strict=False):
+        if not label:
+            continue
+        panel.set_axis_on()
+        x, y = array(points)[:_MOST_IN_CLOUD].T
+        panel.scatter(x, y, s=3, linewidths=0, c=colours)
+        plane(panel, reach, "")
+        panel.set_title(label, fontsize=8)
+    for panel in axes[len(rows) - columns : len(rows)]:
+        panel.set_xlabel(view.axes[0], fontsize=8)
+    for panel in axes[::columns]:
+        panel.set_ylabel(view.axes[1], fontsize=8)
+    if view.cells is None:
+        _direction_bar(sheet, axes[columns - 1])
+    sheet.title(view.title)
 
 
 def _cloud_colours(points: Tensor, cells: Cells | None) -> np.ndarray:
@@ -102,60 +96,71 @@ def _cloud_colours(points: Tensor, cells: Cells | None) -> np.ndarray:
         return colours_of(cells.nearest(points), cells)
     offset = array(points - points.mean(dim=0))
     turn = np.arctan2(offset[:, 1], offset[:, 0]) / (2 * np.pi) + 0.5
-    from matplotlib import colormaps
-
-    return np.asarray(colormaps["hsv"](turn))
+    return np.asarray(cyclic()(turn))
 
 
-def noise_space(view: NoiseSpace, path: Path) -> Path:
-    """Draw the noise, coloured by what it becomes, one panel a map.
+def _direction_bar(sheet: Sheet, panel: Axes) -> None:
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import Normalize
 
-    Noise in the plane is drawn as it is. Other noise is projected on the linear discriminants of the outcomes of each
-    panel, fitted on one half of the rows; the other half is drawn.
+    scale = ScalarMappable(Normalize(-180, 180), cyclic())
+    sheet.bar(panel, scale, "direction from the mean", ticks=(-180, -90, 0, 90, 180)).yaxis.set_major_formatter(
+        "{x:.0f}°"
+    )
+
+
+def noise_space(view: NoiseSpace, sheet: Sheet) -> None:
+    """Draw the noise, coloured by what it becomes, one panel a map, all on the same axes.
+
+    Noise in the plane is drawn as it is. Other noise is projected on the linear discriminants of one panel's outcomes,
+    fitted on one half of the rows; the other half is drawn.
     """
     flat = view.noise[0].numel() == 2
-    with figure(path, 3.6, 3.9, columns=len(view.outcomes)) as panels:
-        for panel, (title, values) in zip(panels, view.outcomes.items(), strict=True):
-            coordinates, rows = held_out_view(view.noise, values)
-            shown = _thin(len(rows))
-            points = array(coordinates)[shown]
-            _dots(panel, points, colours_of(values.cpu()[rows[shown]], view.cells))
-            plane(panel, 3.5 if flat else _reach(points, ()), title)
-            if not flat:
-                panel.set_xlabel("first discriminant, rows held out")
-                if panel is panels[0]:
-                    panel.set_ylabel("second discriminant")
-        if view.names:
-            known = np.unique(np.concatenate([array(values) for values in view.outcomes.values()]))
-            numbers = known[known >= 0]
-            colours = colours_of(numbers, view.cells)
-            _legend(panels[-1], [(view.names[one], colour) for one, colour in zip(numbers, colours, strict=True)])
-    return path
+    names = list(view.outcomes)
+    coordinates, rows = held_out_view(view.noise, view.outcomes[view.separates or names[0]])
+    shown = _thin(len(rows))
+    points = array(coordinates)[shown]
+    reach = 3.5 if flat else _reach(points, ())
+    panels = sheet.panels(3.6, 3.9, columns=len(names))
+    for panel, (title, values) in zip(panels, view.outcomes.items(), strict=True):
+        _dots(panel, points, colours_of(values.cpu()[rows[shown]], view.cells))
+        plane(panel, reach, title)
+        panel.set_xlabel("noise x_T, first coordinate" if flat else "first discriminant of x_T, held-out rows")
+    panels[0].set_ylabel("second coordinate" if flat else "second discriminant")
+    if view.names:
+        known = np.unique(np.concatenate([array(values) for values in view.outcomes.values()]))
+        numbers = known[known >= 0]
+        colours = colours_of(numbers, view.cells)
+        _legend(panels[-1], [(view.names[one], colour) for one, colour in zip(numbers, colours, strict=True)])
 
 
-def outlier_map(view: OutlierMap, path: Path) -> Path:
+def outlier_map(view: OutlierMap, sheet: Sheet) -> None:
     """Draw samples with crosses on the outliers, and the noise they come from, a row of two panels for each set."""
     origins, squares = _points(view.noise), _squares(view.cells)
     reach = _reach(np.concatenate([_points(points) for points in view.samples.values()]), squares)
     crossed = origins[np.any([array(mask) for mask in view.masks.values()], axis=0)]
     window = max(3.5, 1.05 * float(np.abs(crossed).max(initial=0)))  # outliers come from the tails, too
-    with figure(path, 4.0, 4.4, rows=len(view.samples), columns=2) as panels:
-        for row, (name, points) in enumerate(view.samples.items()):
-            mask = array(view.masks[name]).astype(bool)
-            colours = colours_of(view.outcomes[name], view.cells)
-            shown = _thin(len(mask))
-            regular = shown[~mask[shown]]
-            places = ((_points(points), reach, f"{name}: samples"), (origins, window, f"{name}: their noise"))
-            for column, (coordinates, half_width, title) in enumerate(places):
-                panel = panels[2 * row + column]
-                _board(panel, squares if column == 0 else ())
-                _dots(panel, coordinates[regular], colours[regular], alpha=0.55)
-                x, y = coordinates[mask].T
-                panel.scatter(x, y, s=16, c=INK, marker="x", linewidths=0.9)
-                plane(panel, half_width, title)
-            count = f"× {mask.sum()} outliers of {len(mask)} samples ({mask.mean():.2%})"
-            panels[2 * row].set_xlabel(count, loc="left")
-    return path
+    panels = sheet.panels(4.0, 4.4, rows=len(view.samples), columns=2)
+    for row, (name, points) in enumerate(view.samples.items()):
+        mask = array(view.masks[name]).astype(bool)
+        colours = colours_of(view.outcomes[name], view.cells)
+        shown = _thin(len(mask))
+        regular = shown[~mask[shown]]
+        places = ((_points(points), reach, f"{name}: samples x_0"), (origins, window, f"{name}: their noise x_T"))
+        for column, (coordinates, half_width, title) in enumerate(places):
+            panel = panels[2 * row + column]
+            _board(panel, squares if column == 0 else ())
+            _dots(panel, coordinates[regular], colours[regular], alpha=0.55)
+            x, y = coordinates[mask].T
+            panel.scatter(x, y, s=16, c=INK, marker="x", linewidths=0.9)
+            plane(panel, half_width, title)
+        count = f"× {mask.sum()} outliers of {len(mask)} samples ({mask.mean():.2%})"
+        panels[2 * row].set_xlabel(count, loc="left")
+
+
+def _axes_names(panel: Axes, names: tuple[str, str]) -> None:
+    panel.set_xlabel(names[0])
+    panel.set_ylabel(names[1])
 
 
 def _squares(cells: Cells | None) -> Sequence[Square]:

@@ -1,25 +1,18 @@
-"""One look for all figures: colours, fonts, sizes, and how they are written."""
+"""One look for all figures: colours, fonts and sizes."""
 
 from __future__ import annotations
 
-import io
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from koopstep.core.errors import UsageError
-from koopstep.core.files import write_atomic
 from koopstep.data.cells import Cells
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+    from matplotlib.colors import Colormap
 
 DPI = 150
 INK, FAINT, PALE = "#222222", "#B8B8B8", "#EFEFEC"
@@ -41,8 +34,7 @@ LINES = ("#222222", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B
 LESS, MORE = "#2166AB", "#B2172B"
 """What is below and above nothing, on white."""
 
-_DRAWING = threading.Lock()  # settings are global to matplotlib while a figure is drawn
-_SETTINGS: Any = {
+SETTINGS: Any = {
     "font.family": "DejaVu Sans",
     "font.size": 9,
     "axes.titlesize": 10,
@@ -109,36 +101,36 @@ def _shade(index: int) -> str:
     return "#" + "".join(f"{round(value):02X}" for value in channels)
 
 
-@contextmanager
-def figure(path: Path, width: float, height: float, rows: int = 1, columns: int = 1) -> Iterator[list[Axes]]:
-    """Yields the axes of a new figure, row by row, and writes it to `path` as PNG at 150 dots an inch.
+def in_order(count: int) -> list[str]:
+    """Colours for things that have an order, from dark to light; all readable on white."""
+    from matplotlib import colormaps
+    from matplotlib.colors import to_hex
 
-    Headless whatever the environment says, and one at a time, so threads may draw.
+    return [to_hex(colormaps["viridis"](0.85 * index / max(count - 1, 1))).upper() for index in range(count)]
 
-    Args:
-        path: where to; folders are made.
-        width: of one panel, in inches.
-        height: of one panel, in inches.
-        rows: of panels.
-        columns: of panels.
 
-    Raises:
-        UsageError: matplotlib is not installed.
-    """
-    try:
-        import matplotlib
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise UsageError("figures need matplotlib: pip install koopstep[analysis]") from error
-    with _DRAWING, matplotlib.rc_context(_SETTINGS):
-        drawing: Figure = Figure(figsize=(width * columns, height * rows), dpi=DPI, layout="constrained")
-        FigureCanvasAgg(drawing)
-        yield list(drawing.subplots(rows, columns, squeeze=False).ravel())
-        picture = io.BytesIO()
-        drawing.savefig(picture, format="png", dpi=DPI, metadata={"Software": None})
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomic(path, picture.getvalue())
+def cyclic() -> Colormap:
+    """Colours for angles: the ends meet. Twilight, darkened so that no angle is lost on white."""
+    from matplotlib import colormaps
+    from matplotlib.colors import ListedColormap
+
+    table = colormaps["twilight"](np.linspace(0, 1, 256))
+    table[:, :3] *= 0.85
+    return ListedColormap(table, name="angles")
+
+
+def two_sided() -> Colormap:
+    """Colours for numbers around nothing: blue is less, white nothing, red more; to be used with limits that are symmetric."""
+    from matplotlib.colors import LinearSegmentedColormap
+
+    return LinearSegmentedColormap.from_list("less and more", [LESS, "#FFFFFF", MORE])
+
+
+def amounts() -> Colormap:
+    """Colours for numbers from 0 up: white is nothing, blue most."""
+    from matplotlib.colors import LinearSegmentedColormap
+
+    return LinearSegmentedColormap.from_list("amounts", ["#FFFFFF", LINES[1]])
 
 
 def plane(axes: Axes, reach: float, title: str) -> None:

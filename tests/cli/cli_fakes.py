@@ -167,6 +167,7 @@ ANSWERS: dict[str, dict[str, Any]] = {
             ("f.png",), {"conclusion": "It helps.", "what": "superres", "results": {"ours": {"psnr": 20.0}}}
         ),
     },
+    "koopstep.workflows.report": {"report": Path("runs/x/report/index.html")},
     "koopstep.workflows.compare": {
         "compare_runs": {
             "rows": [{"name": "teacher", "pair_mse": None}, {"name": "a", "pair_mse": 0.5}],

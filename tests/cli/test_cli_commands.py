@@ -36,6 +36,12 @@ COMMANDS: list[tuple[str, str, dict[str, Any]]] = [
         },
     ),
     ("distill board --out r --count 9 --steps 5 --quick", "run_distil", {"count": 9, "steps": 5, "quick": True}),
+    ("report r", "report", {"0": Path("r"), "1": None, "data": None, "reference": None}),
+    (
+        "report r --out p.html --data s --reference f",
+        "report",
+        {"1": Path("p.html"), "data": Path("s"), "reference": "f"},
+    ),
     ("presets", "list_presets", {}),
     ("presets board --method hkd", "show_preset", {"0": "board", "1": "hkd"}),
     ("presets board", "show_preset", {"0": "board", "1": None}),

@@ -105,6 +105,7 @@ def test_every_fake_is_compared() -> None:
         "import_store",
         "mix_run",
         "fill_run",
+        "report",
     }
     assert set(COMMANDS) | elsewhere == set(FAKES)
     for fake, real in ((cli_fakes.Trained, Trained), (cli_fakes.Written, Written)):

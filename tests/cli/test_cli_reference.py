@@ -30,6 +30,7 @@ COMMANDS = [
     "edit RUN colorize",
     "edit RUN superres",
     "compare",
+    "report",
 ]
 
 

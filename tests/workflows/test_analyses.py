@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from tiny_way import tiny_recipe, tiny_store, train_tiny
@@ -13,11 +13,10 @@ from jobs import QUIET
 from koopstep.analysis.findings import Caption, Curves, Findings
 from koopstep.analysis.subject import Subject
 from koopstep.core.errors import UsageError
+from koopstep.workflows import report_figures
 from koopstep.workflows.analyses import ANALYSES, Entry, Need
 from koopstep.workflows.analyze import analyze_run
-from koopstep.workflows.report import chapter_of
-
-MEASURED: dict[str, Any] = {"metrics": {}, "teacher": {}, "protocol": {}, "left_out": {}}
+from koopstep.workflows.report import tell
 
 
 @pytest.fixture(scope="module")
@@ -45,26 +44,29 @@ def count_rows(subject: Subject) -> Findings:
     return Findings({"rows": rows}, [view, hidden], f"There are {rows} rows.", captions)
 
 
-def test_an_entry_is_a_command_and_a_part_of_the_report(run: Path, tmp_path: Path, table: dict[str, Entry]) -> None:
-    table["mine"] = Entry("counts rows", ("held-out rows",), count_rows, in_report=True)
+def test_an_entry_is_a_command_and_a_part_of_the_report(
+    run: Path, tmp_path: Path, table: dict[str, Entry], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(report_figures, "SECONDS", 60.0)
+    table["mine"] = Entry("counts rows", ("held-out rows",), count_rows)
     found = analyze_run(run, "mine", out=tmp_path / "out", data=None, job=QUIET)
     assert found.values == {"rows": 20, "conclusion": "There are 20 rows."}
     assert found.conclusion == "There are 20 rows."
     assert [file.name for file in found.files] == ["mine.png", "hidden.png", "values.json"]
-    chapter = chapter_of(run, run.parent / "store", MEASURED, QUIET)
+    chapter = tell(run, None, QUIET).chapter
     (picture,) = (picture for picture in chapter.pictures if picture.title == "My analysis")
-    assert picture.caption == "It counted 20 rows." and picture.path == run / "report" / "mine.png"
-    assert not (run / "report" / "hidden.png").exists()
-    assert '"rows": 20' in chapter.details["mine in numbers"]
+    assert picture.finding == "It counted 20 rows." and picture.path == run / "report" / "mine" / "mine.png"
 
 
 @pytest.mark.parametrize(("need", "words"), [("path", "--method hkd"), ("rates", "--method hkd")])
 def test_needs_that_are_not_met_are_refused_and_left_out_of_reports(
     run: Path, need: Need, words: str, tmp_path: Path, table: dict[str, Entry]
 ) -> None:
-    table["mine"] = Entry("needs more", (need,), count_rows, in_report=True)
+    table["mine"] = Entry("needs more", (need,), count_rows)
     with pytest.raises(UsageError, match=words):
         analyze_run(run, "mine", out=tmp_path / "out", data=None, job=QUIET)
     assert not (tmp_path / "out").exists()
-    chapter = chapter_of(run, run.parent / "store", MEASURED, QUIET)
+    fresh = shutil.copytree(run, tmp_path / "run", ignore=shutil.ignore_patterns("report"))
+    chapter = tell(fresh, None, QUIET).chapter
     assert "My analysis" not in [picture.title for picture in chapter.pictures]
+    assert words in chapter.details["analyses that are not on this page"]

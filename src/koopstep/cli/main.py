@@ -11,7 +11,21 @@ from typing import Annotated, Any
 
 import typer
 
-from koopstep.cli import analyze, collect, compare, data, demo, distil, edit, evaluate, presets, sample, teacher, train
+from koopstep.cli import (
+    analyze,
+    collect,
+    compare,
+    data,
+    demo,
+    distil,
+    edit,
+    evaluate,
+    presets,
+    report,
+    sample,
+    teacher,
+    train,
+)
 from koopstep.cli.failures import EXIT_CODES, Failure, describe, one_line
 from koopstep.core.environment import launched, wants_traceback
 from koopstep.core.errors import Interrupted
@@ -74,6 +88,7 @@ def build() -> Any:
     app.command("evaluate", epilog=evaluate.JSON_KEYS)(evaluate.evaluate)
     app.command("analyze", help=analyze.HELP, epilog=analyze.JSON_KEYS)(analyze.analyze)
     app.add_typer(edit.commands, name="edit")
+    app.command("report", epilog=report.JSON_KEYS)(report.report)
     app.command("compare", epilog=compare.JSON_KEYS)(compare.compare)
     return typer.main.get_command(app)
 

@@ -2,46 +2,77 @@
 
 from __future__ import annotations
 
-import base64
 import html
-from collections.abc import Sequence
-from dataclasses import dataclass
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib import resources
 from pathlib import Path
-from typing import Any
 
 from koopstep.core.files import make_folder, write_atomic
 from koopstep.core.text import printable
+from koopstep.evaluation.protocol import software_versions
+from koopstep.figures.html_links import ImageLinks, PointLinks, links_html
+from koopstep.figures.html_pictures import Embedded, embedded
 
-_STYLE = """
-:root { color-scheme: light; --ink: #1c2330; --soft: #5b6575; --line: #dfe3ea; --paper: #ffffff; --tint: #f5f7fa; }
-* { box-sizing: border-box }
-body { font: 16px/1.55 system-ui, -apple-system, "Segoe UI", sans-serif; color: var(--ink); background: var(--tint);
-  margin: 0 }
-main { max-width: 1020px; margin: 0 auto; padding: 2.5rem 1.25rem 4rem }
-h1 { font-size: 1.9rem; line-height: 1.2; margin: 0 0 .4rem } h2 { font-size: 1.35rem; margin: 0 0 .2rem }
-h3 { font-size: 1.02rem; margin: 1.8rem 0 .3rem } p { margin: .3rem 0 .8rem } .soft { color: var(--soft) }
-section { background: var(--paper); border: 1px solid var(--line); border-radius: 10px; padding: 1.5rem 1.6rem;
-  margin-top: 1.5rem }
-img { max-width: 100%; height: auto; display: block; margin: .4rem 0 } figure { margin: 0 }
-.facts { display: flex; flex-wrap: wrap; gap: .6rem; margin: 1rem 0 } .fact { background: var(--tint); border: 1px solid
-  var(--line); border-radius: 8px; padding: .5rem .8rem; min-width: 8.5rem } .fact b { display: block; font-size: 1.25rem }
-.fact span { color: var(--soft); font-size: .84rem }
-table { border-collapse: collapse; margin: .5rem 0; font-variant-numeric: tabular-nums } th, td { text-align: right;
-  padding: .32rem .9rem; border-bottom: 1px solid var(--line) } th:first-child, td:first-child { text-align: left }
-th { font-weight: 600; color: var(--soft); font-size: .86rem } td small { color: var(--soft) }
-details { margin-top: 1rem } summary { cursor: pointer; color: var(--soft) }
-pre { background: var(--tint); border: 1px solid var(--line); border-radius: 8px; padding: .8rem; overflow-x: auto;
-  font-size: .82rem; line-height: 1.4 } code { font-size: .9em }
-"""
+MARK = b'<meta name="generator" content="koopstep'
+"""By which a page of ours is known."""
+_MOST_BYTES = 2_900_000
+_WIDTHS = (1600, 1100, 800, 560)  # of pictures, until the page is small enough
+_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
+_DIRECTIONS = {"lower": ("↓", " lower"), "higher": ("↑", " higher"), "control": ("–", " control")}
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A PNG on disk with its heading and what to see in it."""
+    """A picture on disk with its words.
+
+    Attributes:
+        path: PNG or GIF.
+        title: heading; also what is said to whom cannot see it.
+        finding: what was found, one sentence, with its numbers.
+        text: how to read it.
+    """
 
     path: Path
     title: str
-    caption: str
+    finding: str
+    text: str = ""
+
+
+@dataclass(frozen=True)
+class Part:
+    """Pictures that belong together.
+
+    Attributes:
+        title: heading.
+        lead: what they say together.
+        pictures: in order.
+    """
+
+    title: str
+    lead: str
+    pictures: Sequence[Picture]
+
+
+@dataclass(frozen=True)
+class Fact:
+    """One of the few numbers that one sees first: the value, what it is, and under what circumstances."""
+
+    value: str
+    label: str
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Row:
+    """A metric: what it measures, which way is better, and its values; None where one was not measured."""
+
+    name: str
+    measures: str
+    direction: str
+    student: float | None
+    teacher: float | None
 
 
 @dataclass(frozen=True)
@@ -51,84 +82,177 @@ class Chapter:
     Attributes:
         title: heading.
         lead: a sentence or two below it.
-        facts: (value, label), the few numbers one sees first.
-        rows: metric rows (name, what it measures, student, teacher or None).
-        pictures: in order.
+        facts: the few numbers one sees first.
+        notes: what is missing and why, in plain sentences.
+        links: noise beside what becomes of it; None where nothing can be shown.
+        rows: metrics.
+        measured: on what they were measured, one sentence.
+        parts: figures.
+        seconds: stage -> what it took.
+        commands: that make this page again.
         details: heading -> preformatted text, folded away.
     """
 
     title: str
     lead: str
-    facts: Sequence[tuple[str, str]]
-    rows: Sequence[tuple[str, str, float, float | None]]
-    pictures: Sequence[Picture]
-    details: dict[str, str]
+    facts: Sequence[Fact]
+    notes: Sequence[str]
+    links: PointLinks | ImageLinks | None
+    rows: Sequence[Row]
+    measured: str
+    parts: Sequence[Part]
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    commands: Sequence[str] = ()
+    details: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def pictures(self) -> list[Picture]:
+        """Of all parts, in order."""
+        return [picture for part in self.parts for picture in part.pictures]
 
 
 def write_report(path: Path, title: str, lead: str, chapters: Sequence[Chapter]) -> Path:
-    """Write the page to ``path``; pictures are embedded."""
-    body = "".join(_chapter(chapter) for chapter in chapters)
-    page = (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{_escaped(title)}</title><style>{_STYLE}</style></head><body><main>"
-        f'<h1>{_escaped(title)}</h1><p class="soft">{_escaped(lead)}</p>{body}</main></body></html>\n'
-    )
+    """Write the page to ``path``, everything embedded; pictures are made smaller where there are many."""
+    page = b""
+    for width in _WIDTHS:
+        page = _page(title, lead, chapters, width).encode()
+        if len(page) <= _MOST_BYTES:
+            break
     make_folder(path.parent)
-    write_atomic(path, page.encode())
+    write_atomic(path, page)
     return path
 
 
 def number(value: float | None) -> str:
     """A number as people read it."""
     if value is None:
-        return "-"
-    if value == 0 or 1e-3 <= abs(value) < 1e4:
-        return f"{value:.4f}".rstrip("0").rstrip(".")
-    return f"{value:.2e}"
+        return "–"
+    if value == 0 or 100 <= abs(value) < 1e6:
+        return f"{value:,.0f}"
+    return f"{value:.3g}" if 1e-3 <= abs(value) < 100 else f"{value:.2e}"
 
 
-def _chapter(chapter: Chapter) -> str:
-    facts = "".join(
-        f'<div class="fact"><b>{_escaped(value)}</b><span>{_escaped(label)}</span></div>'
-        for value, label in chapter.facts
-    )
-    parts = [
-        f"<section><h2>{_escaped(chapter.title)}</h2><p>{_escaped(chapter.lead)}</p>",
-        f'<div class="facts">{facts}</div>',
-        _table(chapter.rows),
-        *(_picture(picture) for picture in chapter.pictures),
-        *(
-            f"<details><summary>{_escaped(name)}</summary><pre>{_escaped(text)}</pre></details>"
-            for name, text in chapter.details.items()
-        ),
-        "</section>",
-    ]
-    return "".join(parts)
-
-
-def _table(rows: Sequence[tuple[str, str, float, float | None]]) -> str:
-    lines = "".join(
-        f"<tr><td><code>{_escaped(name)}</code><br><small>{_escaped(measures)}</small></td>"
-        f"<td>{number(student)}</td><td>{number(teacher)}</td></tr>"
-        for name, measures, student, teacher in rows
-    )
-    return f"<table><tr><th>metric</th><th>student, 1 step</th><th>teacher</th></tr>{lines}</table>"
-
-
-def _picture(picture: Picture) -> str:
-    data = base64.b64encode(picture.path.read_bytes()).decode()
+def _page(title: str, lead: str, chapters: Sequence[Chapter], width: int) -> str:
+    room = resources.files("koopstep.figures")
+    style, script = ((room / name).read_text(encoding="utf-8") for name in ("html.css", "html.js"))
+    version = software_versions().get("koopstep", "")
+    named = [(f"run{place}", chapter) for place, chapter in enumerate(chapters, 1)]
+    body = "".join(_chapter(name, chapter, width, len(named) > 1) for name, chapter in named)
+    contents = _contents("Runs", [(name, chapter.title) for name, chapter in named])
     return (
-        f"<h3>{_escaped(picture.title)}</h3><p class='soft'>{_escaped(picture.caption)}</p>"
-        f'<figure><img alt="{_escaped(picture.title)}" src="data:image/png;base64,{data}"></figure>'
+        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f'{MARK.decode()} {escaped(version)}"><link rel="icon" href="data:,">'
+        f"<title>{escaped(title)}</title><style>\n{style}</style></head><body><main><header>"
+        f'<h1>{escaped(title)}</h1><p class="lead">{escaped(lead)}</p></header>{contents}{body}'
+        f"<footer>Made by koopstep {escaped(version)} from the files of the run. This page holds everything it shows and "
+        f"asks nothing of any network.</footer></main><script>\n{script}</script></body></html>\n"
     )
 
 
-def seconds_text(seconds: dict[str, Any]) -> str:
-    """Stage -> seconds as aligned lines."""
-    return "\n".join(f"{name:<12} {value:8.1f} s" for name, value in seconds.items())
+def _contents(label: str, entries: Sequence[tuple[str, str]]) -> str:
+    """Links to places of the page, where there are several."""
+    links = "".join(f'<a href="#{place}">{escaped(head)}</a>' for place, head in entries)
+    return f'<nav aria-label="{label}">{links}</nav>' if len(entries) > 1 else ""
 
 
-def _escaped(text: str) -> str:
+def _chapter(name: str, chapter: Chapter, width: int, headed: bool) -> str:
+    head = f'<h2 id="{name}-title">{escaped(chapter.title)}</h2>' if headed else ""
+    labelled = f'aria-labelledby="{name}-title"' if headed else 'aria-label="The run"'
+    ids = (f"{name}-{place}" for place in itertools.count(1))
+    parts = [(next(ids), part) for part in chapter.parts if part.pictures]
+    return "".join(
+        [
+            f'<section id="{name}" {labelled}>{head}<p>{escaped(chapter.lead)}</p>',
+            *(f'<p class="note">{escaped(note)}</p>' for note in chapter.notes),
+            _facts(chapter.facts),
+            links_html(chapter.links) if chapter.links else "",
+            _contents("Figures", [(place, part.title) for place, part in parts]),
+            _table(chapter.rows, chapter.measured),
+            *(_part(place, part, width) for place, part in parts),
+            _making(chapter),
+            "</section>",
+        ]
+    )
+
+
+def _facts(facts: Sequence[Fact]) -> str:
+    cards = "".join(
+        f"<div><dt>{escaped(fact.label)}{f'<small>{escaped(fact.note)}</small>' if fact.note else ''}</dt>"
+        f"<dd>{escaped(fact.value)}</dd></div>"
+        for fact in facts
+    )
+    return f'<dl class="facts">{cards}</dl>' if cards else ""
+
+
+def _table(rows: Sequence[Row], measured: str) -> str:
+    if not rows:
+        return ""
+    ways = [_DIRECTIONS.get(row.direction, ("", row.direction)) for row in rows]
+    lines = "".join(
+        f'<tr><th scope="row"><code>{escaped(row.name)}</code><small>{escaped(row.measures)}</small></th>'
+        f'<td class="better">{arrow}<span>{escaped(word)}</span></td>'
+        f"<td>{number(row.student)}</td><td>{number(row.teacher)}</td></tr>"
+        for row, (arrow, word) in zip(rows, ways, strict=True)
+    )
+    return (
+        f"<h3>How good the student is</h3><p>{escaped(measured)}</p>"
+        '<div class="scroll" tabindex="0" role="region" aria-label="Metrics of student and teacher"><table><thead><tr>'
+        '<th scope="col">metric</th><th scope="col">better</th><th scope="col">student</th><th scope="col">teacher</th>'
+        f"</tr></thead><tbody>{lines}</tbody></table></div>"
+    )
+
+
+def _part(name: str, part: Part, width: int) -> str:
+    lead = f"<p>{escaped(part.lead)}</p>" if part.lead else ""
+    alone = len(part.pictures) == 1
+    figures = "".join(_figure(picture, width, alone) for picture in part.pictures)
+    return f'<h3 id="{name}">{escaped(part.title)}</h3>{lead}{figures}'
+
+
+def _figure(picture: Picture, width: int, alone: bool) -> str:
+    shown: Embedded = embedded(picture.path, width)
+    head = "" if alone else f"<h4>{escaped(picture.title)}</h4>"
+    text = f'<p class="soft">{escaped(picture.text)}</p>' if picture.text else ""
+    alt = escaped(f"{picture.title}. {picture.finding}")
+    return (
+        f'{head}<figure><div class="plate"><img class="chart" alt="{alt}" width="{shown.width}" height="{shown.height}" '
+        f'src="{shown.address}"></div><figcaption><p class="finding">{escaped(picture.finding)}</p>{text}</figcaption>'
+        "</figure>"
+    )
+
+
+def _making(chapter: Chapter) -> str:
+    return "".join(_how(chapter))
+
+
+def _how(chapter: Chapter) -> Iterator[str]:
+    yield "<h3>How it was made</h3>"
+    if chapter.seconds:
+        lines = "".join(
+            f'<tr><th scope="row">{escaped(stage)}</th><td>{duration(seconds)}</td></tr>'
+            for stage, seconds in chapter.seconds.items()
+        )
+        yield (
+            '<p>What each stage took when it was first run:</p><div class="scroll" tabindex="0" role="region" '
+            f'aria-label="Time of each stage"><table><tbody>{lines}</tbody></table></div>'
+        )
+    if chapter.commands:
+        text = escaped("\n".join(chapter.commands))
+        yield f"<details><summary>how to make this page again</summary><pre>{text}</pre></details>"
+    for head, text in chapter.details.items():
+        yield f"<details><summary>{escaped(head)}</summary><pre>{escaped(text)}</pre></details>"
+
+
+def duration(seconds: float) -> str:
+    """Seconds as people say them."""
+    if seconds < 90:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def escaped(text: str) -> str:
     """Text for HTML; names of strangers' files may be in it."""
     return html.escape(printable(text, lines=True))

@@ -29,13 +29,13 @@ class Entry:
         about: one line of help.
         needs: what must be at hand; :func:`koopstep.workflows.analyze.require` says so plainly where it is not.
         find: makes the findings.
-        in_report: whether a report shows what it has a caption for, where its needs are met.
+        passes: samples of the student it makes, about, for each row it looks at: a report leaves out what would take too long.
     """
 
     about: str
     needs: tuple[Need, ...]
     find: Callable[[RunSubject], Findings]
-    in_report: bool = False
+    passes: int = 10
 
 
 def _spectrum(subject: RunSubject) -> Findings:
@@ -94,27 +94,32 @@ def _neighbours(subject: RunSubject) -> Findings:
 
 ANALYSES: dict[str, Entry] = {
     "spectrum": Entry(
-        "eigenvalues of the operator on the unit circle, and what they may be taken for", (), _spectrum, in_report=True
+        "eigenvalues of the operator on the unit circle, and what they may be taken for", (), _spectrum, passes=4
     ),
-    "bands": Entry("thirds of the modes, kept alone and dropped", ("rates", "held-out rows"), _bands),
-    "cumulative": Entry("each band's share and effect along the path", ("rates", "path", "held-out rows"), _cumulative),
-    "linearity": Entry("whether the latent path is straight and true", ("path", "held-out rows"), _linearity),
-    "steps": Entry("quality against the number of steps", ("path", "held-out rows"), _steps),
-    "trajectory": Entry("a film of the path, beside the teacher's", ("path", "held-out rows"), _trajectory),
+    "bands": Entry("thirds of the modes, kept alone and dropped", ("rates", "held-out rows"), _bands, passes=30),
+    "cumulative": Entry(
+        "each band's share and effect along the path", ("rates", "path", "held-out rows"), _cumulative, passes=60
+    ),
+    "linearity": Entry("whether the latent path is straight and true", ("path", "held-out rows"), _linearity, passes=6),
+    "steps": Entry("quality against the number of steps", ("path", "held-out rows"), _steps, passes=45),
+    "trajectory": Entry("a film of the path, beside the teacher's", ("path", "held-out rows"), _trajectory, passes=4),
     "vicinity": Entry(
-        "what becomes of noise that is moved a little, for teacher and student", ("held-out rows",), _vicinity
+        "what becomes of noise that is moved a little, for teacher and student",
+        ("held-out rows",),
+        _vicinity,
+        passes=40,
     ),
     "outliers": Entry(
         "samples that lie apart (DBSCAN, eps 0.15), and where their noise lies",
         ("points", "held-out rows"),
         _outliers,
-        in_report=True,
+        passes=4,
     ),
     "neighbours": Entry(
         "noise space coloured by what it becomes; do near points share an outcome, are samples copies",
         ("outcomes", "held-out rows"),
         _neighbours,
-        in_report=True,
+        passes=4,
     ),
 }
 

@@ -45,7 +45,7 @@ def analyze_run(
     folder = free_folder(run, what, out, [data], overwrite)
     subject = RunSubject(run, job=job, data=data, reference=reference)
     require(entry, subject)
-    return write_findings(entry.find(subject), folder)
+    return write_findings(entry.find(subject), folder, student_sha256=subject.run.file.sha256)
 
 
 def require(entry: Entry, subject: RunSubject) -> None:

@@ -17,8 +17,7 @@ from koopstep.workflows.clock import Clock
 from koopstep.workflows.distil import LEAD, SECONDS, TITLE, carry_out, check_folder
 from koopstep.workflows.plan import Plan, Wish
 from koopstep.workflows.planning import PLAN, check_same, extended, make_plan, read_plan, write_plan
-from koopstep.workflows.report import chapter_of
-from koopstep.workflows.run_folder import read_evaluation
+from koopstep.workflows.report import tell
 from koopstep.workflows.source import Source, find_source
 
 DEMO_PRESETS = ("checkerboard", "digits")
@@ -90,7 +89,7 @@ def _one(recipe: Recipe, folder: Path, job: Job) -> _Shown:
     else:
         plan = _gone_on(before, recipe, source, clock, out)
     outcome = carry_out(plan, before, source, out, clock, job=job)
-    pictures = [str(path) for path in sorted((out / "report").glob("*.png"))]
+    pictures = [str(path) for path in sorted((out / "report").rglob("*.png"))]
     named = {"preset": recipe.preset, "method": recipe.method, "files": pictures}
     return _Shown(outcome.result | named, outcome.chapter)
 
@@ -114,5 +113,5 @@ def _page(folder: Path, shown: dict[str, _Shown], job: Job) -> Path:
     chapters = []
     for one in shown.values():
         run = Path(one.result["run"])
-        chapters.append(one.chapter or chapter_of(run, run / "store", read_evaluation(run), job))
+        chapters.append(one.chapter or tell(run, run / "store", job).chapter)
     return write_report(page, TITLE, LEAD, chapters)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from koopstep.core.files import is_temporary, make_folder, read_json, write_json
 from koopstep.core.job import Job
 from koopstep.data.collect import collect
 from koopstep.data.store import TrajectoryStore
-from koopstep.figures.html import Chapter, seconds_text, write_report
+from koopstep.figures.html import Chapter, write_report
 from koopstep.students.files import read_student_file
 from koopstep.teachers.base import Teacher
 from koopstep.training.checkpoint import checkpoints
@@ -31,7 +31,7 @@ from koopstep.workflows.planning import (
     read_plan,
     write_plan,
 )
-from koopstep.workflows.report import chapter_of
+from koopstep.workflows.report import tell
 from koopstep.workflows.source import TEACHER, Source, find_source, is_foreign, real_data
 from koopstep.workflows.train import train_student
 
@@ -154,9 +154,9 @@ def _stages(plan: Plan, source: Source, store: Path, out: Path, clock: Clock, jo
         measured = evaluate(out, data=store, reference=plan.reference, job=job).plain()
     page = out / "report" / "index.html"
     with clock.stage("report", again=True):
-        chapter = chapter_of(out, store, measured, job)
-        chapter.details["seconds"] = seconds_text(clock.seconds)
-        write_report(page, TITLE, LEAD, [chapter])
+        told = tell(out, store, job, plan.reference)
+    chapter = replace(told.chapter, seconds=clock.seconds)
+    write_report(page, told.title, told.lead, [chapter])
     identity = TrajectoryStore.open(store).manifest.teacher
     result = {
         "run": str(out),

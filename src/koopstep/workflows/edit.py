@@ -39,7 +39,7 @@ def mix_run(run: Path, options: MixOptions, *, out: Path | None, job: Job, overw
     if options.image is not None:
         given = pictures_to_mix(opened, options.image, options.count, options.seed)
     job.console.say(f"mixing modes into {options.count if given is None else len(given.data)} pictures")
-    return _write(mix_modes(opened.student, options, given), folder)
+    return _write(mix_modes(opened.student, options, given), folder, opened)
 
 
 def fill_run(
@@ -72,7 +72,7 @@ def fill_run(
     job.console.say(f"filling in {len(pictures.data)} pictures in {options.steps} network calls each")
     mean, teacher = mean_picture(opened), teacher_network(opened, job.place.device)
     edit = fill_pictures(opened.student, task, options, pictures, mean=mean, teacher=teacher)
-    return _write(edit, folder)
+    return _write(edit, folder, opened)
 
 
 def _of_images(run: Path, job: Job) -> OpenRun:
@@ -84,6 +84,6 @@ def _of_images(run: Path, job: Job) -> OpenRun:
     return opened
 
 
-def _write(edit: Edit, folder: Path) -> Written:
+def _write(edit: Edit, folder: Path, opened: OpenRun) -> Written:
     write_images(folder / "edited", edit.pictures)
-    return write_findings(edit.findings, folder, [folder / "edited"])
+    return write_findings(edit.findings, folder, [folder / "edited"], student_sha256=opened.file.sha256)

@@ -122,7 +122,8 @@ def _measured(
     if config is None:
         return found
     path = compared.run.folder / "report" / "evaluation.json"
-    write_json(path, found.plain() | {"preset": config.recipe.preset, "method": config.recipe.method})
+    about = {"preset": config.recipe.preset, "method": config.recipe.method, "student_sha256": compared.run.file.sha256}
+    write_json(path, found.plain() | about)
     return replace(found, files=(path,))
 
 

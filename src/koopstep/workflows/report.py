@@ -1,101 +1,213 @@
-"""What the report says and shows of one run."""
+"""``koopstep report``: one page about a run, with everything inside it."""
 
 from __future__ import annotations
 
 import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from koopstep.analysis.findings import Caption, Pairs, PointPairs, View
-from koopstep.analysis.outcomes import outcomes
-from koopstep.analysis.subject import MOST_ROWS, Subject
-from koopstep.core.console import Quiet
-from koopstep.core.errors import KoopstepError
-from koopstep.core.files import make_folder
-from koopstep.core.job import Job
-from koopstep.evaluation.metrics import METRICS
-from koopstep.figures.draw import draw
-from koopstep.figures.html import Chapter, Picture, number
-from koopstep.figures.lines import loss_curves
-from koopstep.workflows.analyses import ANALYSES, Entry
-from koopstep.workflows.analyze import require
-from koopstep.workflows.run_folder import read_metrics
+from koopstep.core.arguments import AnyPath
+from koopstep.core.config import dump
+from koopstep.core.errors import KoopstepError, UsageError
+from koopstep.core.files import make_folder, read_json
+from koopstep.core.job import Job, working
+from koopstep.core.records import Found
+from koopstep.data.manifest import Manifest
+from koopstep.data.store import TrajectoryStore
+from koopstep.figures.html import MARK, Chapter, write_report
+from koopstep.workflows import report_words as words
+from koopstep.workflows.evaluate import evaluate
+from koopstep.workflows.planning import read_plan
+from koopstep.workflows.report_figures import Analyses, attempt, links, losses_part, samples_part
+from koopstep.workflows.run_folder import OpenRun, read_evaluation
+from koopstep.workflows.speed import Speed, speed_of
 from koopstep.workflows.subject import RunSubject
 
-_IMAGES = 40
+
+def report(
+    run: AnyPath,
+    out: AnyPath | None = None,
+    *,
+    data: AnyPath | None = None,
+    reference: str | None = None,
+    device: str | None = None,
+    quiet: bool = False,
+    job: Job | None = None,
+) -> Path:
+    """Write one self-contained HTML page about a run; what was not measured yet is measured first.
+
+    Args:
+        run: a run, its folder, or a student's folder.
+        out: the page; ``report/index.html`` of the run when absent.
+        data: the store whose held-out rows are shown; the run's own when absent.
+        reference: real data to look at beside (a name, a folder of images, a ``.zip``, ``.npz`` or ``.npy``); what the teacher
+            learned from, where that is known and at hand, when absent.
+        device: ``cpu``, ``cuda`` or ``cuda:N``; where None, ``$KOOPSTEP_DEVICE``, else CUDA where present.
+        quiet: no words and no progress bars on standard error.
+        job: in place of ``device`` and ``quiet``, for those who have one.
+
+    Returns:
+        The page.
+
+    Raises:
+        UsageError: if ``run`` is no run, or ``out`` is there and no page of ours.
+        DamagedError: if the run's files are damaged.
+    """
+    folder = Path(run)
+    page = folder / "report" / "index.html" if out is None else Path(out)
+    check_page(page)
+    if reference is None:
+        plan = read_plan(folder)  # of distil, which may have been told of real data
+        reference = None if plan is None else plan.reference
+    with working(job, device, quiet) as job:
+        told = tell(folder, None if data is None else Path(data), job, reference)
+        return write_report(page, told.title, told.lead, [told.chapter])
 
 
-def chapter_of(run: Path, store: Path, measured: dict[str, Any], job: Job) -> Chapter:
-    """Make the pictures of ``run`` (into its ``report`` folder) and the chapter around them."""
-    subject = RunSubject(run, job=Job(job.place, Quiet()), data=store)
-    config, compared = subject.run.recipe("the report needs its run"), subject.compared
+def check_page(page: Path) -> None:
+    """Refuse to write a page over what is no page of ours.
+
+    Raises:
+        UsageError: then.
+    """
+    if page.is_dir():
+        raise UsageError(f"{page} is a folder; name the page, as in {page / 'index.html'}")
+    if page.exists() and MARK not in page.read_bytes()[:2000]:
+        raise UsageError(f"{page} exists already and is no report; name another file")
+
+
+@dataclass(frozen=True)
+class Told:
+    """A run's chapter, and the heading and lead of a page that has no other."""
+
+    title: str
+    lead: str
+    chapter: Chapter
+
+
+def tell(run: Path, data: Path | None, job: Job, reference: str | None = None) -> Told:
+    """Measure and draw what is missing (into the ``report`` folder of ``run``), and say what there is.
+
+    Args:
+        run: run or student folder.
+        data: the store whose held-out rows are shown; the run's own when absent.
+        job: where it runs and speaks.
+        reference: real data to look at beside; what the teacher learned from, where that is at hand, when absent.
+    """
+    subject = RunSubject(run, job=job, data=data, reference=reference)
     folder = run / "report"
     make_folder(folder)
-    losses = loss_curves(folder / "losses.png", read_metrics(run))
-    pictures = [
-        _picture(*side_by_side(subject), folder),
-        Picture(losses, "Losses", "Each term of the objective, unweighted, over training steps."),
-    ]
-    details = {"protocol of the metrics": json.dumps(measured["protocol"], indent=2)}
-    for name, entry in ANALYSES.items():
-        if entry.in_report and _fits(entry, subject):
-            found = entry.find(subject)
-            shown = [(view, found.captions[view.file]) for view in found.views if view.file in found.captions]
-            pictures += [_picture(view, caption, folder) for view, caption in shown]
-            details[f"{name} in numbers"] = json.dumps(found.values, indent=2)
-    if measured["left_out"]:
-        details["metrics left out"] = json.dumps(measured["left_out"], indent=2)
-    details["settings"] = json.dumps(config.recipe.model_dump(mode="json"), indent=2)
-    identity = compared.store.manifest.teacher
-    everything, sampling = compared.run.student.parameter_counts()
-    metrics, teacher = measured["metrics"], measured["teacher"]
-    facts = [
-        (str(identity.num_function_evaluations), "teacher: network evaluations a sample"),
-        ("1", "student: network evaluations a sample"),
-        (number(metrics.get("pair_mse")), "held-out mean squared error to the teacher"),
-        (f"{sampling:,}", "parameters the student samples with"),
-    ]
-    for name, label in (("in_cell", "samples in a filled cell"), ("frechet_pixel", "pixel Fréchet distance")):
-        if name in metrics and name in teacher:
-            facts.append((f"{number(metrics[name])} / {number(teacher[name])}", f"{label}, student / teacher"))
-    rows = [(name, METRICS[name].measures, value, teacher.get(name)) for name, value in metrics.items()]
-    lead = (
-        f"{config.recipe.about}. Method {config.recipe.method}; teacher {identity.name}, {compared.store.count:,} stored "
-        f"paths, {len(compared.batch.noise):,} of them held out; {everything:,} trained parameters, "
-        f"{config.recipe.training.steps:,} steps of {config.recipe.training.batch_size:,}."
+    held_out, manifest, opened = attempt(subject), _manifest(subject.run, data), subject.run
+    facts, rows = opened.student.facts, held_out.value
+    measured = _measured(subject, data, reference, job) if rows is not None else _measured_before(opened)
+    seconds = _seconds(run)
+    speed = speed_of(opened, manifest, seconds)
+    analyses = Analyses(subject, folder, speed.student_seconds / speed.batch, job)
+    finding = words.pair_finding(rows, facts)
+    parts = [*analyses.parts, losses_part(run, folder)]
+    if rows is not None:
+        parts.insert(0, samples_part(subject, rows, folder))
+    chapter = Chapter(
+        title=_name(opened),
+        lead=words.about(opened, manifest),
+        facts=list(words.facts_of(opened, manifest, measured.value, speed)),
+        notes=_notes(held_out, measured),
+        links=links(subject, rows, finding),
+        rows=words.rows_of(measured.value),
+        measured=words.measured_on(measured.value),
+        parts=parts,
+        seconds=seconds,
+        commands=words.commands(opened, manifest),
+        details=_details(opened, measured, analyses, speed),
     )
-    return Chapter(config.recipe.preset, lead, facts, rows, pictures, details)
+    steps = 1 if measured.value is None else measured.value["protocol"].get("student_steps", 1)
+    return Told(words.title(manifest, steps), words.lead(manifest, facts), chapter)
 
 
-def _fits(entry: Entry, subject: RunSubject) -> bool:
+def _name(opened: OpenRun) -> str:
+    config = opened.config
+    return opened.folder.name if config is None else f"{config.recipe.preset}, {config.recipe.method}"
+
+
+def _manifest(opened: OpenRun, data: Path | None) -> Manifest | None:
+    """Of the store that the student learned from, where it is at hand."""
+    if data is None and opened.config is None:
+        return None
     try:
-        require(entry, subject)
-    except KoopstepError:  # damaged data too: the report goes without what it cannot show
-        return False
-    return True
+        return TrajectoryStore.open(data or Path(opened.recipe("").data)).manifest
+    except KoopstepError:
+        return None
 
 
-def _picture(view: View, caption: Caption, folder: Path) -> Picture:
-    return Picture(draw(view, folder), caption.heading, caption.text)
+def _measured(subject: RunSubject, data: Path | None, reference: str | None, job: Job) -> Found[dict[str, Any]]:
+    """The evaluation of this very student, measured now where there is none."""
+    kept = _measured_before(subject.run)
+    if kept.value is not None:
+        return kept
+    try:
+        return Found(evaluate(subject.run.folder, data=data, reference=reference, job=job).plain())
+    except KoopstepError as error:
+        return Found(None, error)
 
 
-def side_by_side(subject: Subject) -> tuple[View, Caption]:
-    """Held-out samples of the student and the teacher's, as points or images."""
-    held_out, heading = subject.held_out(), "Teacher and student from the same noise"
-    teacher, student = held_out.batch.data, held_out.samples
-    if subject.student.facts.shape == (2,):
-        found = outcomes(subject)
-        rows = slice(0, MOST_ROWS)
-        view = PointPairs("samples.png", teacher[rows], student[rows], outcomes=found.teacher, cells=found.cells)
-        text = "Every point on the left and its partner on the right come from the same noise and have one colour."
-        return view, Caption(heading, text)
-    labels, shown = held_out.batch.class_labels, torch.arange(min(_IMAGES, len(teacher)))
-    if labels is not None:
-        some = labels[:2000].argsort(stable=True)
-        shown = some[torch.linspace(0, len(some) - 1, len(shown)).long()]
-    text = "Each image above and the one below it come from the same noise, which training never saw."
-    return Pairs("samples.png", teacher[shown], student[shown], data_range=subject.student.facts.shown_range), Caption(
-        heading, text
-    )
+def _measured_before(opened: OpenRun) -> Found[dict[str, Any]]:
+    """The evaluation kept in the run, if it is of this very student."""
+    try:
+        kept = read_evaluation(opened.folder)
+    except KoopstepError as error:
+        return Found(None, error)
+    weights = (opened.folder if opened.config is None else opened.folder / "student") / "model.safetensors"
+    # version 0.1 did not say of which student it was
+    newer = (opened.folder / "report" / "evaluation.json").stat().st_mtime >= weights.stat().st_mtime
+    current = kept["student_sha256"] == opened.file.sha256 if "student_sha256" in kept else newer
+    if current:
+        return Found(kept)
+    return Found(None, UsageError(f"{opened.folder} was trained on since it was evaluated; evaluate it again"))
+
+
+def _seconds(run: Path) -> dict[str, float]:
+    """What each stage took when it was first run; empty where nobody kept it."""
+    try:
+        kept = read_json(run / "seconds.json")
+    except KoopstepError:
+        return {}
+    if not isinstance(kept, Mapping):
+        return {}
+    numbers = {name: value for name, value in kept.items() if isinstance(value, (int, float))}
+    return {str(name): float(value) for name, value in numbers.items() if math.isfinite(value) and value >= 0}
+
+
+def _notes(held_out: Found[Any], measured: Found[dict[str, Any]]) -> list[str]:
+    """What is missing on this page, and why."""
+    notes = []
+    if held_out.value is None:
+        notes.append(f"The teacher's samples are not at hand, so the student is shown alone: {held_out.reason}.")
+    if measured.value is None:
+        notes.append(f"Nothing was measured: {measured.reason}.")
+    elif measured.value.get("left_out"):
+        names = ", ".join(measured.value["left_out"])
+        notes.append(f"Not measured: {names} (why is said below, under “metrics left out”).")
+    return notes
+
+
+def _details(opened: OpenRun, measured: Found[dict[str, Any]], analyses: Analyses, speed: Speed) -> dict[str, str]:
+    """What is folded away."""
+    details = {}
+    if measured.value is not None:
+        details["protocol of the metrics"] = _text(measured.value["protocol"])
+        if measured.value.get("left_out"):
+            details["metrics left out"] = _text(measured.value["left_out"])
+    if analyses.left_out:
+        details["analyses that are not on this page"] = _text(analyses.left_out)
+    details["speed"] = _text(dump(speed))
+    if opened.config is not None:
+        details["settings"] = _text(dump(opened.config.recipe))
+    details["the student's file"] = _text(opened.file.provenance | {"sha256": opened.file.sha256})
+    return details
+
+
+def _text(value: Any) -> str:
+    return json.dumps(value, indent=2, ensure_ascii=False)

@@ -1,0 +1,249 @@
+"""The figures of a report: noise beside what becomes of it, and every analysis and edit of this very student."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from koopstep.analysis.findings import Pairs, PointPairs
+from koopstep.analysis.outcomes import outcomes, quadrants
+from koopstep.analysis.projection import principal_plane
+from koopstep.analysis.subject import MOST_ROWS, HeldOut
+from koopstep.core.errors import KoopstepError
+from koopstep.core.job import Job
+from koopstep.core.noise import gaussian
+from koopstep.core.records import Found
+from koopstep.figures.draw import draw
+from koopstep.figures.html import Part, Picture, number
+from koopstep.figures.html_links import ImageLinks, PointLinks
+from koopstep.figures.images import pixels, tiled_planes
+from koopstep.figures.lines import loss_curves
+from koopstep.figures.style import colours_of
+from koopstep.sampling.onestep import generate_in_batches, sampling_labels
+from koopstep.students.student import DataFacts
+from koopstep.workflows.analyses import ANALYSES, Entry
+from koopstep.workflows.analyze import require
+from koopstep.workflows.findings import Captions, read_captions, write_findings
+from koopstep.workflows.run_folder import read_metrics
+from koopstep.workflows.subject import RunSubject
+
+_POINTS, _IMAGES, _LARGE_IMAGES, _LARGE = 500, 36, 24, 48
+_PAIRS = 40
+SECONDS = 25.0
+"""What a report takes for analyses that were not made yet."""
+
+
+def links(subject: RunSubject, held_out: HeldOut | None, finding: str) -> PointLinks | ImageLinks:
+    """Some noise, and what teacher and student make of it; without held-out rows what the student makes of fresh noise."""
+    facts = subject.student.facts
+    count = _POINTS if len(facts.shape) != 3 else _IMAGES if max(facts.shape[1:]) <= _LARGE else _LARGE_IMAGES
+    if held_out is None:
+        noise = gaussian(0, range(count), facts.shape)
+        labels = sampling_labels(facts.num_classes, 0, count, None)
+        sets = {"student": torch.cat(list(generate_in_batches(subject.student, noise, labels)))}
+    else:
+        batch = held_out.batch
+        rows = (
+            _even(batch.class_labels, len(batch), count) if len(facts.shape) == 3 else torch.arange(len(batch))[:count]
+        )
+        noise, labels = batch.noise[rows], None if batch.class_labels is None else batch.class_labels[rows]
+        sets = {"teacher": batch.data[rows], "student": held_out.samples[rows]}
+    heads = _heads(
+        held_out, 0 if held_out is None else subject.compared.store.manifest.teacher.num_function_evaluations
+    )
+    if len(facts.shape) == 3:
+        return _image_links(facts, noise, labels, sets, heads, finding)
+    return _point_links(subject, held_out, noise, sets, heads, finding)
+
+
+def _even(labels: Tensor | None, most: int, count: int) -> Tensor:
+    """Rows by class, all classes alike; the first ones where there are none."""
+    if labels is None:
+        return torch.arange(min(count, most))
+    ordered = labels[:2000].argsort(stable=True)
+    return ordered[torch.linspace(0, len(ordered) - 1, min(count, len(ordered))).long()]
+
+
+def _heads(held_out: HeldOut | None, evaluations: int) -> dict[str, str]:
+    """The panels' headings, each with what explains it."""
+    many = f"{evaluations} network evaluations" if evaluations else "many network evaluations"
+    start = "what both start from" if held_out is not None else "what it starts from"
+    return {"noise": f"noise x_T\n{start}", "teacher": f"teacher\n{many}", "student": "student\n1 network evaluation"}
+
+
+def _image_links(
+    facts: DataFacts,
+    noise: Tensor,
+    labels: Tensor | None,
+    sets: Mapping[str, Tensor],
+    heads: Mapping[str, str],
+    finding: str,
+) -> ImageLinks:
+    planes = facts.shape[0] not in (1, 3)
+    text = ""
+    if planes:
+        text = f"A sample has {facts.shape[0]} planes, shown side by side in grey, two standard deviations either way."
+    elif not facts.is_image:
+        text = "These samples are no images; black and white are two standard deviations either way."
+
+    def shown(data: Tensor, low: float, high: float) -> np.ndarray:
+        return pixels(tiled_planes(data, low) if planes else data, (low, high))
+
+    low, high = facts.shown_range
+    panels = {heads["noise"]: shown(noise, -2.5, 2.5)}
+    panels |= {heads[name]: shown(data, low, high) for name, data in sets.items()}
+    names = () if labels is None else tuple(str(int(label)) for label in labels)
+    return ImageLinks(panels, finding, text, names)
+
+
+def _point_links(
+    subject: RunSubject,
+    held_out: HeldOut | None,
+    noise: Tensor,
+    sets: Mapping[str, Tensor],
+    heads: Mapping[str, str],
+    finding: str,
+) -> PointLinks:
+    flat = {"noise": noise.flatten(1), **{name: data.flatten(1) for name, data in sets.items()}}
+    first = sets.get("teacher", sets["student"]).flatten(1)
+    text = "Every point has the colour of where the teacher sends its noise."
+    if first.shape[1] != 2:
+        plane = principal_plane(first)
+        flat = {name: rows.to(plane) @ plane for name, rows in flat.items()}
+        text = (
+            f"Samples have {first.shape[1]} numbers each; shown are the two directions in which the "
+            f"{'teacher' if 'teacher' in sets else 'student'}'s differ most. A colour is a quadrant of that plane."
+        )
+    numbers, cells = quadrants(flat.get("teacher", flat["student"])), None
+    if held_out is not None and first.shape[1] == 2:
+        known = outcomes(subject)
+        numbers, cells = known.teacher[: len(first)], known.cells
+    squares = () if cells is None else cells.squares
+    colours = [str(colour) for colour in colours_of(numbers, cells)]
+    panels = {heads[name]: rows.double().cpu().numpy() for name, rows in flat.items()}
+    return PointLinks(panels, colours, finding, text, squares)
+
+
+def samples_part(subject: RunSubject, held_out: HeldOut, folder: Path) -> Part:
+    """More held-out samples of the student beside the teacher's, where they are points or images."""
+    teacher, student, facts = held_out.batch.data, held_out.samples, subject.student.facts
+    errors = (facts.in_plain_range(student) - facts.in_plain_range(teacher)).square().flatten(1).mean(dim=1)
+    finding = (
+        f"Half of the {len(errors):,} held-out samples are less than {number(float(errors.median()))} from the teacher's (mean "
+        f"squared error of one sample), nine of ten less than {number(float(errors[:100_000].quantile(0.9)))}."
+    )
+    if facts.shape == (2,):
+        found, rows = outcomes(subject), slice(0, MOST_ROWS)
+        points = PointPairs("samples.png", teacher[rows], student[rows], outcomes=found.teacher, cells=found.cells)
+        text = "A point and its partner have one colour: that of the cell or quadrant where the teacher's lies."
+        return Part("More samples", "", [Picture(draw(points, folder), "All held-out samples", finding, text)])
+    if facts.is_image and facts.shape[0] in (1, 3):
+        chosen = _even(held_out.batch.class_labels, len(teacher), _PAIRS)
+        pairs = Pairs("samples.png", teacher[chosen], student[chosen], data_range=facts.shown_range)
+        text = "Each image of the teacher and the student's below it come from the same noise."
+        return Part("More samples", "", [Picture(draw(pairs, folder), "Teacher above, student below", finding, text)])
+    return Part("More samples", "", [])
+
+
+def losses_part(run: Path, folder: Path) -> Part:
+    """The course of the training; without pictures where nothing was written down."""
+    records = [row for row in read_metrics(run) if isinstance(row.get("step"), (int, float))]
+    name = next((name for name in ("prediction", "trajectory", "total") if all(name in row for row in records)), None)
+    if not records or name is None:
+        return Part("The training", "", [])
+    first, last = records[0], records[-1]
+    finding = (
+        f"The {name} loss went from {number(float(first[name]))} at step {first['step']:,} to {number(float(last[name]))} at "
+        f"step {last['step']:,}."
+    )
+    path = loss_curves(folder / "losses.png", records)
+    text = "Each term of the objective, before its weight, over the steps of the training."
+    return Part("The training", "", [Picture(path, "Losses", finding, text)])
+
+
+class Analyses:
+    """The analyses and edits of a run: those that were made of this student, and those there is time for.
+
+    Attributes:
+        parts: with their pictures.
+        left_out: analysis -> why it is not on the page.
+    """
+
+    def __init__(self, subject: RunSubject, folder: Path, seconds_a_sample: float, job: Job) -> None:
+        self.parts: list[Part] = []
+        self.left_out: dict[str, str] = {}
+        self._subject, self._folder, self._job = subject, folder, job
+        self._seconds_a_sample, self._spent = seconds_a_sample, 0.0
+        found: dict[str, Captions] = {}
+        for name, entry in sorted(ANALYSES.items(), key=lambda one: one[1].passes):
+            captions = self._kept(name) or self._made(name, entry)
+            if captions is not None:
+                found[name] = captions
+        for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+            captions = self._kept(path.name) if path.name not in ANALYSES else None
+            if captions is not None:
+                found[path.name] = captions
+        order = [*ANALYSES, *(name for name in found if name not in ANALYSES)]
+        self.parts = [part for name in order if name in found for part in self._part(name, found[name])]
+
+    def _kept(self, name: str) -> Captions | None:
+        captions = read_captions(self._folder / name)
+        return captions if captions and captions.student_sha256 == self._subject.run.file.sha256 else None
+
+    def _made(self, name: str, entry: Entry) -> Captions | None:
+        """Make an analysis, if it fits and there is time."""
+        try:
+            require(entry, self._subject)
+            estimate = entry.passes * self._seconds_a_sample * (len(self._subject.rows()) if entry.needs else 64)
+            if self._spent + estimate > SECONDS:
+                again = f"koopstep analyze {self._subject.run.folder} {name}"
+                self.left_out[name] = (
+                    f"it takes about {estimate:,.0f} s; make it with `{again}` and then the report again"
+                )
+                return None
+            started = time.perf_counter()
+            self._job.console.say(f"analysing: {name}")
+            digest = self._subject.run.file.sha256
+            write_findings(entry.find(self._subject), self._folder / name, student_sha256=digest)
+            self._spent += time.perf_counter() - started
+        except KoopstepError as error:  # damaged data too: the report goes without what it cannot show
+            self.left_out[name] = str(error)
+            return None
+        return read_captions(self._folder / name)
+
+    def _part(self, name: str, captions: Captions) -> Iterator[Part]:
+        pictures = [
+            Picture(self._folder / name / one.file, one.heading, one.finding, one.text) for one in captions.pictures
+        ]
+        if pictures:
+            yield Part(_TITLES.get(name, name.capitalize()), captions.conclusion, pictures)
+
+
+_TITLES = {
+    "spectrum": "The operator's spectrum",
+    "bands": "What each third of the modes does",
+    "cumulative": "The modes along the path",
+    "linearity": "Is the latent path straight?",
+    "steps": "What more steps are worth",
+    "trajectory": "The path",
+    "vicinity": "Noise moved a little",
+    "outliers": "Samples that lie apart",
+    "neighbours": "Does near noise end near?",
+    "mix": "Edited: modes of another sample",
+    "inpaint": "Edited: a part filled in",
+    "colorize": "Edited: colours filled in",
+    "superres": "Edited: details filled in",
+}
+
+
+def attempt(subject: RunSubject) -> Found[HeldOut]:
+    """The held-out rows, or why there are none to look at."""
+    try:
+        return Found(subject.held_out())
+    except KoopstepError as error:
+        return Found(None, error)

@@ -1,0 +1,188 @@
+"""What a report says of a run in words and numbers: only what was measured, and plainly what was not."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from koopstep.analysis.subject import HeldOut
+from koopstep.data.manifest import Manifest
+from koopstep.evaluation.metrics import METRICS
+from koopstep.evaluation.scores import pair_mse, pair_mse_permuted
+from koopstep.figures.html import Fact, Row, duration, number
+from koopstep.students.student import DataFacts
+from koopstep.workflows.run_folder import OpenRun
+from koopstep.workflows.speed import Speed
+
+# the first of these that student and teacher were both measured by stands for quality
+_QUALITY = ("fid", "fid_768", "frechet_resnet56", "frechet_pixel", "in_cell", "sliced_wasserstein", "mmd")
+_QUALITY_NAMES = {
+    "in_cell": "samples in a filled cell",
+    "sliced_wasserstein": "sliced Wasserstein distance to real data",
+    "mmd": "kernel discrepancy to real data",
+}
+
+
+def title(manifest: Manifest | None, steps: int) -> str:
+    """The page's heading."""
+    evaluations = 0 if manifest is None else manifest.teacher.num_function_evaluations
+    arrives = "one" if steps == 1 else str(steps)
+    return f"From {evaluations} network evaluations to {arrives}" if evaluations else "From noise to data in one step"
+
+
+def lead(manifest: Manifest | None, facts: DataFacts) -> str:
+    """What this is, in words that a newcomer understands."""
+    samples = "images" if facts.is_image else "samples"
+    if manifest is None:
+        return (
+            f"This network turns random noise into {samples} in one evaluation. It was distilled from a generative model "
+            "that needs many."
+        )
+    name, evaluations = manifest.teacher.name, manifest.teacher.num_function_evaluations
+    many = f"{evaluations} evaluations of its network" if evaluations else "many evaluations of its network"
+    return (
+        f"The teacher ({name}) turns random noise into {samples} step by step, with {many} for each. This student was "
+        "distilled from it: it starts from the same noise and arrives where the teacher does in a single evaluation."
+    )
+
+
+def pair_finding(held_out: HeldOut | None, facts: DataFacts) -> str:
+    """How near student and teacher are from the same noise."""
+    if held_out is None:
+        return "What the student makes of fresh noise; the teacher's samples are not at hand."
+    student, teacher = (facts.in_plain_range(data) for data in (held_out.samples, held_out.batch.data))
+    error, rows = pair_mse(student, teacher), len(student)
+    if rows < 2:
+        return f"From the same noise student and teacher are {number(error)} apart (mean squared error)."
+    control = pair_mse_permuted(student, teacher)
+    return (
+        f"From the same noise, which training never saw, student and teacher are {number(error)} apart (mean squared error "
+        f"over {rows:,} noises), against {number(control)} when the teacher's samples are dealt out at random: "
+        f"{_times(control, error)}."
+    )
+
+
+def _times(larger: float, smaller: float) -> str:
+    if smaller >= larger:
+        return "the student does not follow its noise"
+    return f"{number(larger / max(smaller, 1e-30))} times as much"
+
+
+def facts_of(
+    run: OpenRun, manifest: Manifest | None, measured: Mapping[str, Any] | None, speed: Speed
+) -> Iterator[Fact]:
+    """The few numbers that one sees first."""
+    metrics, teacher = (measured or {}).get("metrics", {}), (measured or {}).get("teacher", {})
+    evaluations = manifest.teacher.num_function_evaluations if manifest else speed.teacher_evaluations
+    yield Fact(f"{evaluations or '?'} → 1", "network evaluations a sample", "teacher → student")
+    yield _speed_fact(speed)
+    if "pair_mse" in metrics:
+        control = metrics.get("pair_mse_permuted")
+        note = "" if control is None else f"{number(control)} with the teacher's samples dealt out at random"
+        yield Fact(number(metrics["pair_mse"]), "held-out mean squared error to the teacher", note)
+    name = next((name for name in _QUALITY if name in metrics and name in teacher), None)
+    if name is not None:
+        yield _quality(name, metrics[name], teacher[name])
+    everything, sampling = run.student.parameter_counts()
+    note = f"of {everything:,} trained" if everything != sampling else ""
+    yield Fact(f"{sampling:,}", "parameters that the student samples with", note)
+
+
+def _speed_fact(speed: Speed) -> Fact:
+    where = f"{speed.batch:,} sample{'s' * (speed.batch != 1)} at once on {speed.machine}"
+    own = duration_text(speed.student_seconds)
+    if speed.ratio is None or speed.teacher_seconds is None:
+        return Fact(own, f"the student takes for {where}", f"the teacher was not timed: {speed.reason}")
+    how = {"measured": f"median of {speed.repeats}", "collection": "the teacher's time is that of collecting its paths"}
+    note = f"{duration_text(speed.teacher_seconds)} → {own} for {where}; {how[speed.teacher_from or 'measured']}"
+    return Fact(f"{number(speed.ratio)}×", "faster than the teacher", note)
+
+
+def duration_text(seconds: float) -> str:
+    """Seconds, or milliseconds of less than one."""
+    return f"{number(1000 * seconds)} ms" if seconds < 1 else duration(seconds)
+
+
+def _quality(name: str, student: float, teacher: float) -> Fact:
+    label = _QUALITY_NAMES.get(name, "Fréchet distance to real data")
+    both = f"{number(student)} / {number(teacher)} ({name}; {METRICS[name].direction} is better)"
+    if METRICS[name].direction != "lower" or teacher <= 0 or student <= 0:
+        return Fact(f"{number(student)} / {number(teacher)}", f"{label}, student / teacher", both)
+    return Fact(f"{number(student / teacher)}×", f"the teacher's {label}", both)
+
+
+def rows_of(measured: Mapping[str, Any] | None) -> list[Row]:
+    """The table of metrics."""
+    if measured is None:
+        return []
+    metrics, teacher = measured["metrics"], measured["teacher"]
+    named = dict.fromkeys([*measured["protocol"].get("metrics", ()), *metrics])  # in the order asked for
+    return [
+        Row(name, METRICS[name].measures, METRICS[name].direction, metrics[name], teacher.get(name))
+        for name in named
+        if name in METRICS and name in metrics
+    ]
+
+
+def measured_on(measured: Mapping[str, Any] | None) -> str:
+    """On what the metrics were measured."""
+    if measured is None:
+        return ""
+    protocol = measured["protocol"]
+    steps = protocol.get("student_steps", 1)
+    real = (
+        f"; real data: {protocol['reference']}, {protocol['reference_count']:,} rows"
+        if protocol.get("reference")
+        else ""
+    )
+    return (
+        f"On {protocol['count']:,} noises that training never saw, the student in {steps} step{'s' * (steps != 1)}{real}. "
+        "A control says what ignoring the noise would score."
+    )
+
+
+def about(run: OpenRun, manifest: Manifest | None) -> str:
+    """The run in one or two sentences."""
+    config = run.config
+    if config is None:
+        return "A student folder without its run: nothing says how it was trained."
+    recipe, training = config.recipe, config.recipe.training
+    paths = (
+        ""
+        if manifest is None
+        else f"{manifest.count:,} stored paths of {manifest.steps} steps, {manifest.hold_out:,} held out; "
+    )
+    return (
+        f"{recipe.about.rstrip('.')}. Method {recipe.method}; {paths}{training.steps:,} training steps of "
+        f"{training.batch_size:,}."
+    )
+
+
+def commands(run: OpenRun, manifest: Manifest | None) -> list[str]:
+    """What makes the run and its page again."""
+    folder = shlex.quote(str(run.folder))
+    if run.config is None:
+        return [f"koopstep report {folder}"]
+    config, lines = run.config, []
+    store = shlex.quote(config.data)
+    if manifest is None or manifest.teacher.kind == "imported" or not manifest.teacher.sha256:
+        lines.append(f"# the paths in {store} were not collected from a teacher file: they are needed as they are")
+    else:
+        made = config.recipe.collect
+        keep = made.keep
+        lines.append(
+            f"koopstep collect {shlex.quote(config.recipe.teacher.file)} --out {store} --count {manifest.count} "
+            f"--steps {manifest.steps} --keep {keep} --seed {manifest.seed} --hold-out {manifest.hold_out}"
+        )
+    again = shlex.quote(str(run.folder.with_name(run.folder.name + "-again")))
+    lines.append(f"koopstep train {shlex.quote(str(Path(run.folder) / 'config.yaml'))} --data {store} --out {again}")
+    lines += [f"koopstep evaluate {again}", f"koopstep report {again}"]
+    return [
+        "# this page, of the run as it is",
+        f"koopstep report {folder}",
+        "",
+        "# all of it, from the teacher on",
+        *lines,
+    ]

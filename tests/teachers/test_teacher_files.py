@@ -19,7 +19,8 @@ from koopstep.nets.mlp import MLPConfig
 from koopstep.nets.unet import UNetConfig
 from koopstep.teachers.base import TrainingData
 from koopstep.teachers.edm import EDMConfig, build_edm
-from koopstep.teachers.files import TeacherHeader, find_teacher, packaged_teachers, read_teacher_file, save_teacher
+from koopstep.teachers.files import TeacherHeader, find_teacher, read_teacher_file, save_teacher
+from koopstep.teachers.packaged import packaged_teachers
 
 CONFIG = EDMConfig(shape=(2,), num_classes=3, network=MLPConfig(width=8, depth=2), sigma_max=10.0)
 

@@ -10,6 +10,7 @@ from tiny_task import HERE, Regression, distance, numbers, run, settings
 
 from koopstep.core.errors import NumericsError
 from koopstep.training.loop import Losses, TrainingState, train
+from koopstep.training.settings import TrainingConfig
 
 
 @pytest.mark.parametrize("optimizer", ["adam", "adamw"])
@@ -181,3 +182,11 @@ def test_the_callers_random_numbers_are_left_alone() -> None:
     next(steps)
     torch.manual_seed(5)
     assert torch.equal(drawn, torch.rand(1))
+
+
+def test_a_warm_up_longer_than_the_training_is_said_aloud() -> None:
+    given = {"batch_size": 8, "learning_rate": 1e-3}
+    assert TrainingConfig(steps=100, warmup_steps=99, **given).note() is None
+    note = TrainingConfig(steps=100, warmup_steps=200, **given).note()
+    assert note is not None
+    assert "ends at 0.0005 and never reaches 0.001" in note and "training.warmup_steps" in note

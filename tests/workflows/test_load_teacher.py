@@ -24,7 +24,8 @@ from koopstep.nets.mlp import MLPConfig
 from koopstep.nets.unet import UNetConfig
 from koopstep.teachers.base import Teacher
 from koopstep.teachers.edm import EDMConfig, build_edm
-from koopstep.teachers.files import TeacherHeader, packaged_teachers, read_teacher_file, save_teacher
+from koopstep.teachers.files import TeacherHeader, read_teacher_file, save_teacher
+from koopstep.teachers.packaged import packaged_teachers
 from koopstep.workflows.origin import own_teacher
 
 CODE = """

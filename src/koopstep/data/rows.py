@@ -12,7 +12,17 @@ from torch import Tensor
 from koopstep.core.errors import NumericsError, UsageError
 from koopstep.core.noise import gaussian, integers
 from koopstep.data.manifest import Manifest
-from koopstep.data.probe import FINE_ROWS, FINE_STEPS, PROBED_ROWS, check_repeats, wrong_facts
+from koopstep.data.probe import (
+    FINE_ROWS,
+    FINE_STEPS,
+    PROBED_ROWS,
+    check_moves,
+    check_repeats,
+    odd_shape,
+    weak_noise,
+    wrong_direction,
+    wrong_facts,
+)
 from koopstep.data.writer import StoreWriter
 from koopstep.teachers.base import Teacher
 
@@ -74,15 +84,20 @@ def try_out(teacher: Teacher, manifest: Manifest, made: Tensor, device: torch.de
     """Try the teacher out: are its paths a function of their noise, and its facts those of the rows `made` of it?"""
     rows = range(min(PROBED_ROWS, manifest.count))
     half = rows[: (len(rows) + 1) // 2]
-    check_repeats(*(make_rows(teacher, manifest, some, device)[0] for some in (rows, rows, half)))
-    said = wrong_facts(manifest.teacher, made[-1])
-    hearsay = not manifest.teacher.sha256  # of a function, where no file says what its facts are
-    if manifest.steps < FINE_STEPS and (said or hearsay):  # a coarse grid overshoots, whatever the facts
-        fine = manifest.model_copy(update={"steps": FINE_STEPS, "kept": (0, FINE_STEPS)})
+    first, again, fewer = (make_rows(teacher, manifest, some, device)[0] for some in (rows, rows, half))
+    check_repeats(first, again, fewer)
+    check_moves(first[0], first[-1])
+    identity, levels = manifest.teacher, manifest.levels
+    said = wrong_facts(identity, made[-1]) + weak_noise(identity, levels, made[-1])
+    hearsay = not identity.sha256  # of a function, where no file says what its facts are
+    rises = levels[-1] > 0
+    if (said or hearsay) and (rises or manifest.steps < FINE_STEPS):  # a coarse grid overshoots, whatever the facts
+        fine = manifest.model_copy(update={"steps": FINE_STEPS, "kept": (0, 1, FINE_STEPS)})
         with contextlib.suppress(UsageError):  # a schedule may have fewer timesteps
             states, _ = make_rows(teacher, fine, range(min(FINE_ROWS, manifest.count)), device)
-            said = wrong_facts(manifest.teacher, states[-1])
-    for line in said:
+            said = wrong_facts(identity, states[-1]) + weak_noise(identity, levels, states[-1])
+            said += wrong_direction(identity.name, states, 1 / FINE_STEPS) if hearsay and rises else []
+    for line in odd_shape(identity.name, manifest.shape) + said:
         warnings.warn(line, UserWarning, stacklevel=4)
 
 

@@ -7,7 +7,6 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -28,6 +27,7 @@ from koopstep.core.tensors import (
     tensors_sha256,
 )
 from koopstep.teachers.base import Teacher, TrainingData
+from koopstep.teachers.packaged import packaged_sha256, packaged_teachers
 from koopstep.teachers.table import TEACHERS, TeacherConfig
 
 # `teacher train` of version 0.1 named the data in words only: "...; data NAME DIGEST; torch VERSION"
@@ -119,12 +119,6 @@ def _teacher(config: TeacherConfig, model: nn.Module, name: str, sha256: str, so
     return teacher
 
 
-def packaged_teachers() -> dict[str, Path]:
-    """Name -> file of the teachers that come with the package."""
-    folder = Path(str(resources.files("koopstep") / "weights"))
-    return {path.stem: path for path in sorted(folder.glob("*.safetensors"))}
-
-
 def find_teacher(name_or_path: str) -> Path:
     """Resolve the name of a packaged teacher or the path of a teacher file.
 
@@ -181,7 +175,7 @@ def read_teacher_file(name_or_path: str | Path, device: torch.device | None = No
         DamagedError: if the file or its weights are damaged.
     """
     path = find_teacher(str(name_or_path))
-    tensors, metadata = load_tensors(path)
+    tensors, metadata = load_tensors(path, packaged_sha256(path))
     header = _header(metadata, path)
     if header.tensors_sha256 and header.tensors_sha256 != tensors_sha256(tensors):
         raise DamagedError(f"{path} is damaged: its tensors are not those that were written")

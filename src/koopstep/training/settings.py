@@ -89,6 +89,16 @@ class TrainingConfig(Config):
                 f"{world} processes gets a step"
             )
 
+    def note(self) -> str | None:
+        """What to say of settings that cannot be meant so; None of others."""
+        if self.warmup_steps < self.steps:
+            return None
+        highest = self.rate_at(self.steps - 1)
+        return (
+            f"the learning rate warms up over {self.warmup_steps} steps and the training has {self.steps}: it ends at "
+            f"{highest:.2g} and never reaches {self.learning_rate:.2g}; lower training.warmup_steps or train longer"
+        )
+
     def rate_at(self, step: int) -> float:
         """The learning rate of step ``step`` (from 0)."""
         if step < self.warmup_steps:

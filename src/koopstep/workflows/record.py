@@ -12,7 +12,8 @@ from koopstep.data.store import TrajectoryStore
 from koopstep.recipes.layers import preset_names
 from koopstep.recipes.recipe import Recipe, TeacherChoice, change_recipe, load_recipe
 from koopstep.teachers.base import TeacherIdentity
-from koopstep.teachers.files import packaged_teachers, read_header
+from koopstep.teachers.files import read_header
+from koopstep.teachers.packaged import packaged_teachers
 from koopstep.training.settings import TrainingConfig
 from koopstep.workflows.origin import own_teacher_file
 from koopstep.workflows.run_folder import EarlierData, RunConfig, read_config

@@ -58,8 +58,9 @@ def begin_training(
     config.check(job.place.world)
     state = TrainingState(task, config)
     note = load_latest(out / "checkpoints", state, depends_on, earlier)
-    if note:
-        job.console.say(note)
+    for line in (note, config.note() if state.step == 0 else None):
+        if line:
+            job.console.say(line)
     if job.place.leads:
         make_folder(out)
         remove_stale(out)

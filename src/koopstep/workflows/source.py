@@ -15,11 +15,11 @@ from koopstep.teachers.files import (
     TeacherHeader,
     header_of,
     is_same_teacher,
-    packaged_teachers,
     read_header,
     save_teacher,
 )
 from koopstep.teachers.foreign.table import source_sha256
+from koopstep.teachers.packaged import packaged_teachers
 from koopstep.teachers.table import TeacherConfig
 from koopstep.workflows.convert import convert
 from koopstep.workflows.origin import find_data

@@ -15,8 +15,9 @@ from koopstep.core.user_code import find_code, from_here, is_code_name, said
 from koopstep.recipes.layers import preset_names, read_packaged
 from koopstep.students.foreign import is_checkerboard_module
 from koopstep.teachers.base import Teacher
-from koopstep.teachers.files import find_teacher, header_of, packaged_teachers, read_teacher_file
+from koopstep.teachers.files import find_teacher, header_of, read_teacher_file
 from koopstep.teachers.foreign.open import open_foreign
+from koopstep.teachers.packaged import packaged_teachers
 
 
 def load_teacher(

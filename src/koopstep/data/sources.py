@@ -5,8 +5,9 @@ To add a built-in one: a function and a line in :data:`SOURCES`.
 
 from __future__ import annotations
 
+import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 from pathlib import Path
 
@@ -160,12 +161,29 @@ def load_source(name_or_path: str) -> DataSource:
     """
     if name_or_path in SOURCES:
         return SOURCES[name_or_path]()
-    candidates = (Path(name_or_path), data_folder() / name_or_path)
+    path = find_path(name_or_path)
+    loaded = images.load(path)
+    say_changed(path.name, loaded.changed)
+    return FixedSet(path.name, loaded.images, loaded.labels)
+
+
+def find_path(name: str) -> Path:
+    """A file or folder, here or below ``$KOOPSTEP_DATA``.
+
+    Raises:
+        UsageError: there is none.
+    """
+    candidates = (Path(name), data_folder() / name)
     path = next((path for path in candidates if path.exists()), None)
     if path is None:
         raise UsageError(
-            f"no data {name_or_path!r}: neither built in ({', '.join(SOURCES)}) nor a path here or below "
+            f"no data {name!r}: neither built in ({', '.join(SOURCES)}) nor a path here or below "
             f"{data_folder().absolute()} (KOOPSTEP_DATA=FOLDER names another)"
         )
-    loaded = images.load(path)
-    return FixedSet(path.name, loaded.images, loaded.labels)
+    return path
+
+
+def say_changed(name: str, changed: Iterable[str]) -> None:
+    """Warn of what was done to data beyond reading it."""
+    for line in changed:
+        warnings.warn(f"{name}: {line}", UserWarning, stacklevel=3)

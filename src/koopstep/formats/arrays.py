@@ -9,8 +9,9 @@ import math
 import tokenize
 import warnings
 import zlib
+from collections.abc import Mapping
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -27,11 +28,11 @@ _NO_HEADER = (ValueError, TypeError, SyntaxError, tokenize.TokenError, Recursion
 Arrays = dict[str, npt.NDArray[np.generic]]
 
 
-def map_npy(path: Path) -> npt.NDArray[np.floating]:
-    """A read-only map of a `.npy` file of floats.
+def map_npy(path: Path, *, bytes_too: bool = False) -> npt.NDArray[Any]:
+    """A read-only map of a `.npy` file of floats, or of bytes (uint8) where ``bytes_too``.
 
     Raises:
-        UsageError: it holds something else than floats (object arrays among it).
+        UsageError: it holds something else (object arrays among it).
         DamagedError: it is no `.npy` file, or is cut off.
     """
     try:
@@ -40,8 +41,9 @@ def map_npy(path: Path) -> npt.NDArray[np.floating]:
             start, size = stream.tell(), math.prod(shape) * dtype.itemsize
         if start + size != path.stat().st_size:
             raise DamagedError(f"{path} is damaged or is no .npy file: {size} bytes of numbers are not there")
-        if dtype.kind != "f":
-            raise UsageError(f"{path}: expected float32 or float64 numbers, got {dtype}")
+        if dtype.kind != "f" and not (bytes_too and dtype == np.uint8):
+            wanted = "float32 or float64 numbers, or bytes (uint8)" if bytes_too else "float32 or float64 numbers"
+            raise UsageError(f"{path}: expected {wanted}, got {dtype}")
         if size == 0:
             return np.zeros(shape, dtype)
         return np.memmap(path, dtype, "r", start, shape, "F" if fortran else "C")
@@ -72,6 +74,13 @@ def arrays_from_bytes(data: bytes, where: str) -> Arrays:
     archive = Archive(of_bytes(memoryview(data)), where, kind=".npz file", packed=True)
     members = [name for name in archive.names if name.endswith(".npy")]
     return {name[:-4]: _array(archive.read(name), f"{where} ({name})") for name in members}
+
+
+def npz_bytes(arrays: Mapping[str, npt.NDArray[np.generic]]) -> bytes:
+    """The content of a `.npz` file; equal arrays give equal bytes."""
+    stream = io.BytesIO()
+    np.savez(stream, allow_pickle=False, **arrays)
+    return stream.getvalue()
 
 
 def _array(content: memoryview, where: str) -> npt.NDArray[np.generic]:

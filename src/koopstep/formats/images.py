@@ -38,10 +38,12 @@ class ImageSet(NamedTuple):
     Attributes:
         images: uint8 (N, C, H, W); C is 1 (all grey) or 3.
         labels: int64 (N,), or None.
+        changed: what was done to the pictures beyond decoding them, a line each.
     """
 
     images: Tensor
     labels: Tensor | None
+    changed: tuple[str, ...] = ()
 
 
 class _File(NamedTuple):
@@ -51,16 +53,22 @@ class _File(NamedTuple):
     read: Callable[[], bytes]
 
 
-def load(source: Path) -> ImageSet:
+Size = tuple[int, int]
+"""Height and width."""
+
+
+def load(source: Path, size: Size | None = None) -> ImageSet:
     """Reads a folder of images, a ``.zip`` of them, or an ``.npz``, whichever `source` is.
+
+    With a ``size``, pictures of any other (not those of an ``.npz``) are cut to their middle and resized.
 
     Raises:
         UsageError: Nothing there, or what is there cannot be used; see `load_folder`, `load_zip` and `load_npz`.
     """
     source = Path(source)
-    readers: dict[str, Callable[[Path], ImageSet]] = {".npz": load_npz, ".zip": load_zip}
+    readers: dict[str, Callable[[Path], ImageSet]] = {".npz": load_npz, ".zip": partial(load_zip, size=size)}
     if source.is_dir():
-        return load_folder(source)
+        return load_folder(source, size)
     if not source.exists():
         raise UsageError(f"{source}: no such file or folder; give a folder or .zip of PNG/JPEG images, or an .npz")
     if source.suffix.lower() not in readers:
@@ -68,7 +76,7 @@ def load(source: Path) -> ImageSet:
     return readers[source.suffix.lower()](source)
 
 
-def load_folder(folder: Path) -> ImageSet:
+def load_folder(folder: Path, size: Size | None = None) -> ImageSet:
     """Reads every PNG and JPEG of a folder, in sorted order; hidden files and other kinds are passed over.
 
     With a ``dataset.json`` the classes are what it says. Else sub-folders that hold images are classes (with all
@@ -92,10 +100,10 @@ def load_folder(folder: Path) -> ImageSet:
     else:
         labels = _folder_labels(names, folder)
     files = [_File(str(path), partial(read_limited, path, pictures.LARGEST_FILE)) for path in paths]
-    return ImageSet(_read_all(files, sum(path.stat().st_size for path in paths)), labels)
+    return _read_all(files, sum(path.stat().st_size for path in paths), labels, size)
 
 
-def load_zip(file: Path) -> ImageSet:
+def load_zip(file: Path, size: Size | None = None) -> ImageSet:
     """Reads every PNG and JPEG of a zip in sorted order, as EDM's dataset tool packs them.
 
     Classes come from its ``dataset.json`` only: the folders inside such a zip are parcels, not classes.
@@ -120,7 +128,7 @@ def load_zip(file: Path) -> ImageSet:
                 )
             labels = _listed_labels(archive.read("dataset.json"), names, where)
         files = [_File(f"{file}: {name}", partial(_read_member, archive, name, f"{file}: {name}")) for name in names]
-        return ImageSet(_read_all(files, file.stat().st_size), labels)
+        return _read_all(files, file.stat().st_size, labels, size)
 
 
 def load_npz(file: Path) -> ImageSet:
@@ -195,30 +203,38 @@ def _listed_labels(text: bytes | memoryview, names: list[str], where: str) -> Te
     return torch.tensor([labels[name] for name in names])
 
 
-def _read_all(files: Sequence[_File], packed_bytes: int) -> Tensor:
+def _read_all(files: Sequence[_File], packed_bytes: int, labels: Tensor | None, size: Size | None) -> ImageSet:
     """Decodes the pictures into uint8 (N, C, H, W), held once; ``packed_bytes`` is what they take on the disk."""
-    first = pictures.decode(files[0].read(), files[0].where)
-    height, width = first.shape[:2]
+    first = files[0].read()
+    height, width = size or pictures.size(first, files[0].where)
     pixels = len(files) * height * width
     if pixels > PACKING * packed_bytes + SMALL:
         raise UsageError(
             f"{files[0].where}: {len(files)} pictures of {width} x {height} pixels are far more than {packed_bytes} "
             "bytes hold; nothing more was decoded"
         )
-    images = np.empty((len(files), first.shape[2], height, width), np.uint8)
+    images = np.empty((len(files), pictures.decode(first, files[0].where).shape[2], height, width), np.uint8)
+    transparent = other = 0
     for row, file in enumerate(files):
         data = file.read()
         h, w = pictures.size(data, file.where)
-        if (h, w) != (height, width):
+        if (h, w) != (height, width) and size is None:
             raise UsageError(
                 f"{file.where}: is {w} x {h} pixels but {Path(files[0].where).name} is {width} x {height}; "
                 "all images must have one size"
             )
         decoded = pictures.decode(data, file.where)
+        if (h, w) != (height, width):
+            decoded, other = pictures.resized(decoded, height, width), other + 1
+        transparent += pictures.is_transparent(data, file.where)
         if decoded.shape[2] > images.shape[1]:
             images = np.repeat(images, 3, axis=1)
         images[row] = decoded.transpose(2, 0, 1)
-    return torch.from_numpy(images)
+    said = {
+        f"{other} of {len(files)} pictures are not {width} x {height}: cut to their middle and resized": other,
+        f"{transparent} of {len(files)} pictures are transparent in places, which was dropped": transparent,
+    }
+    return ImageSet(torch.from_numpy(images), labels, tuple(line for line, number in said.items() if number))
 
 
 def _planar(images: np.ndarray, file: Path) -> np.ndarray:

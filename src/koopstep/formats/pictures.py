@@ -25,6 +25,7 @@ MOST_PIXELS = 1 << 24
 
 Pixels = npt.NDArray[np.uint8]
 _GREY_MODES = ("1", "L", "LA")
+_ALPHA_MODES = ("LA", "PA", "RGBA")
 _COLOUR_MODES = ("P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr")
 _UNREADABLE = (
     OSError,
@@ -71,6 +72,29 @@ def decode(data: bytes, where: str) -> Pixels:
         if image.mode in _GREY_MODES:
             return np.asarray(image.convert("L"))[:, :, None]
         return np.asarray(image.convert("RGB"))
+
+
+def is_transparent(data: bytes, where: str) -> bool:
+    """Whether some of a picture is transparent, which :func:`decode` drops.
+
+    Raises:
+        UsageError: it is no 8-bit PNG or JPEG, damaged, or too large; ``where`` names it.
+    """
+    with _opened(data, where) as image:
+        if image.mode not in _ALPHA_MODES and "transparency" not in image.info:
+            return False
+        return bool(np.asarray(image.convert("RGBA"))[:, :, 3].min() < 255)
+
+
+def resized(pixels: Pixels, height: int, width: int) -> Pixels:
+    """The middle of a picture (H, W, 1 or 3), cut to the shape of ``width`` x ``height`` and brought to that size (Lanczos)."""
+    h, w = pixels.shape[:2]
+    scale = min(h / height, w / width)
+    across, down = width * scale, height * scale
+    box = ((w - across) / 2, (h - down) / 2, (w + across) / 2, (h + down) / 2)
+    image = Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
+    found = np.asarray(image.resize((width, height), Image.Resampling.LANCZOS, box=box))
+    return found.reshape(height, width, pixels.shape[2])
 
 
 @contextmanager

@@ -16,11 +16,13 @@ from koopstep.core.job import Job
 from koopstep.core.records import Batch, Found
 from koopstep.data.cells import Cells
 from koopstep.data.manifest import PHILOX, Manifest
+from koopstep.data.reference import RealData, load_reference
 from koopstep.data.sources import DataSource, in_range
 from koopstep.data.store import TrajectoryStore
 from koopstep.sampling.fewstep import ONE_STEP, Stepping
 from koopstep.sampling.onestep import generate_in_batches
-from koopstep.workflows.origin import find_data, named_reference, training_data
+from koopstep.workflows.origin import find_data, training_data
+from koopstep.workflows.references import remembered_reference
 from koopstep.workflows.run_folder import OpenRun, open_run
 
 
@@ -44,13 +46,16 @@ class Comparison:
 
     @cached_property
     def reference(self) -> Found[DataSource]:
-        """Real data to compare with, in the student's units: what was named, else what the store's teacher learned from."""
+        """Real data to compare with, in the student's units: what was named, what the run was given, or what its teacher saw."""
         found = self._reference()
         return found if found.value is None else Found(in_range(found.value, self.run.student.facts.data_range))
 
     def _reference(self) -> Found[DataSource]:
         if self.named is not None:
             return Found(self.named)
+        remembered = remembered_reference(self.run.folder, self.run.student.facts)
+        if remembered is not None:
+            return remembered
         recipe = None if self.run.config is None else self.run.config.recipe
         identity = self.store.manifest.teacher
         learned = training_data(identity.name if recipe is None else recipe.teacher.file, identity)
@@ -70,7 +75,7 @@ def compare_on_held_out(
     count: int | None,
     job: Job,
     stepping: Stepping = ONE_STEP,
-    reference: str | None = None,
+    reference: RealData | None = None,
 ) -> Comparison:
     """Open a run and let its student generate from the held-out rows of a store.
 
@@ -80,7 +85,7 @@ def compare_on_held_out(
         count: how many rows; all held-out ones when absent.
         job: where it runs, where it speaks and when it stops.
         stepping: how the student samples.
-        reference: real data to compare with (name, folder or ``.npz``); what the teacher learned from when absent.
+        reference: real data to compare with; what the run was given, else what the teacher learned from, when absent.
 
     Raises:
         UsageError: if there is no store, it holds nothing out, fewer rows than asked, or data of another kind or teacher.
@@ -91,7 +96,9 @@ def compare_on_held_out(
     store = TrajectoryStore.open(data)
     facts = opened.student.facts
     _check_same_teacher(opened, store.manifest, data)
-    named = None if reference is None else named_reference(reference, facts, store.manifest.teacher.training_data)
+    learned = store.manifest.teacher.training_data
+    classes = 0 if learned is None else learned.num_classes or 0
+    named = None if reference is None else load_reference(reference, facts, classes)
     _check_unseen(opened, store, data)
     rows = store.held_out_rows()
     if not len(rows):

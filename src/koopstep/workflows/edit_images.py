@@ -10,7 +10,7 @@ from torch import Tensor
 from koopstep.core.errors import UsageError
 from koopstep.core.noise import permutation
 from koopstep.core.records import Found
-from koopstep.data.sources import load_source
+from koopstep.data.sources import load_source, say_changed
 from koopstep.editing import masks
 from koopstep.editing.pictures import Pictures, fit
 from koopstep.editing.zeroshot import Field
@@ -33,7 +33,8 @@ def real_pictures(opened: OpenRun, image: Path | None, count: int, seed: int) ->
         if image.is_file() and image.suffix.lower() not in (".zip", ".npz"):
             data, labels = masks.read_picture(image)[None], None
         else:
-            data, labels = images.load(image)
+            data, labels, changed = images.load(image)
+            say_changed(str(image), changed)
         origin = str(image)
         rows = torch.arange(len(data))[:count]
     else:

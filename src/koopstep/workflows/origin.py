@@ -14,7 +14,6 @@ import torch
 from koopstep.core.errors import DamagedError, UsageError
 from koopstep.core.records import Found
 from koopstep.data.sources import DataSource, load_source
-from koopstep.students.student import DataFacts
 from koopstep.teachers.base import TeacherIdentity, TrainingData
 from koopstep.teachers.files import TeacherFile, find_teacher, is_same_teacher, read_teacher_file
 from koopstep.workflows.run_folder import OpenRun
@@ -109,32 +108,6 @@ def find_data(learned: TrainingData, places: Iterable[str] = ()) -> Found[DataSo
             f"the data {name!r} at hand is not what the teacher learned from: {_described(found)}, not {_described(learned)}"
         )
     return Found(None, error)
-
-
-def named_reference(name: str, facts: DataFacts, learned: TrainingData | None) -> DataSource:
-    """The data that a user named, to compare a student's samples with.
-
-    Raises:
-        UsageError: if it cannot be read, or is of another shape or other classes than the student's data.
-    """
-    source = load_source(name)
-    if source.shape != facts.shape:
-        raise UsageError(
-            f"the reference {source.name!r} has shape {source.shape}, the student makes {facts.shape}; name other data "
-            "with --reference"
-        )
-    if len(facts.shape) == 3 and not facts.is_image:
-        raise UsageError(
-            f"the reference {source.name!r} holds images and the student makes none (its data_range is None); there is "
-            "nothing to compare"
-        )
-    classes = facts.num_classes or (learned.num_classes if learned else 0) or 0
-    if classes and source.num_classes not in (0, classes):
-        raise UsageError(
-            f"the reference {source.name!r} has {source.num_classes} classes, the student's data {classes}; name other "
-            "data with --reference"
-        )
-    return source
 
 
 def _described(data: TrainingData) -> str:

@@ -27,7 +27,7 @@ Reference = Annotated[
     typer.Option(
         "--reference",
         metavar="F",
-        help="Real data to compare with (name, folder, .zip or .npz); else what the teacher learned from.",
+        help="Real data to compare with (name, folder, .zip, .npz, .npy); else what the run was given, or its teacher saw.",
     ),
 ]
 Teacher = Annotated[

@@ -90,11 +90,11 @@ def resized(pixels: Pixels, height: int, width: int) -> Pixels:
     """The middle of a picture (H, W, 1 or 3), cut to the shape of ``width`` x ``height`` and brought to that size (Lanczos)."""
     h, w = pixels.shape[:2]
     scale = min(h / height, w / width)
-    across, down = width * scale, height * scale
-    box = ((w - across) / 2, (h - down) / 2, (w + across) / 2, (h + down) / 2)
-    image = Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
-    found = np.asarray(image.resize((width, height), Image.Resampling.LANCZOS, box=box))
-    return found.reshape(height, width, pixels.shape[2])
+    down, across = max(1, round(height * scale)), max(1, round(width * scale))
+    top, left = (h - down) // 2, (w - across) // 2
+    middle = pixels[top : top + down, left : left + across]
+    image = Image.fromarray(middle[:, :, 0] if pixels.shape[2] == 1 else middle)
+    return np.asarray(image.resize((width, height), Image.Resampling.LANCZOS)).reshape(height, width, pixels.shape[2])
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from koopstep.analysis.outcomes import require_outcomes
 from koopstep.analysis.outliers import require_plane
 from koopstep.core.errors import UsageError
 from koopstep.core.job import Job
+from koopstep.data.reference import RealData
 from koopstep.workflows.analyses import Entry, Need, find_entry
 from koopstep.workflows.findings import Written, free_folder, write_findings
 from koopstep.workflows.subject import RunSubject
@@ -22,7 +23,7 @@ def analyze_run(
     out: Path | None,
     data: Path | None,
     job: Job,
-    reference: str | None = None,
+    reference: RealData | None = None,
     overwrite: bool = False,
 ) -> Written:
     """Make one analysis of a run; figures and ``values.json`` go to ``out`` (``report/WHAT`` of the run when absent).

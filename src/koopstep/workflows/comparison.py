@@ -46,7 +46,7 @@ class Comparison:
 
     @cached_property
     def reference(self) -> Found[DataSource]:
-        """Real data to compare with, in the student's units: what was named, what the run was given, or what its teacher saw."""
+        """Real data to compare with, in the student's units: what was named, else what the run was given or its teacher saw."""
         found = self._reference()
         return found if found.value is None else Found(in_range(found.value, self.run.student.facts.data_range))
 

@@ -12,6 +12,7 @@ from koopstep.core.errors import Interrupted, KoopstepError, UsageError
 from koopstep.core.files import is_temporary, make_folder, read_json, write_json
 from koopstep.core.job import Job
 from koopstep.data.collect import collect
+from koopstep.data.reference import RealData
 from koopstep.data.store import TrajectoryStore
 from koopstep.figures.html import Chapter, write_report
 from koopstep.students.files import read_student_file
@@ -31,6 +32,7 @@ from koopstep.workflows.planning import (
     read_plan,
     write_plan,
 )
+from koopstep.workflows.references import remember_reference
 from koopstep.workflows.report import tell
 from koopstep.workflows.source import TEACHER, Source, find_source, is_foreign, real_data
 from koopstep.workflows.train import train_student
@@ -66,7 +68,7 @@ def run_distil(
     count: int | None = None,
     steps: int | None = None,
     data: Path | None = None,
-    reference: str | None = None,
+    reference: RealData | None = None,
     quick: bool = False,
     changes: Iterable[str] = (),
     job: Job,
@@ -99,17 +101,20 @@ def run_distil(
     with clock.stage("convert", finished=not is_foreign(teacher) or (out / TEACHER).is_file()):
         source = find_source(teacher, out, job)
     before = read_plan(out)
+    real = None if reference is None and before is not None else real_data(source, reference)
+    given = None if reference is None or real is None else real.sha256()
     if before is None:
-        recipe, why = chosen_recipe(source, real_data(source, reference), method, changes)
+        recipe, why = chosen_recipe(source, real, method, changes)
         with clock.stage("plan", again=True):
             store = None if data is None else _existing(data, out)
-            plan = make_plan(source, recipe, why, wish, store=store, reference=reference, job=job, started=started)
+            plan = make_plan(source, recipe, why, wish, store=store, reference=given, job=job, started=started)
         make_folder(out)
         write_plan(out, plan)
     else:
         plan = extended(check_same(before, source, method, changes, data, out), wish, clock.seconds)
-        if reference is not None:
-            plan = plan.model_copy(update={"reference": reference})
+        plan = plan if given is None else plan.model_copy(update={"reference": given})
+    if reference is not None and real is not None:
+        remember_reference(out, reference, real)
     return carry_out(plan, before, source, out, clock, job=job).result
 
 
@@ -151,10 +156,10 @@ def _stages(plan: Plan, source: Source, store: Path, out: Path, clock: Clock, jo
     with clock.stage("train", finished=_trained(out, plan)):
         train_student(recipe, store, out, resume=True, job=job)
     with clock.stage("evaluate", again=True):
-        measured = evaluate(out, data=store, reference=plan.reference, job=job).plain()
+        measured = evaluate(out, data=store, job=job).plain()
     page = out / "report" / "index.html"
     with clock.stage("report", again=True):
-        told = tell(out, store, job, plan.reference)
+        told = tell(out, store, job)
     chapter = replace(told.chapter, seconds=clock.seconds)
     write_report(page, told.title, told.lead, [chapter])
     identity = TrajectoryStore.open(store).manifest.teacher

@@ -16,6 +16,7 @@ from koopstep.core.errors import UsageError
 from koopstep.core.files import write_json
 from koopstep.core.job import Job, working
 from koopstep.data.cells import Cells
+from koopstep.data.reference import RealData
 from koopstep.data.sources import DataSource
 from koopstep.evaluation import classifier as classifiers
 from koopstep.evaluation.classifier import SupportVectorClassifier
@@ -48,7 +49,7 @@ def evaluate(
     run: AnyPath,
     *,
     data: AnyPath | None = None,
-    reference: str | None = None,
+    reference: RealData | None = None,
     count: int | None = None,
     metrics: Sequence[str] | None = None,
     reference_count: int | None = None,
@@ -66,8 +67,8 @@ def evaluate(
     Args:
         run: a run, its folder, or a student's folder (then name ``data``).
         data: the store whose held-out rows are used; the run's own when absent.
-        reference: real data to compare with (a name, a folder of images, a ``.zip``, ``.npz`` or ``.npy``); what the teacher
-            learned from, where that is known and at hand, when absent.
+        reference: real data to compare with: a name, a folder or ``.zip`` of pictures, an ``.npz`` or ``.npy``, a tensor or
+            an array; what the run was given, else what the teacher learned from, where that is at hand, when absent.
         count: held-out rows used; all when absent.
         metrics: names of metrics; those of the run's recipe when absent, without those that cannot be measured.
         reference_count: real samples used, an even choice; at most 5,000 images when absent.

@@ -16,6 +16,7 @@ from koopstep.core.records import Found
 from koopstep.data.sources import DataSource, load_source
 from koopstep.teachers.base import TeacherIdentity, TrainingData
 from koopstep.teachers.files import TeacherFile, find_teacher, is_same_teacher, read_teacher_file
+from koopstep.workflows.references import remembered_reference
 from koopstep.workflows.run_folder import OpenRun
 
 
@@ -66,14 +67,14 @@ def training_data(file: str, identity: TeacherIdentity) -> Found[TrainingData]:
 
 
 def data_of_run(opened: OpenRun) -> Found[DataSource]:
-    """The data that the teacher of a run's student learned from, if the same is at hand; the store is not asked."""
+    """The data that a run's teacher learned from, if the same is at hand, else what the run was given; no store is asked."""
     config = opened.config
     if config is None:
         missing = f"{opened.folder} is a student folder, which does not say what data its teacher learned from"
         return Found(None, UsageError(missing))
     learned = _learned(config.training_data, config.recipe.teacher.file, config.teacher, config.teacher_sha256)
     if learned.value is None:
-        return Found(None, learned.error)
+        return remembered_reference(opened.folder, opened.student.facts) or Found(None, learned.error)
     return find_data(learned.value, [config.recipe.data])
 
 

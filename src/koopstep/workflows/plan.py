@@ -51,7 +51,7 @@ class Plan(Config):
         why: the reason for the method, in words.
         teacher, teacher_sha256: whose paths; the digest is empty for a function.
         data: the store of existing pairs; None where paths are collected.
-        reference: the real data that the user named.
+        reference: digest of the real data that the user gave.
         asked: the budget, count and steps that were asked for.
         full: paths and steps at full quality.
         bytes: of the store.

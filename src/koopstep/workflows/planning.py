@@ -78,7 +78,7 @@ def make_plan(
         why: it has its method.
         wish: what was asked for; None where the recipe's lengths are final.
         store: existing pairs, which are learned from in the place of new ones.
-        reference: the real data that was named.
+        reference: digest of the real data that was given.
         job: where it runs, where it speaks and when it stops.
         started: when the command began, by ``time.perf_counter``.
 

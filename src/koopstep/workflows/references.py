@@ -13,7 +13,7 @@ from koopstep.core.errors import DamagedError, UsageError
 from koopstep.core.files import read_json, write_atomic, write_json
 from koopstep.core.records import Found
 from koopstep.data.reference import Kind, RealData, load_reference, numbers
-from koopstep.data.sources import SOURCES, DataSource
+from koopstep.data.sources import SOURCES, DataSource, find_path
 from koopstep.formats.arrays import npz_bytes
 
 RECORD, KEPT = "reference.json", "reference.npz"  # of a run
@@ -33,31 +33,27 @@ class ReferenceRecord(Config):
     sha256: str
 
 
-def remember_reference(run: Path, given: RealData, kind: Kind) -> DataSource:
-    """Read real data that a user gave, and make it what the run is compared with from now on.
+def remember_reference(run: Path, given: RealData, source: DataSource) -> None:
+    """Make real data that a user gave what a run is compared with from now on.
 
     `remembered_reference` finds it again, so that `evaluate`, `report` and `analyze` need not be told. Of files and folders
     the place and the digest are kept; numbers in memory are written to ``reference.npz`` in the run.
 
     Args:
         run: the run's folder, made if absent.
-        given: a built-in set's name, a path (folder or ``.zip`` of pictures, ``.npz``, ``.npy``), a tensor or an array.
-        kind: the teacher, or the facts of a student: of which shape, range and classes the data must be.
+        given: as the user gave it.
+        source: the same as `koopstep.data.reference.load_reference` read and checked it.
 
     Raises:
-        UsageError: it cannot be read, or is of another shape, range or number of classes; nothing is written.
         StorageError: the run's folder cannot be written.
     """
-    source = load_reference(given, kind)
     if isinstance(given, Tensor | np.ndarray):
         place = KEPT
         write_atomic(run / KEPT, npz_bytes({"data": numbers(given)}))
     else:
         name = os.fspath(given)
-        place = name if name in SOURCES else str(Path(name).resolve()) if Path(name).exists() else name
-    record = ReferenceRecord(place=place, name=source.name, sha256=source.sha256())
-    write_json(run / RECORD, dump(record))
-    return source
+        place = name if name in SOURCES else str(find_path(name).resolve())
+    write_json(run / RECORD, dump(ReferenceRecord(place=place, name=source.name, sha256=source.sha256())))
 
 
 def remembered_reference(run: Path, kind: Kind) -> Found[DataSource] | None:

@@ -16,11 +16,11 @@ from koopstep.core.files import make_folder, read_json
 from koopstep.core.job import Job, working
 from koopstep.core.records import Found
 from koopstep.data.manifest import Manifest
+from koopstep.data.reference import RealData
 from koopstep.data.store import TrajectoryStore
 from koopstep.figures.html import MARK, Chapter, write_report
 from koopstep.workflows import report_words as words
 from koopstep.workflows.evaluate import evaluate
-from koopstep.workflows.planning import read_plan
 from koopstep.workflows.report_figures import Analyses, attempt, links, losses_part, samples_part
 from koopstep.workflows.run_folder import OpenRun, read_evaluation
 from koopstep.workflows.speed import Speed, speed_of
@@ -32,7 +32,7 @@ def report(
     out: AnyPath | None = None,
     *,
     data: AnyPath | None = None,
-    reference: str | None = None,
+    reference: RealData | None = None,
     device: str | None = None,
     quiet: bool = False,
     job: Job | None = None,
@@ -43,8 +43,8 @@ def report(
         run: a run, its folder, or a student's folder.
         out: the page; ``report/index.html`` of the run when absent.
         data: the store whose held-out rows are shown; the run's own when absent.
-        reference: real data to look at beside (a name, a folder of images, a ``.zip``, ``.npz`` or ``.npy``); what the teacher
-            learned from, where that is known and at hand, when absent.
+        reference: real data to look at beside: a name, a folder or ``.zip`` of pictures, an ``.npz`` or ``.npy``, a tensor or
+            an array; what the run was given, else what the teacher learned from, where that is at hand, when absent.
         device: ``cpu``, ``cuda`` or ``cuda:N``; where None, ``$KOOPSTEP_DEVICE``, else CUDA where present.
         quiet: no words and no progress bars on standard error.
         job: in place of ``device`` and ``quiet``, for those who have one.
@@ -59,9 +59,6 @@ def report(
     folder = Path(run)
     page = folder / "report" / "index.html" if out is None else Path(out)
     check_page(page)
-    if reference is None:
-        plan = read_plan(folder)  # of distil, which may have been told of real data
-        reference = None if plan is None else plan.reference
     with working(job, device, quiet) as job:
         told = tell(folder, None if data is None else Path(data), job, reference)
         return write_report(page, told.title, told.lead, [told.chapter])
@@ -88,14 +85,14 @@ class Told:
     chapter: Chapter
 
 
-def tell(run: Path, data: Path | None, job: Job, reference: str | None = None) -> Told:
+def tell(run: Path, data: Path | None, job: Job, reference: RealData | None = None) -> Told:
     """Measure and draw what is missing (into the ``report`` folder of ``run``), and say what there is.
 
     Args:
         run: run or student folder.
         data: the store whose held-out rows are shown; the run's own when absent.
         job: where it runs and speaks.
-        reference: real data to look at beside; what the teacher learned from, where that is at hand, when absent.
+        reference: real data to look at beside; what the run was given, or the teacher learned from, when absent.
     """
     subject = RunSubject(run, job=job, data=data, reference=reference)
     folder = run / "report"
@@ -142,7 +139,7 @@ def _manifest(opened: OpenRun, data: Path | None) -> Manifest | None:
         return None
 
 
-def _measured(subject: RunSubject, data: Path | None, reference: str | None, job: Job) -> Found[dict[str, Any]]:
+def _measured(subject: RunSubject, data: Path | None, reference: RealData | None, job: Job) -> Found[dict[str, Any]]:
     """The evaluation of this very student, measured now where there is none."""
     kept = _measured_before(subject.run)
     if kept.value is not None:

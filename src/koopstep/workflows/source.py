@@ -8,7 +8,8 @@ from typing import cast
 
 from koopstep.core.errors import UsageError
 from koopstep.core.job import Job
-from koopstep.data.sources import DataSource, load_source
+from koopstep.data.reference import RealData, load_reference
+from koopstep.data.sources import DataSource
 from koopstep.recipes.derive import Material, calls_twice
 from koopstep.teachers.base import Teacher
 from koopstep.teachers.files import (
@@ -97,23 +98,16 @@ def _config(teacher: Teacher) -> TeacherConfig | None:
     return cast("TeacherConfig | None", teacher.config)
 
 
-def real_data(source: Source, reference: str | None) -> DataSource | None:
-    """The real data that a user names, else what the teacher learned from, if that is at hand.
+def real_data(source: Source, reference: RealData | None) -> DataSource | None:
+    """The real data that a user gives, else what the teacher learned from, if that is at hand.
 
     Raises:
-        UsageError: if what was named cannot be read, or is of another shape.
+        UsageError: if what was given cannot be read, or is of another shape, range or number of classes.
     """
-    teacher = source.teacher
-    if reference is None:
-        learned = teacher.training_data
-        return None if learned is None else find_data(learned).value
-    found = load_source(reference)
-    if found.shape != tuple(teacher.shape):
-        raise UsageError(
-            f"the reference {found.name!r} has shape {found.shape}, the teacher makes {tuple(teacher.shape)}; name data of "
-            "the same shape"
-        )
-    return found
+    if reference is not None:
+        return load_reference(reference, source.teacher)
+    learned = source.teacher.training_data
+    return None if learned is None else find_data(learned).value
 
 
 def material_of(source: Source, real: DataSource | None) -> Material:

@@ -8,6 +8,7 @@ from pathlib import Path
 from koopstep.analysis.subject import HeldOut, Subject
 from koopstep.core.job import Job
 from koopstep.core.records import Found
+from koopstep.data.reference import RealData
 from koopstep.data.sources import DataSource
 from koopstep.teachers.base import Teacher
 from koopstep.workflows.comparison import Comparison, compare_on_held_out
@@ -28,7 +29,7 @@ class RunSubject(Subject):
         *,
         job: Job,
         data: Path | None = None,
-        reference: str | None = None,
+        reference: RealData | None = None,
     ) -> None:
         self.run = open_run(folder, job.place.device)
         self.student = self.run.student

@@ -1,7 +1,7 @@
 """Write flow_paths.npy: float32 (10, 50000, 2), ten states of flow-matching paths on the checkerboard.
 
 The shape is that of the array in the published KDM repository; the paths are those of the packaged teacher. It is what
-`docs/results.md` imports (section B).
+`docs/lab/results.md` imports (section B).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What ``hkd+`` is for, on the checkerboard as docs/results.md (E4) has it: a latent path that is straight and can be read."""
+"""What ``hkd+`` is for, on the checkerboard as docs/lab/results.md (E4) has it: a straight latent path that can be read."""
 
 from __future__ import annotations
 

@@ -5,7 +5,7 @@ An HKD student takes the whole network, both halves.
 With ``carry`` = 1, a silent encoder and an identity operator, the fresh student is then the teacher's own one-step guess,
 and training has to learn the difference only. (A teacher that predicts something else than data, as flow matching and the
 older preconditionings do, gives its weights all the same, but no guess.) The paper starts from fresh weights; see
-``docs/deviations.md``.
+``docs/lab/deviations.md``.
 """
 
 from __future__ import annotations

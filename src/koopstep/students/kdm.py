@@ -106,7 +106,7 @@ class FlatCodec(Codec):
     """E_T, E_0 and D around one flat latent.
 
     Both encoders get unit-sized states (the paper feeds noise of standard deviation 80 as it is; see
-    ``docs/deviations.md``), and the decoder's output is scaled by the data's standard deviation. A tied encoder gets raw
+    ``docs/lab/deviations.md``), and the decoder's output is scaled by the data's standard deviation. A tied encoder gets raw
     states: two scales would be two different sets of observables.
     """
 

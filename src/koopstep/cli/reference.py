@@ -58,7 +58,7 @@ def _command(path: str, command: Any) -> str:
 
 
 def _flags(option: Any) -> str:
-    names = ", ".join(option.opts)
+    names = ", ".join([*option.opts, *option.secondary_opts])
     return names if option.is_flag else f"{names} {option.metavar}"
 
 
@@ -67,6 +67,8 @@ def _help(parameter: Any) -> str:
     if parameter.required:
         return f"{text} Required."
     default = parameter.default
+    if default is True and parameter.secondary_opts:
+        return f"{text} Default: `{parameter.opts[0]}`."
     if default is None or default is False:
         return text
     return f"{text} Default: `{default}`."

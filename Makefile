@@ -10,7 +10,7 @@ WORKERS ?= auto --maxprocesses 4
 export PYTHON TORCH
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint lock clean
+.PHONY: help demo test lint docs lock clean
 
 help: ## show these targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -27,6 +27,10 @@ lint: $(VENV)/.test ## ruff and mypy --strict, at the versions that constraints.
 	$(VENV)/bin/python -m ruff format --check
 	$(VENV)/bin/python -m mypy
 
+docs: $(VENV)/.docs ## build the documentation with its Python reference into build/site (strict: a broken link is an error)
+	$(VENV)/bin/python -m mkdocs build --strict
+	@echo "The documentation is $(CURDIR)/build/site/index.html"
+
 lock: ## resolve every extra afresh and rewrite constraints.txt
 	sh scripts/lock.sh
 
@@ -37,6 +41,10 @@ clean: ## remove the environment, caches and build products; runs/ stays
 # The larger environment serves the smaller one too.
 $(VENV)/.demo: $(INPUTS)
 	sh scripts/install.sh $(VENV) analysis
+	@touch $@
+
+$(VENV)/.docs: $(INPUTS)
+	sh scripts/install.sh $(VENV) docs
 	@touch $@
 
 $(VENV)/.test: $(INPUTS)

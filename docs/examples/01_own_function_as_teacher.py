@@ -4,12 +4,10 @@ The network here is a small flow-matching model of a ring, trained for a few sec
 counts is a function of (x, t, class_labels) that returns the velocity.
 """
 
-from pathlib import Path
-
 import torch
 from torch import Tensor, nn
 
-from koopstep import CollectSettings, TrajectoryStore, collect, from_velocity
+import koopstep as ks
 
 
 def ring(count: int) -> Tensor:
@@ -36,15 +34,11 @@ def velocity(x: Tensor, t: Tensor, class_labels: Tensor | None) -> Tensor:
     return network(torch.cat([x, t[:, None]], dim=1))
 
 
-teacher = from_velocity(velocity, shape=(2,), data_scale=2**0.5, solver="midpoint", name="ring")
+teacher = ks.from_velocity(velocity, shape=(2,), data_scale=2**0.5, solver="midpoint", name="ring")
 
-# --- its paths --------------------------------------------------------------------------------------------------
-settings = CollectSettings(count=10_000, steps=10)
-for report in collect(teacher, Path("ring-paths"), settings):
-    print(f"{report.done} of {report.total} paths stored")
-
-store = TrajectoryStore.open("ring-paths")
-ends = store.batch(store.held_out_rows()).data
-error = (ends.norm(dim=1) - 2).abs().median()
-print(f"{teacher.evaluations(10)} network evaluations a path; median distance of the ends to the circle: {error:.3f}")
-print("train a student on them: koopstep train checkerboard-fm --data ring-paths --out ring-run")
+# --- its paths, and a student that takes one step in place of ten ------------------------------------------------
+store = ks.collect(teacher, "paths", count=4_000, steps=10)
+run = ks.train("checkerboard-fm", store, "run", changes={"training.steps": 150, "training.batch_size": 256})
+samples = run.student.sample(1_000, seed=0)
+print(f"median distance of the student's samples to the circle: {(samples.norm(dim=1) - 2).abs().median():.3f}")
+print(run.evaluate())

@@ -4,45 +4,26 @@ The path of a Gaussian shrinks its principal axis of variance v by sqrt(v / (v +
 one linear encoder for both ends and a spectral operator has to find these numbers.
 """
 
-from pathlib import Path
-
 import torch
 
-from koopstep import CollectSettings, TrajectoryStore, collect, gaussian_teacher
-from koopstep.core.devices import prepare
-from koopstep.losses.config import ObjectiveConfig
-from koopstep.losses.objective import build_objective
-from koopstep.nets.linear import LinearConfig
-from koopstep.operators.spectral import SpectralConfig
-from koopstep.students.kdm import KDMConfig, build_kdm
-from koopstep.students.student import DataFacts
-from koopstep.training.distillation import Distillation
-from koopstep.training.loop import TrainingState, train
-from koopstep.training.settings import TrainingConfig
+import koopstep as ks
 
 variances, sigma_max = torch.tensor([9.0, 2.0, 0.5]), 4.0
 turn = torch.linalg.qr(torch.randn(3, 3, generator=torch.Generator().manual_seed(1))).Q
 covariance = turn @ torch.diag(variances) @ turn.T
 covariance = (covariance + covariance.T) / 2
 
-teacher = gaussian_teacher(torch.zeros(3), covariance, sigma_max=sigma_max)
-for _ in collect(teacher, Path("gaussian"), CollectSettings(count=8_192, steps=128, dtype="float32")):
-    pass
-store = TrajectoryStore.open("gaussian")
+teacher = ks.gaussian_teacher(torch.zeros(3), covariance, sigma_max=sigma_max)
+store = ks.collect(teacher, "gaussian", count=8_192, steps=128)
 
-place = prepare("cpu")
-linear = LinearConfig()
-modes = SpectralConfig(real_modes=3, initial_rate=-1.0)
-facts = DataFacts.of(store.manifest)
-student = build_kdm(KDMConfig(encoder=linear, decoder=linear, operator=modes, latent=3, tied=True), facts)
+linear, modes = ks.LinearConfig(), ks.SpectralConfig(real_modes=3, initial_rate=-1.0)
+student = ks.KDMConfig(encoder=linear, decoder=linear, operator=modes, latent=3, tied=True)
+training = ks.TrainingConfig(
+    steps=1500, batch_size=256, learning_rate=2e-2, schedule="cosine", ema_halflife_images=2000.0
+)
+run = ks.train(ks.Recipe.for_store(store, student=student, training=training), store, "run")
 
-training = TrainingConfig(steps=1500, batch_size=256, learning_rate=2e-2, schedule="cosine", ema_halflife_images=2000.0)
-task = Distillation(student, build_objective(ObjectiveConfig()), store, batch_size=256, seed=0, place=place)
-state = TrainingState(task, training)
-for _ in train(task, state, training, place):
-    pass
-
-(spectrum,) = state.average.model.spectrum()
+(spectrum,) = run.student.spectrum()
 exact = (variances / (variances + sigma_max**2)).sqrt()
 found = torch.sort(spectrum.eigenvalues.real, descending=True).values
 print(f"gauge: {spectrum.gauge}, by {spectrum.pinned_by}")

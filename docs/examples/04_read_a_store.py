@@ -4,19 +4,15 @@ from pathlib import Path
 
 import torch
 
-from koopstep import CollectSettings, TrajectoryStore, collect, mixture_teacher
-from koopstep.core.noise import gaussian
-from koopstep.data.repair import repair
+import koopstep as ks
 
-teacher = mixture_teacher(torch.tensor([[-1.0, 0.0], [1.0, 0.0]]), spread=0.2)
-settings = CollectSettings(count=3_000, steps=18, keep="all", seed=7, hold_out=300, unit_size=1_000)
-for report in collect(teacher, Path("store"), settings):
-    print(f"{report.done} of {report.total} paths, {report.bytes:,} bytes")
+teacher = ks.mixture_teacher(torch.tensor([[-1.0, 0.0], [1.0, 0.0]]), spread=0.2)
+ks.collect(teacher, "store", count=3_000, steps=18, keep="all", seed=7, hold_out=300, unit_size=1_000)
 
 # --- reading --------------------------------------------------------------------------------------------------
-store = TrajectoryStore.open("store")
+store = ks.Store.open("store")
+print(store)
 manifest = store.manifest
-print(f"{store.count} paths of shape {manifest.shape}, root {store.root[:16]}")
 print(f"made by {manifest.teacher.name} with {manifest.teacher.num_function_evaluations} evaluations a path")
 print("sigma at the kept states:", " ".join(f"{level:.3g}" for level in manifest.levels))
 
@@ -24,9 +20,7 @@ batch = store.batch(store.held_out_rows()[:4])
 print("states", tuple(batch.states.shape), "progress from", float(batch.progress[0]), "to", float(batch.progress[-1]))
 print(f"{len(store.training_rows())} rows for training, {len(store.held_out_rows())} held out")
 
-# --- noise is a function of (seed, row): any row, anywhere, without the store ---------------------------------------
-rows = store.held_out_rows()[:4]
-print("noise recomputed is the noise stored:", torch.equal(gaussian(manifest.seed, rows, manifest.shape), batch.noise))
+# --- noise is a function of (seed, row), and the path of the noise --------------------------------------------------
 again = teacher.path(batch.noise, steps=manifest.steps)
 print(f"the teacher walks the same path again: {(again - batch.states).abs().max():.1e} apart")
 
@@ -37,6 +31,5 @@ content[-1] ^= 1
 shard.write_bytes(content)
 for unit in store.verify():
     print(f"unit {unit.unit}, rows {unit.start} to {unit.stop - 1}: {unit.reason}")
-for mended in repair(Path("store"), teacher):
-    print(f"unit {mended.damage.unit} made again, same bytes as before: {mended.identical}")
-print("damaged now:", len(TrajectoryStore.open("store").verify()))
+mended = ks.repair(store, teacher)  # said on standard error
+print(f"damaged now: {len(mended.verify())}; the same data as before: {mended.root == store.root}")

@@ -3,14 +3,11 @@
 The pipeline here is tiny and trained for a few seconds. Yours comes from `from_pretrained` or lies in a folder.
 """
 
-from pathlib import Path
-
 import torch
 from diffusers import DDPMPipeline, DDPMScheduler, UNet2DModel
 from torch import Tensor
 
-from koopstep import CollectSettings, collect, from_diffusers, load_teacher
-from koopstep.core.noise import gaussian
+import koopstep as ks
 
 
 def bars(count: int) -> Tensor:
@@ -35,18 +32,16 @@ for _ in range(150):
 pipeline = DDPMPipeline(unet, scheduler)
 
 # --- in memory: one call ----------------------------------------------------------------------------------------
-noise = gaussian(seed=0, indices=range(80), shape=(1, 8, 8))
 for solver in ("heun", "ddim"):
-    teacher = from_diffusers(pipeline, solver=solver, data_scale=0.66)
-    pictures = teacher.path(noise, steps=18)[-1]
+    teacher = ks.from_diffusers(pipeline, solver=solver, data_scale=0.66)
+    pictures = teacher.sample(80, seed=0, steps=18)
     off = (pictures.clamp(-1, 1).abs() - 1).abs().mean()
     columns = pictures.mean(dim=2).argmax(dim=-1).flatten().bincount(minlength=8).tolist()
     print(f"{solver}: {teacher.evaluations(18)} evaluations, pixels {off:.2f} from black or white, columns {columns}")
 
 # --- from its folder: read as data, nothing in it is executed; `koopstep collect pipeline ...` does the same ---------
 pipeline.save_pretrained("pipeline")
-teacher = load_teacher("pipeline")
+teacher = ks.load_teacher("pipeline")
 print(teacher)
-for report in collect(teacher, Path("paths"), CollectSettings(count=100, steps=12)):
-    print(f"{report.done} of {report.total} paths stored")
+print(ks.collect(teacher, "paths", count=100))
 print("next: koopstep train digits --data paths --out run -o initialise=fresh")

@@ -1,5 +1,12 @@
 """koopstep: one-step generators from diffusion and flow-matching teachers, by a linear (Koopman) evolution.
 
+    import koopstep as ks
+
+    teacher = ks.load_teacher("digits-edm")
+    store = ks.collect(teacher, "paths", count=20_000)
+    run = ks.train("digits", store, "run", method="hkd")
+    images = run.student.sample(16, seed=0)
+
 The public names are those of ``__all__``. Each is imported when it is first asked for, so that
 ``import koopstep`` costs nothing and the command line starts without PyTorch.
 """
@@ -10,31 +17,65 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from koopstep.core.errors import KoopstepError
-    from koopstep.data.collect import CollectSettings, collect
-    from koopstep.data.store import TrajectoryStore
+    from koopstep.core.errors import DamagedError, Interrupted, KoopstepError, NumericsError, StorageError, UsageError
+    from koopstep.data.collect import CollectSettings
+    from koopstep.data.store import Store
     from koopstep.evaluation.outcome import Evaluation
-    from koopstep.sampling.onestep import generate
+    from koopstep.losses.config import ObjectiveConfig
+    from koopstep.nets.adm import ADMConfig
+    from koopstep.nets.linear import LinearConfig
+    from koopstep.nets.mlp import MLPConfig
+    from koopstep.nets.unet import UNetConfig
+    from koopstep.operators.block import BlockConfig
+    from koopstep.operators.dense import DenseConfig
+    from koopstep.operators.factorised import FactorisedConfig
+    from koopstep.operators.identity import IdentityConfig
+    from koopstep.operators.spectral import SpectralConfig
+    from koopstep.recipes.recipe import Recipe, load_recipe
     from koopstep.sampling.student import Student
-    from koopstep.students.files import load_student
-    from koopstep.students.student import KoopmanStudent
+    from koopstep.students.hkd import HKDConfig
+    from koopstep.students.kdm import KDMConfig
     from koopstep.teachers.analytic import gaussian_teacher, mixture_teacher
+    from koopstep.teachers.base import Teacher
     from koopstep.teachers.diffusers.teacher import from_diffusers
     from koopstep.teachers.functions import from_denoiser, from_epsilon, from_velocity
+    from koopstep.training.settings import TrainingConfig
+    from koopstep.workflows.collect import collect, import_pairs, repair
     from koopstep.workflows.evaluate import evaluate
     from koopstep.workflows.run import Run
+    from koopstep.workflows.teacher import train_teacher
     from koopstep.workflows.teacher_source import load_teacher
+    from koopstep.workflows.train import train
 
     __version__: str
 
 __all__ = [
+    "ADMConfig",
+    "BlockConfig",
     "CollectSettings",
+    "DamagedError",
+    "DenseConfig",
     "Evaluation",
-    "KoopmanStudent",
+    "FactorisedConfig",
+    "HKDConfig",
+    "IdentityConfig",
+    "Interrupted",
+    "KDMConfig",
     "KoopstepError",
+    "LinearConfig",
+    "MLPConfig",
+    "NumericsError",
+    "ObjectiveConfig",
+    "Recipe",
     "Run",
+    "SpectralConfig",
+    "StorageError",
+    "Store",
     "Student",
-    "TrajectoryStore",
+    "Teacher",
+    "TrainingConfig",
+    "UNetConfig",
+    "UsageError",
     "__version__",
     "collect",
     "evaluate",
@@ -43,39 +84,71 @@ __all__ = [
     "from_epsilon",
     "from_velocity",
     "gaussian_teacher",
-    "generate",
-    "load_student",
+    "import_pairs",
+    "load_recipe",
     "load_teacher",
     "mixture_teacher",
+    "repair",
+    "train",
+    "train_teacher",
 ]
 
 _HOMES = {
+    "ADMConfig": "koopstep.nets.adm",
+    "BlockConfig": "koopstep.operators.block",
     "CollectSettings": "koopstep.data.collect",
+    "DamagedError": "koopstep.core.errors",
+    "DenseConfig": "koopstep.operators.dense",
     "Evaluation": "koopstep.evaluation.outcome",
-    "KoopmanStudent": "koopstep.students.student",
+    "FactorisedConfig": "koopstep.operators.factorised",
+    "HKDConfig": "koopstep.students.hkd",
+    "IdentityConfig": "koopstep.operators.identity",
+    "Interrupted": "koopstep.core.errors",
+    "KDMConfig": "koopstep.students.kdm",
     "KoopstepError": "koopstep.core.errors",
+    "LinearConfig": "koopstep.nets.linear",
+    "MLPConfig": "koopstep.nets.mlp",
+    "NumericsError": "koopstep.core.errors",
+    "ObjectiveConfig": "koopstep.losses.config",
+    "Recipe": "koopstep.recipes.recipe",
     "Run": "koopstep.workflows.run",
+    "SpectralConfig": "koopstep.operators.spectral",
+    "StorageError": "koopstep.core.errors",
+    "Store": "koopstep.data.store",
     "Student": "koopstep.sampling.student",
-    "TrajectoryStore": "koopstep.data.store",
-    "collect": "koopstep.data.collect",
+    "Teacher": "koopstep.teachers.base",
+    "TrainingConfig": "koopstep.training.settings",
+    "UNetConfig": "koopstep.nets.unet",
+    "UsageError": "koopstep.core.errors",
+    "collect": "koopstep.workflows.collect",
     "evaluate": "koopstep.workflows.evaluate",
     "from_denoiser": "koopstep.teachers.functions",
     "from_diffusers": "koopstep.teachers.diffusers.teacher",
     "from_epsilon": "koopstep.teachers.functions",
     "from_velocity": "koopstep.teachers.functions",
     "gaussian_teacher": "koopstep.teachers.analytic",
-    "generate": "koopstep.sampling.onestep",
-    "load_student": "koopstep.students.files",
+    "import_pairs": "koopstep.workflows.collect",
+    "load_recipe": "koopstep.recipes.recipe",
     "load_teacher": "koopstep.workflows.teacher_source",
     "mixture_teacher": "koopstep.teachers.analytic",
+    "repair": "koopstep.workflows.collect",
+    "train": "koopstep.workflows.train",
+    "train_teacher": "koopstep.workflows.teacher",
+}
+# names of version 0.1, which are found but not listed
+_EARLIER = {
+    "KoopmanStudent": "koopstep.students.student",
+    "TrajectoryStore": "koopstep.data.store",
+    "generate": "koopstep.sampling.onestep",
+    "load_student": "koopstep.students.files",
 }
 
 
 def __getattr__(name: str) -> Any:
     if name == "__version__":
         value: Any = _version()
-    elif name in _HOMES:
-        value = getattr(import_module(_HOMES[name]), name)
+    elif name in _HOMES or name in _EARLIER:
+        value = getattr(import_module(_HOMES.get(name) or _EARLIER[name]), name)
     else:
         raise AttributeError(f"module 'koopstep' has no attribute {name!r}")
     globals()[name] = value
@@ -83,7 +156,7 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return list(__all__)
 
 
 def _version() -> str:

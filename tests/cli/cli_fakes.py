@@ -118,7 +118,7 @@ ANSWERS: dict[str, dict[str, Any]] = {
     },
     "koopstep.workflows.teacher": {
         "teacher_info": TEACHER,
-        "train_teacher": TEACHER | {"step": 5, "loss": float("nan"), "seconds": 1.0},
+        "teach": Trained(5, float("nan"), 1.0, 20.0),
     },
     "koopstep.workflows.convert": {
         "convert": TEACHER | {"source": "s", "source_sha256": "cd", "format": "edm-pickle", "notes": []},
@@ -138,9 +138,9 @@ ANSWERS: dict[str, dict[str, Any]] = {
         "repair_store": {"count": 10, "damaged": [], "repaired": [3], "identical": True, "root": "ab"},
         "import_store": INFO | {"layout": "kdm-ffhq"},
     },
-    "koopstep.recipes.layers": {"own_files": []},
-    "koopstep.workflows.record": {"choose_run": ({"a": "recipe"}, Path("s"), Path("r"))},
-    "koopstep.workflows.train": {"train_student": Trained(5, float("inf"), 1.0, 2000.0)},
+    "koopstep.workflows.train": {
+        "train": SimpleNamespace(folder=Path("r"), trained=Trained(5, float("inf"), 1.0, 2000.0))
+    },
     "koopstep.workflows.sample": {
         "sample_run": {"seconds": 0.1, "images_per_second": 40.0, "count": 4, "files": ["x.png"]}
     },

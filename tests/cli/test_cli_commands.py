@@ -47,7 +47,7 @@ COMMANDS: list[tuple[str, str, dict[str, Any]]] = [
     ("presets board", "show_preset", {"0": "board", "1": None}),
     (
         "teacher train board --out t -o a=1 -o b.c=2 --resume",
-        "train_teacher",
+        "teach",
         {"0": "board", "1": Path("t"), "changes": ["a=1", "b.c=2"], "resume": True},
     ),
     (
@@ -71,7 +71,7 @@ COMMANDS: list[tuple[str, str, dict[str, Any]]] = [
             "1": Path("s"),
             "2": {
                 "count": 10,
-                "steps": 18,
+                "steps": 12,
                 "keep": 3,
                 "seed": 0,
                 "hold_out": 2,
@@ -95,15 +95,18 @@ COMMANDS: list[tuple[str, str, dict[str, Any]]] = [
     ),
     (
         "train board --data s --out r -o a=1",
-        "choose_run",
-        {"0": "board", "1": None, "2": ["a=1"], "3": Path("s"), "4": Path("r"), "resume": False},
+        "train",
+        {
+            "0": "board",
+            "1": Path("s"),
+            "2": Path("r"),
+            "method": None,
+            "changes": ["a=1"],
+            "resume": False,
+            "overwrite": False,
+        },
     ),
-    ("train r --resume", "choose_run", {"0": "r", "1": None, "2": [], "3": None, "4": None, "resume": True}),
-    (
-        "train board --data s --out r",
-        "train_student",
-        {"0": {"a": "recipe"}, "1": Path("s"), "2": Path("r"), "resume": False, "overwrite": False},
-    ),
+    ("train r --resume", "train", {"0": "r", "1": None, "2": None, "changes": (), "resume": True}),
     (
         "sample r --count 4 --seed 9 --class-labels 0,1 --steps 3 --between path --out x.png",
         "sample_run",

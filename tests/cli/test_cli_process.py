@@ -23,13 +23,13 @@ import cli_fakes
 cli_fakes.install_for_good()
 from koopstep.core.errors import Interrupted
 
-def train_student(recipe, data, out, *, job, **rest):
+def train(recipe, data, out, *, job, **rest):
     job.console.say("begun")
     while {deaf} or not job.stop():
         time.sleep(0.01)
     raise Interrupted("stopped at step 5 of 9, saved; run again with --resume to go on")
 
-sys.modules["koopstep.workflows.train"].train_student = train_student
+sys.modules["koopstep.workflows.train"].train = train
 sys.argv = ["koopstep", "train", "board", "--data", "s", "--out", "r", "--json"]
 from koopstep.cli.main import main
 main()

@@ -21,7 +21,7 @@ from koopstep.recipes.recipe import load_recipe, load_teacher_recipe
 from koopstep.students.student import DataFacts
 from koopstep.workflows.presets import preset_yaml, show_preset
 from koopstep.workflows.run_folder import read_config
-from koopstep.workflows.teacher import train_teacher
+from koopstep.workflows.teacher import teacher_info, train_teacher
 
 
 def written(path: Path, **changes: Any) -> str:
@@ -199,11 +199,11 @@ def test_a_diffusers_teacher_is_shown_without_its_weights(tmp_path: Path) -> Non
 
 def test_a_teacher_is_trained_from_a_file(tmp_path: Path) -> None:
     model = {"kind": "edm", "shape": [2], "network": {"kind": "mlp", "width": 8, "depth": 2}}
-    teacher = {"file": "mine", "model": model, "training": {"steps": 2, "batch_size": 8}}
-    name = written(tmp_path / "mine.yaml", teacher=teacher)
-    said = train_teacher(name, tmp_path / "t.safetensors", changes=[], resume=False, job=QUIET)
-    assert (said["step"], said["name"]) == (2, "t")
-    assert said["made_by"].startswith(f"koopstep teacher train {name}; ")
+    settings = {"file": "mine", "model": model, "training": {"steps": 2, "batch_size": 8}}
+    name = written(tmp_path / "mine.yaml", teacher=settings)
+    teacher = train_teacher(name, tmp_path / "t.safetensors", job=QUIET)
+    assert (teacher.name, teacher.shape) == ("t", (2,))
+    assert teacher_info(str(tmp_path / "t.safetensors"))["made_by"].startswith(f"koopstep teacher train {name}; ")
 
 
 def test_a_student_is_trained_from_a_file(tmp_path: Path, store: Path) -> None:

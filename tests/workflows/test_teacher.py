@@ -18,9 +18,9 @@ from koopstep.data.sources import load_source
 from koopstep.data.store import TrajectoryStore
 from koopstep.recipes.recipe import TeacherRecipe, load_recipe, load_teacher_recipe
 from koopstep.teachers.files import read_teacher_file
-from koopstep.workflows import teacher as teach
+from koopstep.workflows import teacher as workflow
 from koopstep.workflows.collect import collect_store
-from koopstep.workflows.teacher import teacher_info, train_teacher
+from koopstep.workflows.teacher import teach, teacher_info
 
 TINY = [
     "teacher.training.steps=12",
@@ -35,13 +35,14 @@ def _train(
     preset: str, out: Path, changes: list[str] = TINY, *, resume: bool = False, after: int = 10**9
 ) -> dict[str, Any]:
     asked = iter(range(1, 10**9))
-    return train_teacher(
+    done = teach(
         preset,
         out,
         changes=changes,
         resume=resume,
         job=quiet_job(lambda: next(asked) >= after),
     )
+    return teacher_info(str(out)) | {"step": done.step, "loss": done.loss}
 
 
 @pytest.mark.parametrize("preset", ["checkerboard", "checkerboard-fm"])
@@ -102,7 +103,7 @@ def _refused(monkeypatch: pytest.MonkeyPatch, out: Path, **changes: Any) -> str:
     recipe = dump(load_teacher_recipe("checkerboard", TINY))
     teacher = recipe["teacher"] | changes.pop("teacher", {})
     changed = TeacherRecipe.parse(recipe | {"teacher": teacher} | changes, "changed")
-    monkeypatch.setattr(teach, "load_teacher_recipe", lambda *a, **k: changed)
+    monkeypatch.setattr(workflow, "load_teacher_recipe", lambda *a, **k: changed)
     with pytest.raises(UsageError) as caught:
         _train("checkerboard", out)
     assert not out.exists() and not out.with_name(out.name + ".run").exists()

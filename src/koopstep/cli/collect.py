@@ -26,7 +26,7 @@ def collect(
     teacher: Teacher,
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder of the trajectory store.")],
     count: Annotated[int, typer.Option("--count", metavar="N", min=1, help="Paths to make.")],
-    steps: Annotated[int, typer.Option("--steps", metavar="S", min=1, help="Steps of the teacher's grid.")] = 18,
+    steps: Annotated[int, typer.Option("--steps", metavar="S", min=1, help="Steps of the teacher's grid.")] = 12,
     keep: Annotated[
         str,
         typer.Option("--keep", metavar="ends|all|K", help="States kept: noise and data, all, or K evenly spaced."),

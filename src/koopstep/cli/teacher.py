@@ -47,10 +47,10 @@ def train(
 
     output = Output(as_json)
     with stop_on_signals() as stop:
-        from koopstep.workflows.teacher import train_teacher
+        from koopstep.workflows.teacher import teach, teacher_info
 
         with output.job(device, stop) as job:
-            result = train_teacher(
+            done = teach(
                 preset,
                 out,
                 changes=changes or [],
@@ -58,6 +58,7 @@ def train(
                 overwrite=overwrite,
                 job=job,
             )
+    result = teacher_info(str(out)) | {"seconds": done.seconds, "loss": done.loss, "step": done.step}
     output.finish(result, lambda page: _show(page, result))
 
 

@@ -49,20 +49,19 @@ def train(
 
     output = Output(as_json)
     with stop_on_signals() as stop:
-        from koopstep.recipes.layers import own_files
-        from koopstep.workflows.record import choose_run
-        from koopstep.workflows.train import train_student
+        from koopstep.workflows.train import train as train_run
 
-        recipe, store, run = choose_run(preset, method, changes or [], data, out, resume=resume)
         with output.job(device, stop) as job:
-            trained = train_student(
-                recipe,
-                store,
-                run,
+            run = train_run(
+                preset,
+                data,
+                out,
+                method=method,
+                changes=changes or (),
                 resume=resume,
                 overwrite=overwrite,
-                inputs=[] if resume or preset is None else own_files(preset),
                 job=job,
             )
-    result = {"run": str(run), **asdict(trained)}
+    assert run.trained is not None
+    result = {"run": str(run.folder), **asdict(run.trained)}
     output.finish(result, lambda page: page.facts(result))

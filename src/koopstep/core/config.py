@@ -110,6 +110,29 @@ def dump(config: Config, *, complete: bool = False) -> dict[str, Any]:
     return result
 
 
+Changes = Mapping[str, Any] | Iterable[str]
+"""Single settings to change: ``{"training.steps": 500}``, or texts as the command line takes them, ``training.steps=500``."""
+
+
+def assignments(changes: Changes) -> list[str]:
+    """Changes as ``key=value`` texts.
+
+    Raises:
+        UsageError: if there is something else in them.
+    """
+    if isinstance(changes, str):
+        return [changes]
+    if not isinstance(changes, Mapping):
+        texts = list(changes)
+        if not all(isinstance(text, str) for text in texts):
+            raise UsageError(f"changes is a mapping as in {{'training.steps': 500}}, or key=value texts, got {texts!r}")
+        return texts
+    try:
+        return [f"{name}={json.dumps(value)}" for name, value in changes.items()]
+    except TypeError as error:
+        raise UsageError(f"changes holds a value that is no plain data: {error}") from error
+
+
 def override(mapping: Mapping[str, Any], assignments: Iterable[str]) -> dict[str, Any]:
     """A copy of nested settings with some of them changed.
 

@@ -13,6 +13,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from koopstep.core.arguments import AnyPath
 from koopstep.core.errors import DamagedError, UsageError
 from koopstep.core.files import read_bytes, sha256_bytes
 from koopstep.core.noise import gaussian
@@ -48,8 +49,8 @@ class _Shard:
     class_labels: npt.NDArray[np.int64] | None
 
 
-class TrajectoryStore:
-    """A complete store, open for reading. Make one with `TrajectoryStore.open`.
+class Store:
+    """A complete store, open for reading. Make one with `Store.open`.
 
     Nothing but the descriptions is read at first. Stores up to 1 GiB are read into memory with the first
     batch, and every shard's SHA-256 is checked on the way; larger ones are mapped, and only their sizes are
@@ -72,7 +73,7 @@ class TrajectoryStore:
         self._progress = torch.from_numpy(kept.astype(np.float32))
 
     @classmethod
-    def open(cls, folder: Path | str) -> Self:
+    def open(cls, folder: AnyPath) -> Self:
         """Open a store.
 
         Raises:
@@ -99,6 +100,17 @@ class TrajectoryStore:
 
     def __len__(self) -> int:
         return self.count
+
+    def __fspath__(self) -> str:
+        return str(self.folder)
+
+    def __repr__(self) -> str:
+        m = self.manifest
+        states = "noise and data" if len(m.kept) == 2 else f"{len(m.kept)} states"
+        return (
+            f"<Store {str(self.folder)!r}: {self.count:,} paths ({m.hold_out:,} held out) of {m.teacher.name}, {states} of "
+            f"shape {tuple(m.shape)}, {self.nbytes / 1e6:,.1f} MB>"
+        )
 
     def held_out_rows(self) -> Rows:
         """The rows that training must not see, spread evenly, increasing. Int64, (hold_out,)."""
@@ -238,3 +250,6 @@ class TrajectoryStore:
         if record is None or record.sha256 != self._completion.shards[unit]:
             return "the commit record is missing or was changed"
         return None
+
+
+TrajectoryStore = Store  # its name in version 0.1

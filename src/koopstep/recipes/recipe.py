@@ -10,7 +10,8 @@ from pydantic import Field, model_validator
 from koopstep.core.config import Config, dump, override, refuse_changes
 from koopstep.core.errors import UsageError
 from koopstep.core.explain import nearest
-from koopstep.data.collect import CollectSettings
+from koopstep.data.collect import CollectSettings, settings_of
+from koopstep.data.store import Store
 from koopstep.evaluation.metrics import METRICS
 from koopstep.losses.config import ObjectiveConfig
 from koopstep.recipes.layers import resolve
@@ -107,6 +108,42 @@ class Recipe(Config):
     objective: ObjectiveConfig
     training: TrainingConfig
     evaluation: EvaluationRecipe
+
+    @classmethod
+    def for_store(
+        cls,
+        store: Store,
+        *,
+        student: StudentConfig,
+        training: TrainingConfig,
+        objective: ObjectiveConfig | None = None,
+        metrics: tuple[str, ...] = ("pair_mse", "pair_mse_permuted", "sliced_wasserstein"),
+        name: str = "own",
+    ) -> Self:
+        """A recipe put together in Python, for the paths of ``store``.
+
+        Args:
+            store: what will be learned.
+            student: the student's networks and operator.
+            training: how it is trained.
+            objective: what it is asked for; the terms of the paper on KDM when absent.
+            metrics: what it is measured by.
+            name: what reports call it, in place of a preset's name.
+        """
+        manifest = store.manifest
+        learned_from = manifest.teacher.training_data
+        return cls(
+            preset=name,
+            method=student.kind,
+            about=f"{name}, from paths of {manifest.teacher.name}",
+            data="" if learned_from is None else learned_from.name,
+            teacher=TeacherChoice(file=manifest.teacher.name),
+            collect=settings_of(manifest),
+            student=student,
+            objective=objective or ObjectiveConfig(),
+            training=training,
+            evaluation=EvaluationRecipe(metrics=metrics),
+        )
 
 
 def load_recipe(

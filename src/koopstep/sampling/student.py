@@ -10,14 +10,16 @@ import torch
 from torch import Tensor
 
 from koopstep.core.arguments import AnyPath, checked_rows, checked_seed, whole_number
-from koopstep.core.devices import choose_device
+from koopstep.core.devices import choose_device, seeded
 from koopstep.core.errors import UsageError
 from koopstep.core.noise import gaussian
+from koopstep.data.store import Store
 from koopstep.operators.spectrum import Spectrum
 from koopstep.sampling.fewstep import Between, Stepping
 from koopstep.sampling.onestep import generate_in_batches, sampling_labels
 from koopstep.students.files import StudentFile, load_student
 from koopstep.students.student import DataFacts, KoopmanStudent, Latent
+from koopstep.students.table import StudentConfig, build_student
 
 Labels = int | Sequence[int] | Tensor
 
@@ -61,6 +63,23 @@ class Student:
         """
         model, file = load_student(source, choose_device(device))
         return cls(model, folder=Path(source), file=file)
+
+    @classmethod
+    def build(cls, config: StudentConfig, store: Store, *, seed: int = 0, device: str | None = None) -> Self:
+        """An untrained student for the data of ``store``, for a training loop of one's own: its network is ``model``.
+
+        Args:
+            config: its networks and operator: a `KDMConfig` or a `HKDConfig`.
+            store: paths of the teacher that it is to learn from; only their description is read.
+            seed: of its weights; the caller's random state stays as it is.
+            device: as for `load`.
+        """
+        place = choose_device(device)
+        with seeded(checked_seed(seed), torch.device("cpu")):
+            model = build_student(config, DataFacts.of(store.manifest), seed)
+        student = cls(model.to(place))
+        student._kind = config.kind
+        return student
 
     @property
     def facts(self) -> DataFacts:

@@ -4,26 +4,92 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+from koopstep.core.arguments import AnyPath
 from koopstep.core.config import dump
+from koopstep.core.devices import barrier
 from koopstep.core.errors import KoopstepError, UsageError
-from koopstep.core.job import Job
+from koopstep.core.job import Job, working
 from koopstep.core.outputs import check_not_input
 from koopstep.core.pixels import PLAIN, DataRange
-from koopstep.data.collect import CollectSettings, collect
+from koopstep.data.collect import CollectSettings
+from koopstep.data.collect import collect as fill
 from koopstep.data.commits import read_complete
 from koopstep.data.importers import import_source
+from koopstep.data.manifest import Autocast
 from koopstep.data.pairs import LayoutName
-from koopstep.data.repair import repair
-from koopstep.data.store import TrajectoryStore
+from koopstep.data.repair import repair as mend
+from koopstep.data.store import Store
 from koopstep.teachers.base import Teacher
 from koopstep.teachers.files import is_same_teacher
 from koopstep.workflows.teacher_source import load_teacher
 
 
+def collect(
+    teacher: AnyPath | Teacher,
+    out: AnyPath,
+    *,
+    count: int,
+    steps: int = 12,
+    keep: Literal["ends", "all"] | int = "ends",
+    seed: int = 0,
+    hold_out: int | None = None,
+    dtype: Literal["float32", "float16"] = "float32",
+    autocast: Autocast = "none",
+    unit_size: int | None = None,
+    micro_batch: int | None = None,
+    device: str | None = None,
+    quiet: bool = False,
+    job: Job | None = None,
+) -> Store:
+    """Send noise through a teacher once and store the paths; the same call goes on after an interruption.
+
+    Args:
+        teacher: one, or what `load_teacher` opens.
+        out: the store's folder. One that holds fewer paths of the same teacher grows.
+        count: paths.
+        steps: of the teacher's grid.
+        keep: states kept of each path: ``ends`` (noise and data), ``all``, or so many, evenly spaced. HKD needs more than ends.
+        seed: of noise and class labels.
+        hold_out: paths kept from training, for evaluation; a tenth, at most 10,000, when absent.
+        dtype: how states are stored.
+        autocast: ``bfloat16`` runs the teacher's network in it: faster where the hardware has it, and a little another teacher.
+        unit_size: paths of a file; 16 MiB of them when absent.
+        micro_batch: paths that pass the teacher at a time; at most 512 when absent.
+        device: where a teacher computes that is opened here; CUDA where present, else the CPU, when absent. A teacher that
+            was made before computes where it was put.
+        quiet: no words and no progress bars on standard error.
+        job: in place of ``device`` and ``quiet``, for those who have one.
+
+    Raises:
+        UsageError: settings that contradict each other, another store in ``out``, or a teacher whose samples from the same
+            noise differ.
+        NumericsError: the teacher made NaN.
+        StorageError: the disk is full.
+
+    Example:
+        >>> store = koopstep.collect("digits-edm", "paths", count=20_000)
+    """
+    settings = CollectSettings(
+        count=count,
+        steps=steps,
+        keep=keep,
+        seed=seed,
+        hold_out=hold_out,
+        dtype=dtype,
+        autocast=autocast,
+        unit_size=unit_size,
+        micro_batch=micro_batch,
+    )
+    with working(job, device, quiet) as job:
+        collect_store(teacher, Path(out), settings, rank=job.place.rank, world=job.place.world, job=job)
+        barrier(job.place)  # each process makes its share
+        return Store.open(out)
+
+
 def collect_store(
-    teacher: str | Path | Teacher,
+    teacher: AnyPath | Teacher,
     out: Path,
     settings: CollectSettings,
     *,
@@ -55,7 +121,7 @@ def collect_store(
     if 0 < began_with < settings.count:
         job.console.say(f"{out} holds {began_with:,} paths and is to grow to {settings.count:,}")
     with job.console.bar("collecting paths", settings.count, "path") as bar:
-        for report in collect(
+        for report in fill(
             loaded,
             out,
             settings,
@@ -87,7 +153,7 @@ def _rows_in(folder: Path) -> int:
 
 def store_info(folder: Path) -> dict[str, Any]:
     """What a store holds."""
-    store = TrajectoryStore.open(folder)
+    store = Store.open(folder)
     manifest = dump(store.manifest)
     return {
         "count": store.count,
@@ -104,7 +170,7 @@ def store_info(folder: Path) -> dict[str, Any]:
 
 def verify_store(folder: Path, job: Job) -> dict[str, Any]:
     """Read every byte of a store and compare it with what was committed."""
-    store = TrajectoryStore.open(folder)
+    store = Store.open(folder)
     damaged = store.verify()
     for unit in damaged:
         job.console.say(f"unit {unit.unit} (rows {unit.start} to {unit.stop - 1}): {unit.reason}")
@@ -117,7 +183,32 @@ def verify_store(folder: Path, job: Job) -> dict[str, Any]:
     }
 
 
-def repair_store(folder: Path, teacher: str | None, *, job: Job) -> dict[str, Any]:
+def repair(
+    store: AnyPath,
+    teacher: AnyPath | Teacher | None = None,
+    *,
+    device: str | None = None,
+    quiet: bool = False,
+    job: Job | None = None,
+) -> Store:
+    """Make the damaged units of a store again, with the teacher that made them.
+
+    Args:
+        store: a store, or its folder.
+        teacher: the one that made it, or what `load_teacher` opens; the one that the store names when absent.
+        device: where a teacher computes that is opened here; CUDA where present, else the CPU, when absent.
+        quiet: no words on standard error.
+        job: in place of ``device`` and ``quiet``, for those who have one.
+
+    Raises:
+        UsageError: if the store was imported, or the teacher is another.
+    """
+    with working(job, device, quiet) as job:
+        repair_store(Path(store), teacher, job=job)
+    return Store.open(store)
+
+
+def repair_store(folder: Path, teacher: AnyPath | Teacher | None, *, job: Job) -> dict[str, Any]:
     """Make the damaged units of a store again.
 
     Args:
@@ -128,7 +219,7 @@ def repair_store(folder: Path, teacher: str | None, *, job: Job) -> dict[str, An
     Raises:
         UsageError: if the store was imported, or the teacher is another.
     """
-    store = TrajectoryStore.open(folder)
+    store = Store.open(folder)
     if store.manifest.teacher.kind == "imported":
         damaged = store.verify()
         if damaged:
@@ -143,11 +234,11 @@ def repair_store(folder: Path, teacher: str | None, *, job: Job) -> dict[str, An
         loaded.sha256 = own  # of a conversion, where the store was made from what it was converted from
     repaired: list[int] = []
     identical = True
-    for report in repair(folder, loaded, device=loaded.device or job.place.device):
+    for report in mend(folder, loaded, device=loaded.device or job.place.device):
         repaired.append(report.damage.unit)
         identical = identical and report.identical
         job.console.say(f"unit {report.damage.unit} made again ({report.damage.reason})")
-    again = TrajectoryStore.open(folder)
+    again = Store.open(folder)
     return {
         "count": again.count,
         "damaged": [unit.unit for unit in again.verify()],
@@ -155,6 +246,34 @@ def repair_store(folder: Path, teacher: str | None, *, job: Job) -> dict[str, An
         "identical": identical,
         "root": again.root,
     }
+
+
+def import_pairs(
+    source: AnyPath,
+    out: AnyPath,
+    *,
+    hold_out: int | None = None,
+    layout: LayoutName = "auto",
+    data_range: DataRange | None = PLAIN,
+) -> Store:
+    """Bring pairs or whole paths that were made elsewhere into a store.
+
+    Args:
+        source: a folder of KDM's ``.npz`` pairs, or a ``.npy`` of shape (states, N, *shape), noise first and data last.
+        out: the store's folder.
+        hold_out: paths kept from training, for evaluation; a tenth, at most 10,000, when absent.
+        layout: of ``.npz`` pairs, where ``auto`` cannot tell.
+        data_range: what black and white are, of images; None of data that are no images.
+
+    Raises:
+        UsageError: what cannot be imported: no such data, shapes that contradict each other, NaN.
+        DamagedError: a file is damaged.
+
+    Example:
+        >>> store = koopstep.import_pairs("pairs.npy", "paths")
+    """
+    import_store(Path(source), Path(out), hold_out=hold_out, layout=layout, data_range=data_range)
+    return Store.open(out)
 
 
 def import_store(

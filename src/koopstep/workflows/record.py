@@ -114,6 +114,23 @@ def course_note(earlier: int, training: TrainingConfig, pixel_fade: float = 0.0)
     )
 
 
+def own_recipe(
+    recipe: Recipe, method: str | None, changes: Iterable[str], data: Path | None, out: Path | None
+) -> tuple[Recipe, Path, Path]:
+    """A recipe made in Python, with changes, and the store and folder to train it with.
+
+    Raises:
+        UsageError: if one is missing, or ``method`` names another than the recipe is of.
+    """
+    if data is None or out is None:
+        raise UsageError("train needs a store to learn from and a folder to make: train(recipe, store, out)")
+    if method not in (None, recipe.method):
+        raise UsageError(
+            f"this recipe is of the method {recipe.method}, not {method}; load one: load_recipe(preset, method)"
+        )
+    return change_recipe(recipe, changes, f"recipe {recipe.preset}"), data, out
+
+
 def choose_run(
     preset: str | None,
     method: str | None,

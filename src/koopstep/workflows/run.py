@@ -13,6 +13,7 @@ from koopstep.data.store import TrajectoryStore
 from koopstep.evaluation.outcome import Evaluation
 from koopstep.recipes.recipe import Recipe
 from koopstep.sampling.student import Student
+from koopstep.workflows.resumable import Trained
 from koopstep.workflows.run_folder import RunConfig, read_config, read_evaluation, read_metrics
 
 
@@ -33,11 +34,13 @@ class Run:
     Attributes:
         folder: where it is.
         device: where its student computes and is measured; None for the usual choice.
+        trained: what the training did that returned this run; None of one that was opened.
     """
 
-    def __init__(self, folder: AnyPath, *, device: str | None = None) -> None:
+    def __init__(self, folder: AnyPath, *, device: str | None = None, trained: Trained | None = None) -> None:
         self.folder = Path(folder)
         self.device = device
+        self.trained = trained
 
     @classmethod
     def open(cls, folder: AnyPath, *, device: str | None = None) -> Self:

@@ -3,29 +3,32 @@
 from __future__ import annotations
 
 import functools
+import os
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from koopstep.core.config import dump
+from koopstep.core.arguments import AnyPath
+from koopstep.core.config import Changes, assignments, dump
 from koopstep.core.devices import barrier, seeded
 from koopstep.core.errors import UsageError
 from koopstep.core.files import read_bytes
-from koopstep.core.job import Job
+from koopstep.core.job import Job, working
 from koopstep.core.outputs import check_output
 from koopstep.core.yaml_reader import parse_yaml
 from koopstep.data.augment import LABELS
 from koopstep.data.sources import DataSource, in_range, load_source
 from koopstep.recipes.layers import own_files
 from koopstep.recipes.recipe import TeacherRecipe, load_teacher_recipe
+from koopstep.teachers.base import Teacher
 from koopstep.teachers.files import TeacherHeader, header_of, save_teacher
 from koopstep.teachers.table import TEACHERS
 from koopstep.training.checkpoint import checkpoints, flat
 from koopstep.training.denoising import Denoising
 from koopstep.workflows.claim import CONFIG, claimed
 from koopstep.workflows.record import course_note
-from koopstep.workflows.resumable import begin_training, run_training
+from koopstep.workflows.resumable import Trained, begin_training, run_training
 from koopstep.workflows.run_folder import write_config
 from koopstep.workflows.teacher_source import load_teacher
 
@@ -33,6 +36,40 @@ _DECIDES = ("data", "teacher")  # of config.yaml: what makes it the same trainin
 
 
 def train_teacher(
+    preset: AnyPath,
+    out: AnyPath,
+    *,
+    changes: Changes = (),
+    resume: bool = False,
+    overwrite: bool = False,
+    device: str | None = None,
+    quiet: bool = False,
+    job: Job | None = None,
+) -> Teacher:
+    """Train the teacher of a preset from scratch and write it to a file.
+
+    Args:
+        preset: the name of a preset, or a ``.yaml`` file of one's own.
+        out: the teacher's file (``.safetensors``); checkpoints live in a folder beside it meanwhile.
+        changes: single settings: ``{"teacher.training.steps": 500}``, or texts as in ``["teacher.training.steps=500"]``.
+        resume: go on with the training of ``out``, if there is one.
+        overwrite: delete the training of ``out`` first, and write over the file at the end.
+        device: ``cpu``, ``cuda`` or ``cuda:N``; where None, ``$KOOPSTEP_DEVICE``, else CUDA where present.
+        quiet: no words and no progress bars on standard error.
+        job: in place of ``device`` and ``quiet``, for those who have one.
+
+    Raises:
+        UsageError: unknown names, data that does not fit, or a file or a training there without ``resume`` or ``overwrite``.
+
+    Example:
+        >>> teacher = koopstep.train_teacher("digits", "mine.safetensors")
+    """
+    with working(job, device, quiet) as job:
+        teach(os.fspath(preset), Path(out), changes=assignments(changes), resume=resume, overwrite=overwrite, job=job)
+        return load_teacher(Path(out), device=job.place.device)
+
+
+def teach(
     preset: str,
     out: Path,
     *,
@@ -40,7 +77,7 @@ def train_teacher(
     resume: bool,
     job: Job,
     overwrite: bool = False,
-) -> dict[str, Any]:
+) -> Trained:
     """Train the teacher of ``preset`` and write it to the file ``out``; checkpoints live in ``out`` + ``.run`` meanwhile.
 
     Raises:
@@ -87,7 +124,7 @@ def train_teacher(
         if job.place.leads:
             save_teacher(out, _header(recipe, preset, changes, out, source), state.average.model)
         barrier(job.place)
-    return teacher_info(str(out)) | {"seconds": done.seconds, "loss": done.loss, "step": done.step}
+    return done
 
 
 def _header(recipe: TeacherRecipe, preset: str, changes: list[str], out: Path, source: DataSource) -> TeacherHeader:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import inspect
+import os
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
+from koopstep.core.arguments import AnyPath
 from koopstep.core.devices import choose_device
 from koopstep.core.errors import KoopstepError, UsageError
 from koopstep.core.user_code import find_code, from_here, is_code_name, said
@@ -21,7 +23,7 @@ from koopstep.teachers.packaged import packaged_teachers
 
 
 def load_teacher(
-    source: str | Path | Teacher, *, config: str | Path | None = None, device: torch.device | str | None = None
+    source: AnyPath | Teacher, *, config: AnyPath | None = None, device: torch.device | str | None = None
 ) -> Teacher:
     """Open a teacher. Nothing in a file is executed; of your own code, what you name is imported.
 
@@ -39,9 +41,9 @@ def load_teacher(
     """
     if isinstance(source, Teacher):
         return source
-    if not isinstance(source, str | Path):
+    if not isinstance(source, str | os.PathLike):
         raise UsageError(f"a {type(source).__name__} is no teacher yet; make it one: {_three_lines('network')}")
-    text, path = str(source), Path(source)
+    text, path = os.fspath(source), Path(source)
     if text in packaged_teachers() or (path.is_file() and header_of(path) is not None):
         _refuse_config(text, config)
         return read_teacher_file(text, _place(device)).teacher
@@ -52,7 +54,7 @@ def load_teacher(
     return open_foreign(path, None if config is None else Path(config), _place(device))
 
 
-def _refuse_config(source: str, config: str | Path | None) -> None:
+def _refuse_config(source: str, config: AnyPath | None) -> None:
     if config is not None:
         raise UsageError(f"{source} says itself what it is; leave the config away")
 

@@ -25,7 +25,7 @@ from koopstep.teachers.base import Teacher
 from koopstep.training.distillation import Distillation
 from koopstep.training.loop import TrainingState, train
 from koopstep.workflows.plan import Costs
-from koopstep.workflows.train import first_student, task_of
+from koopstep.workflows.task import first_student, task_of
 
 _LONG_ENOUGH = 0.6  # seconds of paths or samples that tell their speed
 _MOST_SECONDS, _MOST_STEPS, _WARM_UP = 2.5, 12, 2

@@ -2,43 +2,41 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
 
-from koopstep.core.config import dump
-from koopstep.core.devices import Place, barrier, seeded
+from koopstep.core.arguments import AnyPath
+from koopstep.core.config import Changes, assignments
+from koopstep.core.devices import barrier, seeded
 from koopstep.core.errors import UsageError
 from koopstep.core.files import remove_stale
-from koopstep.core.job import Job
-from koopstep.data.live import LivePaths
-from koopstep.data.sources import DataSource, in_range
-from koopstep.data.store import TrajectoryStore
-from koopstep.losses.config import FeatureNetName
-from koopstep.losses.objective import objective_for
-from koopstep.losses.perceptual import PerceptualNetwork
+from koopstep.core.job import Job, working
+from koopstep.data.store import Store
+from koopstep.recipes.layers import own_files
 from koopstep.recipes.recipe import Recipe
 from koopstep.students.files import save_student
-from koopstep.students.initialise import config_from_teacher, note_on_start, start_from_teacher
-from koopstep.students.student import DataFacts, KoopmanStudent
-from koopstep.students.table import build_student
-from koopstep.teachers.base import TeacherIdentity
-from koopstep.teachers.files import TeacherFile
-from koopstep.training.checkpoint import NETWORK, checkpoints, flat
-from koopstep.training.distillation import Distillation
-from koopstep.training.settings import TrainingConfig
+from koopstep.students.initialise import note_on_start
+from koopstep.students.student import DataFacts
+from koopstep.training.checkpoint import checkpoints
 from koopstep.workflows.card import student_card
 from koopstep.workflows.claim import claimed
-from koopstep.workflows.origin import find_data, own_teacher, training_data
-from koopstep.workflows.record import growth_note, longer_note, record, recorded, teacher_choice, with_growth
+from koopstep.workflows.record import (
+    choose_run,
+    growth_note,
+    longer_note,
+    own_recipe,
+    record,
+    recorded,
+    with_growth,
+)
 from koopstep.workflows.resumable import Trained, begin_training, run_training
+from koopstep.workflows.run import Run
 from koopstep.workflows.run_folder import RunConfig, write_config
-
-if TYPE_CHECKING:
-    from koopstep.features.lpips import LPIPS
+from koopstep.workflows.task import first_student, task_of
 
 # of config.yaml: what makes it the same run
 _DECIDES = (
@@ -50,6 +48,56 @@ _DECIDES = (
     "recipe.training",
 )
 _LOOKED_AT = 64  # rows, before the first step
+
+
+def train(
+    recipe: str | os.PathLike[str] | Recipe | None = None,
+    store: AnyPath | None = None,
+    out: AnyPath | None = None,
+    *,
+    method: str | None = None,
+    changes: Changes = (),
+    resume: bool = False,
+    overwrite: bool = False,
+    device: str | None = None,
+    quiet: bool = False,
+    job: Job | None = None,
+) -> Run:
+    """Train a student on stored paths.
+
+    Args:
+        recipe: every setting: the name of a preset, a ``.yaml`` file of one's own, a run's ``config.yaml``, or a `Recipe`.
+            With ``resume`` the run itself, which knows the rest.
+        store: the paths to learn from.
+        out: the run's folder, made if absent.
+        method: how the student learns; what the file says, else ``kdm``, when absent.
+        changes: single settings: ``{"training.steps": 500}``, or texts as in ``["training.steps=500"]``.
+        resume: go on with the run in ``out``, if there is one; with more ``training.steps`` it becomes longer.
+        overwrite: delete the run in ``out`` first.
+        device: ``cpu``, ``cuda`` or ``cuda:N``; where None, ``$KOOPSTEP_DEVICE``, else CUDA where present.
+        quiet: no words and no progress bars on standard error.
+        job: in place of ``device`` and ``quiet``, for those who have one.
+
+    Raises:
+        UsageError: something does not fit or is unknown, or ``out`` holds a run and neither ``resume`` nor ``overwrite``.
+        NumericsError: the loss is not finite.
+
+    Example:
+        >>> run = koopstep.train("digits", "paths", "run", method="hkd", changes={"training.steps": 2000})
+        >>> koopstep.train(run, resume=True, changes={"training.steps": 4000})
+    """
+    texts = assignments(changes)
+    paths = [None if path is None else Path(path) for path in (store, out)]
+    if isinstance(recipe, Recipe):
+        chosen, data, folder = own_recipe(recipe, method, texts, *paths)
+        inputs = []
+    else:
+        name = None if recipe is None else str(Path(recipe) if isinstance(recipe, os.PathLike) else recipe)
+        chosen, data, folder = choose_run(name, method, texts, *paths, resume=resume)
+        inputs = [] if resume or name is None else own_files(name)
+    with working(job, device, quiet) as job:
+        done = train_student(chosen, data, folder, resume=resume, overwrite=overwrite, inputs=inputs, job=job)
+    return Run(folder, device=device, trained=done)
 
 
 def train_student(
@@ -70,7 +118,7 @@ def train_student(
         Interrupted: after ``job.stop`` said so and a checkpoint was written.
     """
     recipe.training.check(job.place.world)
-    store = TrajectoryStore.open(data)
+    store = Store.open(data)
     identity = store.manifest.teacher
     facts = DataFacts.of(store.manifest)
     _check_fit(recipe, facts)
@@ -128,110 +176,6 @@ def _save(folder: Path, config: RunConfig, student: nn.Module, facts: DataFacts)
     }
     remove_stale(folder)  # what a kill left of the last attempt to write it
     save_student(folder, recipe.student, student, provenance, student_card(recipe, facts, provenance))  # type: ignore[arg-type]
-
-
-def first_student(
-    recipe: Recipe, facts: DataFacts, identity: TeacherIdentity, before: RunConfig | None = None
-) -> tuple[Recipe, KoopmanStudent]:
-    """The student before its first step, and the recipe with what its start decided.
-
-    Networks draw their weights from PyTorch's global generator, which the caller seeds. Where there is a run ``before`` to go
-    on with, weights come from its checkpoint, not from the teacher: what that is stands in its header, or in the run.
-
-    Raises:
-        UsageError: if it should start from the teacher, but the teacher is not at hand or has other networks.
-    """
-    seed = recipe.training.seed
-    if recipe.initialise == "fresh":
-        return recipe, build_student(recipe.student, facts, seed)
-    known = None if before is None else teacher_choice(recipe, identity, before).model
-    if known is not None:
-        config = config_from_teacher(recipe.student, known)
-        student = build_student(config, facts, seed)
-    else:
-        teacher = _own_teacher(recipe, identity)
-        config = config_from_teacher(recipe.student, teacher.header.config)
-        student = build_student(config, facts, seed)
-        start_from_teacher(student, teacher)
-    return recipe.model_copy(update={"student": config}), student
-
-
-def task_of(
-    recipe: Recipe, student: KoopmanStudent, store: TrajectoryStore, place: Place
-) -> tuple[Distillation, dict[str, str]]:
-    """What is trained on what, and everything that its result depends on: name -> value."""
-    looked_through: dict[str, str] = {}
-
-    def find_network(name: FeatureNetName) -> PerceptualNetwork:
-        network = _find_network(name)
-        looked_through[f"{NETWORK}{name}"] = network.sha256
-        return network
-
-    real = _real_data(recipe, store.manifest.teacher) if recipe.objective.discriminator_data == "real" else None
-    task = Distillation(
-        student.to(place.device),
-        objective_for(recipe.objective, student.facts, place.device, find_network),
-        store,
-        batch_size=recipe.training.batch_size,
-        seed=recipe.training.seed,
-        place=place,
-        steps=recipe.training.steps,
-        real=real,
-        live=_live_paths(recipe, store, place) if recipe.paths == "live" else None,
-        read_ahead=_reads_ahead(recipe.training, place),
-    )
-    settings = dump(recipe)
-    depends_on = flat({name: settings[name] for name in ("initialise", "paths", "student", "objective", "training")})
-    depends_on["data"] = store.root
-    if real is not None:
-        depends_on["real data"] = f"{real.name} {real.identity().sha256}"
-    return task, depends_on | looked_through
-
-
-def _real_data(recipe: Recipe, identity: TeacherIdentity) -> DataSource:
-    """The data the teacher learned from, for the discriminator.
-
-    Raises:
-        UsageError: if it is not known, not at hand, or not what the recipe names.
-    """
-    advice = (
-        "; objective.discriminator_data=real needs it: put it there, or set -o objective.discriminator_data=teacher"
-    )
-    learned = training_data(recipe.teacher.file, identity).need(advice)
-    source = find_data(learned, [recipe.data]).need(advice)
-    if Path(recipe.data).name != source.name:
-        raise UsageError(
-            f"objective.discriminator_data=real shows the discriminator what the teacher learned from, {source.name!r}, but "
-            f"the recipe names {recipe.data!r}; set -o data={source.name}"
-        )
-    return in_range(source, identity.data_range)
-
-
-def _live_paths(recipe: Recipe, store: TrajectoryStore, place: Place) -> LivePaths:
-    """The store's teacher, going on where the store ends."""
-    return LivePaths(_own_teacher(recipe, store.manifest.teacher, place.device).teacher, store.manifest, place.device)
-
-
-def _own_teacher(recipe: Recipe, identity: TeacherIdentity, device: torch.device | None = None) -> TeacherFile:
-    """The teacher that made the paths.
-
-    Raises:
-        UsageError: if it is not at hand.
-    """
-    without = "initialise=fresh" if recipe.initialise == "teacher" else "paths=stored"
-    advice = f"; the student learns from it: name it with -o teacher.file=PATH, or set -o {without}"
-    return own_teacher((recipe.teacher.file,), identity.name, identity.sha256, device).need(advice)
-
-
-def _reads_ahead(config: TrainingConfig, place: Place) -> bool:
-    """A thread helps where the networks do not need the processor themselves."""
-    return place.device.type == "cuda" if config.read_ahead is None else config.read_ahead
-
-
-def _find_network(name: FeatureNetName) -> LPIPS:
-    from koopstep.features.lpips import find_lpips  # only for objectives that look through one
-
-    return find_lpips(name)
 
 
 def _check_fit(recipe: Recipe, facts: DataFacts) -> None:

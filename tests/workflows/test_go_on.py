@@ -25,7 +25,8 @@ from koopstep.teachers.edm import EDMConfig, build_edm
 from koopstep.teachers.files import TeacherHeader, read_header, read_teacher_file, save_teacher
 from koopstep.training import checkpoint
 from koopstep.workflows import origin
-from koopstep.workflows import task as workflow
+from koopstep.workflows import task
+from koopstep.workflows import train as workflow
 from koopstep.workflows.run_folder import read_config
 from koopstep.workflows.teacher import train_teacher
 
@@ -70,7 +71,7 @@ def test_other_weights_of_a_feature_network_are_noticed(
     noise = torch.randn(16, 3, 8, 8, generator=torch.Generator().manual_seed(0))
     np.save(tmp_path / "pairs.npy", torch.stack([noise, noise / 2]).numpy())
     import_source(tmp_path / "pairs.npy", tmp_path / "store", hold_out=4)
-    monkeypatch.setattr(workflow, "_find_network", lambda name: Eye())
+    monkeypatch.setattr(task, "_find_network", lambda name: Eye())
     recipe, out = image_recipe(change), tmp_path / "run"
     with pytest.raises(Interrupted):
         train_tiny(recipe, tmp_path / "store", out, stop_after=1)

@@ -89,7 +89,7 @@ def test_the_store_is_gone(tiny_run: Path, tmp_path: Path) -> None:
     config = run / "config.yaml"
     config.write_text(config.read_text().replace(str(tiny_run.parent / "store"), str(tmp_path / "nowhere")))
     page = _page(run)
-    assert "is no trajectory store" in page.text and "the student is shown alone" in page.text
+    assert "learned from is gone" in page.text and "the student is shown alone" in page.text
     assert [panel["name"] for panel in page.data[0]] == ["noise x_T", "student"]
     back = read_page(report(run, data=tiny_run.parent / "store", out=tmp_path / "page.html", job=JOB))
     assert [panel["name"] for panel in back.data[0]] == ["noise x_T", "teacher", "student"]

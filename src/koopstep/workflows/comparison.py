@@ -23,7 +23,7 @@ from koopstep.sampling.fewstep import ONE_STEP, Stepping
 from koopstep.sampling.onestep import generate_in_batches
 from koopstep.workflows.origin import find_data, training_data
 from koopstep.workflows.references import remembered_reference
-from koopstep.workflows.run_folder import OpenRun, open_run
+from koopstep.workflows.run_folder import OpenRun, open_run, own_store
 
 
 @dataclass(frozen=True)
@@ -91,9 +91,8 @@ def compare_on_held_out(
         UsageError: if there is no store, it holds nothing out, fewer rows than asked, or data of another kind or teacher.
     """
     opened = open_run(run, job.place.device)
-    if data is None:
-        data = Path(opened.recipe("name a store with --data").data)
-    store = TrajectoryStore.open(data)
+    store = own_store(run, opened.recipe("name a store with --data")) if data is None else TrajectoryStore.open(data)
+    data = store.folder
     facts = opened.student.facts
     _check_same_teacher(opened, store.manifest, data)
     learned = store.manifest.teacher.training_data
@@ -162,7 +161,7 @@ def _check_unseen(opened: OpenRun, store: TrajectoryStore, data: Path) -> None:
             stacklevel=3,
         )
     try:
-        learned = TrajectoryStore.open(Path(config.data))
+        learned = own_store(opened.folder, config)
     except KoopstepError:
         return  # its rows are not known any more
     theirs = learned.history().get(config.data_root)

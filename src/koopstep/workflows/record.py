@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -16,16 +17,16 @@ from koopstep.teachers.files import read_header
 from koopstep.teachers.packaged import packaged_teachers
 from koopstep.training.settings import TrainingConfig
 from koopstep.workflows.origin import own_teacher_file
-from koopstep.workflows.run_folder import EarlierData, RunConfig, read_config
+from koopstep.workflows.run_folder import EarlierData, RunConfig, own_store, read_config
 
 
-def record(recipe: Recipe, store: TrajectoryStore, folder: Path, before: RunConfig | None) -> RunConfig:
+def record(recipe: Recipe, store: TrajectoryStore, run: Path, before: RunConfig | None) -> RunConfig:
     """What happens when ``recipe`` is trained on ``store``: the store's collection and teacher stand in place of the preset's.
 
     Args:
         recipe: complete.
         store: what is learned.
-        folder: the store's.
+        run: the run's folder.
         before: what the run that is gone on with says, whose earlier lengths are kept; None where training begins.
     """
     manifest = store.manifest
@@ -33,13 +34,14 @@ def record(recipe: Recipe, store: TrajectoryStore, folder: Path, before: RunConf
     happened = {"collect": settings_of(manifest), "teacher": teacher_choice(recipe, identity, before)}
     return RunConfig(
         recipe=recipe.model_copy(update=happened),
-        data=str(folder.resolve()),
+        data=str(store.folder.resolve()),
         data_root=store.root,
         teacher=identity.name,
         teacher_sha256=identity.sha256,
         training_data=identity.training_data,
         earlier_steps=() if before is None else _earlier_steps(recipe, before),
         earlier_data=() if before is None else before.earlier_data,
+        data_beside=os.path.relpath(store.folder.resolve(), run.resolve()),
     )
 
 
@@ -177,4 +179,4 @@ def choose_run(
             f"{run} was begun with --method {config.recipe.method}, not {method}; train into another folder"
         )
     where = str(run / "config.yaml")
-    return change_recipe(config.recipe, changes, where), data or Path(config.data), run
+    return change_recipe(config.recipe, changes, where), data or own_store(run, config).folder, run

@@ -22,7 +22,7 @@ from koopstep.figures.html import MARK, Chapter, write_report
 from koopstep.workflows import report_words as words
 from koopstep.workflows.evaluate import evaluate
 from koopstep.workflows.report_figures import Analyses, attempt, links, losses_part, samples_part
-from koopstep.workflows.run_folder import OpenRun, read_evaluation
+from koopstep.workflows.run_folder import OpenRun, own_store, read_evaluation
 from koopstep.workflows.speed import Speed, speed_of
 from koopstep.workflows.subject import RunSubject
 
@@ -134,7 +134,7 @@ def _manifest(opened: OpenRun, data: Path | None) -> Manifest | None:
     if data is None and opened.config is None:
         return None
     try:
-        return TrajectoryStore.open(data or Path(opened.recipe("").data)).manifest
+        return (own_store(opened.folder, opened.recipe("")) if data is None else TrajectoryStore.open(data)).manifest
     except KoopstepError:
         return None
 

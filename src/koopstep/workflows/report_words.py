@@ -172,10 +172,11 @@ def commands(run: OpenRun, manifest: Manifest | None) -> list[str]:
     else:
         made = config.recipe.collect
         keep = made.keep
-        lines.append(
-            f"koopstep collect {shlex.quote(config.recipe.teacher.file)} --out {store} --count {manifest.count} "
+        lines += [
+            f"koopstep collect {shlex.quote(config.recipe.teacher.file)} --out {store} --count {count} "
             f"--steps {manifest.steps} --keep {keep} --seed {manifest.seed} --hold-out {manifest.hold_out}"
-        )
+            for count in (*manifest.grown, manifest.count)  # as it grew
+        ]
     again = shlex.quote(str(run.folder.with_name(run.folder.name + "-again")))
     lines.append(f"koopstep train {shlex.quote(str(Path(run.folder) / 'config.yaml'))} --data {store} --out {again}")
     lines += [f"koopstep evaluate {again}", f"koopstep report {again}"]

@@ -14,7 +14,7 @@ from koopstep.evaluation.outcome import Evaluation
 from koopstep.recipes.recipe import Recipe
 from koopstep.sampling.student import Student
 from koopstep.workflows.resumable import Trained
-from koopstep.workflows.run_folder import RunConfig, read_config, read_evaluation, read_metrics
+from koopstep.workflows.run_folder import RunConfig, own_store, read_config, read_evaluation, read_metrics
 
 
 class Run:
@@ -84,7 +84,7 @@ class Run:
         Raises:
             UsageError: if that is not where it was.
         """
-        return TrajectoryStore.open(self.config.data)
+        return own_store(self.folder, self.config)
 
     @property
     def history(self) -> list[dict[str, Any]]:

@@ -12,14 +12,18 @@ import yaml
 
 from koopstep.core.arguments import AnyPath
 from koopstep.core.config import Added, Config, dump
-from koopstep.core.errors import DamagedError, UsageError
+from koopstep.core.errors import DamagedError, KoopstepError, UsageError
 from koopstep.core.files import read_json, read_limited, write_atomic
 from koopstep.core.renamed import renamed_path
 from koopstep.core.yaml_reader import LARGEST_TEXT, parse_yaml
+from koopstep.data.commits import MANIFEST
+from koopstep.data.store import TrajectoryStore
 from koopstep.recipes.recipe import Recipe, student_part
 from koopstep.students.files import StudentFile, load_student, student_folder
 from koopstep.students.student import KoopmanStudent
 from koopstep.teachers.base import TrainingData
+
+STORE = "store"  # of a run of distil: the paths that it collected itself
 
 
 class EarlierData(Config):
@@ -36,6 +40,7 @@ class RunConfig(Config):
     Attributes:
         recipe: every setting.
         data: folder of the store.
+        data_beside: the same, seen from the run's folder: where it is when both were moved.
         data_root: digest of the store.
         teacher: name of the teacher that made the paths.
         teacher_sha256: digest of its file, empty for a function.
@@ -53,6 +58,7 @@ class RunConfig(Config):
     training_data: Annotated[TrainingData | None, Added()] = None
     earlier_steps: Annotated[tuple[int, ...], Added()] = ()
     earlier_data: Annotated[tuple[EarlierData, ...], Added()] = ()
+    data_beside: Annotated[str | None, Added()] = None
 
 
 @dataclass(frozen=True)
@@ -73,6 +79,40 @@ class OpenRun:
         if self.config is None:
             raise UsageError(f"{self.folder} is a student folder without its run; {what_for}")
         return self.config
+
+
+def own_store(run: Path, config: RunConfig) -> TrajectoryStore:
+    """The store that a run learned from: where it was, or in or beside the run's folder, which may have been moved or copied.
+
+    Where none of these is that store, one that took its place is returned.
+
+    Raises:
+        UsageError: if there is no store, or it is not complete.
+        DamagedError: if its descriptions are damaged.
+    """
+    beside = [] if config.data_beside is None else [run / config.data_beside]
+    places = dict.fromkeys(Path(path).resolve() for path in (config.data, run / STORE, *beside))
+    others: list[TrajectoryStore] = []
+    error: KoopstepError | None = None
+    for place in places:
+        if not (place / MANIFEST).is_file():
+            continue
+        try:
+            store = TrajectoryStore.open(place)
+        except KoopstepError as broken:
+            error = error or broken
+            continue
+        if config.data_root in store.history():
+            return store
+        others.append(store)
+    if others:
+        return others[0]
+    if error is not None:
+        raise error
+    raise UsageError(
+        f"the store that {run} learned from is gone (looked at {', '.join(map(str, places))}); move it back, or name it with "
+        "--data"
+    )
 
 
 def config_bytes(config: Config) -> bytes:

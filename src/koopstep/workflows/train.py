@@ -129,7 +129,7 @@ def train_student(
     with seeded(recipe.training.seed, torch.device("cpu")):  # the discriminator's weights are drawn after the student's
         recipe, student = first_student(recipe, facts, identity, before)
         task, depends_on = task_of(recipe, student, store, job.place)
-    config = record(recipe, store, data, before) if job.place.leads else None
+    config = record(recipe, store, out, before) if job.place.leads else None
     reads = [data, *inputs]
     grown = known is not None and known.data_root in earlier
     decides = tuple(name for name in _DECIDES if name != "data_root" or not grown)

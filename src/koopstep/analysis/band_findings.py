@@ -17,15 +17,13 @@ from koopstep.analysis.control import (
     share_as_large,
     stands_out,
 )
-from koopstep.analysis.findings import Bars, Caption, Clouds, Curves, Findings, ImageRow, Images, Line, View, image_rows
+from koopstep.analysis.findings import Bars, Caption, Curves, Findings, ImageRow, Images, Line, View, image_rows
 from koopstep.analysis.frequencies import radial_profile, radii
 from koopstep.analysis.modes import BANDS, ORDER_WORDS, ORDERS, Order, rates_of
-from koopstep.analysis.outcomes import cells_of
+from koopstep.analysis.sets import how_shown, view_of_sets
 from koopstep.analysis.spectrum import gauge_of, identifiable
 from koopstep.analysis.subject import Subject
 from koopstep.analysis.words import percent, short
-from koopstep.core.pixels import DataRange
-from koopstep.data.cells import Cells
 
 _FOR_LEVELS = 64  # rows for which each level is cut by itself
 _SHOWN = 10
@@ -54,12 +52,12 @@ def bands(subject: Subject) -> Findings:
             "effect_by_level": dict(zip(student.level_names, effects.tolist(), strict=True)),
         }
     values[CHANCE] = _order_values(chance, CHANCE, control)
-    shown = student.facts.shown_range
-    cells = cells_of(subject) if student.facts.shape == (2,) else None
-    views = [_order_view(order, whole, found, gauge, shown, cells) for order in ORDERS]
+    views = [_order_view(subject, order, whole, found, gauge) for order in ORDERS]
     told = {order: order_finding(found, order, control) for order in ORDERS}
     captions = {
-        view.file: Caption(f"Thirds of the modes by {ORDER_WORDS[order]}", _BANDS_TEXT, _sentence(told[order]))
+        view.file: Caption(
+            f"Thirds of the modes by {ORDER_WORDS[order]}", _BANDS_TEXT + how_shown(subject), _sentence(told[order])
+        )
         for view, order in zip(views, ORDERS, strict=True)
     }
     title = "change of the sample when a third of one level's modes is dropped"
@@ -73,7 +71,7 @@ def bands(subject: Subject) -> Findings:
         views.append(_profiles(whole, found, chance))
         captions["bands_profile.png"] = Caption(
             "How fine each third's effect is",
-            "Power of what a third adds to the sample, by spatial frequency; dashed: a random third, and whole samples.",
+            "Power of what a third adds to the sample, by spatial frequency; pale: a random third; dashed: whole samples.",
             _finest_finding(found),
         )
     return Findings(values, views, _conclusion(told, values), captions, _numbers(found, control, values))
@@ -158,22 +156,21 @@ def order_finding(found: list[Band], order: Order, control: Control) -> str:
     return f"{text}; the {finest(found, order)} third {verb} ({percent(far)} of random draws get as far)"
 
 
-def _order_view(
-    order: Order, whole: Tensor, found: list[Band], gauge: str, shown_range: DataRange, cells: Cells | None
-) -> View:
+def _order_view(subject: Subject, order: Order, whole: Tensor, found: list[Band], gauge: str) -> View:
     """One order: images in rows, or clouds of points."""
-    ours = [band for band in found if band.order == order]
+    display, ours = subject.display, [band for band in found if band.order == order]
     file, title = f"bands_{order}.png", f"thirds of the modes by {ORDER_WORDS[order]}; rates {identifiable(gauge)}"
-    if whole.ndim != 4:
-        sets = {"all modes": whole.flatten(1)[:, :2]}
-        sets |= {f"only {band.band}": band.alone.flatten(1)[:, :2] for band in ours} | {"": whole}
-        sets |= {f"without {band.band}": (whole - band.effect).flatten(1)[:, :2] for band in ours}
-        return Clouds(file, sets, cells=cells, title=title)
-    reach = max(max(float(band.effect[:_SHOWN].abs().quantile(0.995)) for band in ours), 1e-6)
-    rows = image_rows({"all modes": whole[:_SHOWN]} | {f"only {band.band}": band.alone[:_SHOWN] for band in ours})
-    rows += [ImageRow(f"{band.band} adds", band.effect[:_SHOWN], "differences") for band in ours]
+    if display.kind == "points":
+        sets = {"all modes": whole} | {f"only {band.band}": band.alone for band in ours} | {"": whole}
+        sets |= {f"without {band.band}": whole - band.effect for band in ours}
+        return view_of_sets(subject, file, sets, title=title)
+    some, shown = whole[:_SHOWN].cpu(), display(whole[:_SHOWN].cpu())
+    adds = {band.band: shown - display(some - band.effect[:_SHOWN].cpu()) for band in ours}
+    reach = max(max(float(images.abs().quantile(0.995)) for images in adds.values()), 1e-6)
+    rows = image_rows({"all modes": shown} | {f"only {band.band}": display(band.alone[:_SHOWN].cpu()) for band in ours})
+    rows += [ImageRow(f"{band} adds", images, "differences") for band, images in adds.items()]
     scale = "all modes less all\nbut this third"
-    return Images(file, rows, title=title, data_range=shown_range, reach=reach, scale=scale)
+    return Images(file, rows, title=title, data_range=display.data_range, reach=reach, scale=scale)
 
 
 def _profiles(whole: Tensor, found: list[Band], chance: list[Band]) -> Curves:

@@ -11,13 +11,14 @@ from typing import Any, Literal
 
 from torch import Tensor
 
+from koopstep.analysis.point_views import Clouds as Clouds
+from koopstep.analysis.point_views import NoiseSpace as NoiseSpace
+from koopstep.analysis.point_views import OutlierMap as OutlierMap
+from koopstep.analysis.point_views import PointPairs as PointPairs
 from koopstep.core.pixels import PLAIN, DataRange
 from koopstep.data.cells import Cells
 from koopstep.operators.rates import Rates
 from koopstep.operators.spectrum import Spectrum
-
-COORDINATES = ("first coordinate", "second coordinate")
-"""Of data in the plane."""
 
 Line = tuple[Sequence[float], Sequence[float]]
 """Values along x, and along y."""
@@ -34,7 +35,7 @@ class Curves:
         up: names the vertical one.
         logarithmic: titles of the panels whose vertical axis is.
         from_zero: whether the vertical axis of the others begins there.
-        faint: names of lines to compare with, drawn dashed: those of wholes, means and the teacher black, others grey.
+        faint: names of lines to compare with, drawn those of wholes, means and the teacher dashed, others wide and pale.
         ordered: titles of the panels whose lines have an order, which their colours show.
         title: over everything.
     """
@@ -146,52 +147,6 @@ class Pairs:
 
 
 @dataclass(frozen=True)
-class Clouds:
-    """Sets of points in panels of one window, a point in the same colour in each.
-
-    Attributes:
-        file: name of the picture.
-        sets: title -> (N, 2); NaN is left out. An empty title leaves a gap. The window is at most twice the first set's.
-        colours: (N, 2), points that give the colours; the first set when absent.
-        cells: of the data: a point has the colour of its cell; where absent, of its direction from the mean.
-        columns: of panels.
-        title: over everything.
-        axes: names of the two coordinates.
-    """
-
-    file: str
-    sets: Mapping[str, Tensor]
-    colours: Tensor | None = None
-    cells: Cells | None = None
-    columns: int = 4
-    title: str = ""
-    axes: tuple[str, str] = COORDINATES
-
-
-@dataclass(frozen=True)
-class PointPairs:
-    """Points in the plane beside their partners from the same noise, in the colours of the left ones' outcomes.
-
-    Attributes:
-        file: name of the picture.
-        left: (N, 2) in data units; the teacher's, say.
-        right: (N, 2), row by row from the same noise.
-        titles: of the panels.
-        outcomes: int64 (N,), of the left ones; one colour where there are none.
-        cells: whose numbers the outcomes are, drawn behind the points; None where there are none.
-        axes: names of the two coordinates.
-    """
-
-    file: str
-    left: Tensor
-    right: Tensor
-    titles: tuple[str, str] = ("teacher", "student")
-    outcomes: Tensor | None = None
-    cells: Cells | None = None
-    axes: tuple[str, str] = COORDINATES
-
-
-@dataclass(frozen=True)
 class Movie:
     """Moving pictures.
 
@@ -235,49 +190,6 @@ class LevelRates:
     names: Sequence[str]
     rates: Sequence[Rates]
     gauge: str
-
-
-@dataclass(frozen=True)
-class NoiseSpace:
-    """Noise by what it becomes, one panel a map.
-
-    Attributes:
-        file: name of the picture.
-        noise: (N, *shape), unit variance.
-        outcomes: title of the panel -> int64 (N,); negative for none.
-        names: of outcomes 0, 1, ... for a legend; none is drawn without.
-        cells: whose numbers the outcomes are; None where they are other things.
-        separates: title of the panel whose outcomes choose the plane that noise of more dimensions is shown on, in all
-            panels; the first when empty.
-    """
-
-    file: str
-    noise: Tensor
-    outcomes: Mapping[str, Tensor]
-    names: Sequence[str] = ()
-    cells: Cells | None = None
-    separates: str = ""
-
-
-@dataclass(frozen=True)
-class OutlierMap:
-    """Outliers among samples, and the noise they come from.
-
-    Attributes:
-        file: name of the picture.
-        noise: (N, 2), unit variance, behind all samples.
-        samples: name -> (N, 2) in data units; a row of two panels each.
-        masks: name -> bool (N,), the outliers.
-        outcomes: name -> int64 (N,), for the colours; negative for none.
-        cells: whose numbers the outcomes are, drawn behind the samples; None where there are none.
-    """
-
-    file: str
-    noise: Tensor
-    samples: Mapping[str, Tensor]
-    masks: Mapping[str, Tensor]
-    outcomes: Mapping[str, Tensor]
-    cells: Cells | None = None
 
 
 View = Curves | Bars | Images | Pairs | PointPairs | Clouds | Movie | Eigenvalues | LevelRates | NoiseSpace | OutlierMap

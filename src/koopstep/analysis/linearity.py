@@ -140,7 +140,7 @@ def straightness(subject: Subject) -> Findings:
     )
     values, told = found.summary(), straight_sentence(found)
     text = (
-        "Left: error of the evolved latent against that of the teacher's state at u, relative; dashed, what a latent that "
+        "Left: error of the evolved latent against that of the teacher's state at u, relative; pale, what a latent that "
         "never moves would score. Right: the same decoded, from noise to each state and from each state to the end."
     )
     numbers = {

@@ -16,7 +16,7 @@ Order = Literal["real", "modulus", "frequency"]
 ORDERS: tuple[Order, ...] = ("real", "modulus", "frequency")
 """``real``: by alpha (growth); ``modulus``: by |alpha + i beta|; ``frequency``: by |beta|."""
 
-ORDER_WORDS: dict[Order, str] = {"real": "growth α", "modulus": "|α + iβ|", "frequency": "rotation |β|"}
+ORDER_WORDS: dict[Order, str] = {"real": "growth rate α", "modulus": "|α + iβ|", "frequency": "rotation rate |β|"}
 """What modes are sorted by, for titles."""
 
 BANDS = ("smallest", "middle", "largest")

@@ -134,11 +134,9 @@ def by_outcome(subject: Subject) -> Findings:
     values["memorisation"] = {name: one.summary() for name, one in copies.items()}
     views: list[View] = [space]
     if real.ndim == 4:
-        ours = held_out.samples[:_PAIRS]
-        near = real[copies["student"].nearest[:_PAIRS]]
-        views.append(
-            Pairs("nearest_real.png", near, ours, ("nearest real", "student"), subject.student.facts.shown_range)
-        )
+        display = subject.display
+        ours, near = display(held_out.samples[:_PAIRS]), display(real[copies["student"].nearest[:_PAIRS]])
+        views.append(Pairs("nearest_real.png", near, ours, ("nearest real", "student"), display.data_range))
         how = "Above each of the student's samples the real image it is nearest to."
         captions["nearest_real.png"] = Caption("Nearest real images", how, copy_sentence(copies))
     return Findings(values, views, f"{told} {copy_sentence(copies)}", captions, numbers | _copy_numbers(copies))

@@ -56,8 +56,8 @@ def outcomes(subject: Subject) -> Outcomes:
 
 
 def cells_of(subject: Subject) -> Cells | None:
-    """The cells of the data, where it is at hand and has some."""
-    source = subject.reference().value
+    """The cells of the data, where it is in the plane, at hand and has some."""
+    source = subject.reference().value if subject.student.facts.shape == (2,) else None
     return None if source is None else source.cells
 
 

@@ -9,11 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from koopstep.analysis.findings import Caption, Clouds, Findings, Images, Movie, image_rows
+from koopstep.analysis.findings import Caption, Findings, Movie
 from koopstep.analysis.outcomes import cells_of
+from koopstep.analysis.sets import how_shown, view_of_sets
 from koopstep.analysis.subject import Subject
 from koopstep.analysis.words import percent, short
-from koopstep.core.errors import UsageError
 from koopstep.core.records import Batch
 from koopstep.students.student import KoopmanStudent
 
@@ -121,42 +121,41 @@ def _thinned(count: int, most: int) -> list[int]:
 
 
 def beside_the_teacher(subject: Subject) -> Findings:
-    """The student's straight path, read at every u, beside the teacher's stored states; a film strip and a film.
-
-    Raises:
-        UsageError: if the data is neither images nor points.
-    """
-    shape = subject.student.facts.shape
-    image = len(shape) == 3
-    if not image and shape != (2,):
-        raise UsageError("a film is made of images or points; for other data look at `koopstep analyze RUN linearity`")
-    found = film(subject.student, subject.rows(6 if image else None), columns=13 if image else 7)
+    """The student's straight path, read at every u, beside the teacher's stored states; a film strip and a film."""
+    display, batch = subject.display, subject.rows(6 if subject.display.kind == "images" else None)
+    found = film(subject.student, batch, columns=13 if display.kind == "images" else 5)
     title = (
         "states at unit size; the student's read at u"
         if found.reads_path
         else "the student's latents at u, decoded as if at the end; the teacher's states at unit size"
     )
-    told, text = film_sentence(found), f"Each column is a moment of the path from x_T to x_0; {title}."
-    captions = {"trajectory.png": Caption("The path, beside the teacher's", text, told)}
+    told, text = film_sentence(found), f"Each column is a moment of the path from x_T to x_0: {title}."
     middle, end, others = found.apart()
     numbers = {
         "distance to the teacher at the middle": "unknown" if middle is None else short(middle),
         "at the end": short(end),
         "between samples of other noise": short(others),
     }
-    columns, beside = [f"u = {u:.2f}" for u in found.u], found.beside()
-    shown = subject.student.facts.shown_range
-    movie = Movie("trajectory.gif", [found.frames] if beside is None else [beside, found.frames], shown)
-    if image:
-        rows: dict[str, Tensor] = {}
-        for row in range(min(3, len(found.student[0]))):
-            rows |= {f"teacher {row + 1}": found.teacher[:, row], f"student {row + 1}": found.student[:, row]}
-        strip = Images("trajectory.png", image_rows(rows), columns=columns, title=title, data_range=shown)
-        return Findings(found.summary(), [strip, movie], told, captions, numbers)
-    sets = {f"teacher, {head}": points for head, points in zip(columns, found.teacher, strict=True)}
-    sets |= {f"student, {head}": points for head, points in zip(columns, found.student, strict=True)}
-    clouds = Clouds("trajectory.png", sets, found.student[-1], cells_of(subject), len(columns), title)
-    return Findings(found.summary(), [clouds, movie], told, captions, numbers)
+    heads = [f"u = {u:.2f}" for u in found.u]
+    sets: dict[str, Tensor] = {}
+    if display.kind == "images":
+        for row in range(min(3, len(batch))):
+            sets |= {f"teacher {row + 1}": found.teacher[:, row], f"student {row + 1}": found.student[:, row]}
+    else:
+        for name, states in (("teacher", found.teacher), ("student", found.student)):
+            sets |= {f"{name}, {head}": points for head, points in zip(heads, states, strict=True)}
+    ends = batch.data.cpu()
+    strip = view_of_sets(subject, "trajectory.png", sets, heads=heads, columns=len(heads), title=title, colours=ends)
+    captions = {strip.file: Caption("The path, beside the teacher's", text + how_shown(subject), told)}
+    return Findings(found.summary(), [strip, _movie(subject, found, ends)], told, captions, numbers)
+
+
+def _movie(subject: Subject, found: Film, ends: Tensor) -> Movie:
+    cells, beside = cells_of(subject), found.beside()
+    sets = [found.frames] if beside is None else [beside, found.frames]
+    shown = [subject.display(frames) for frames in sets]
+    outcomes = None if cells is None else cells.nearest(ends)
+    return Movie("trajectory.gif", shown, subject.display.data_range, outcomes, cells)
 
 
 def film_sentence(found: Film) -> str:

@@ -10,13 +10,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from koopstep.analysis.findings import Caption, Clouds, Curves, Findings, Images, View, image_rows
-from koopstep.analysis.outcomes import cells_of
+from koopstep.analysis.findings import Caption, Curves, Findings, View
+from koopstep.analysis.sets import how_shown, view_of_sets
 from koopstep.analysis.subject import Subject
 from koopstep.analysis.words import percent, short
 from koopstep.core.noise import gaussian
-from koopstep.core.pixels import DataRange
-from koopstep.data.cells import Cells
 from koopstep.features.extract import Extractor
 from koopstep.features.lpips import has_lpips
 from koopstep.students.student import DataFacts
@@ -90,7 +88,11 @@ def vicinity(
 
 def moved_noise(subject: Subject) -> Findings:
     """Noise moved a little, for teacher and student (KDM Fig. 3)."""
-    batch, facts, found_teacher = subject.rows(64), subject.student.facts, subject.teacher()
+    batch, facts, found_teacher = (
+        subject.rows(None if subject.display.kind == "points" else 64),
+        subject.student.facts,
+        subject.teacher(),
+    )
     teacher = found_teacher.value
     labels, noise, steps = batch.class_labels, batch.noise, subject.held_out().steps
     other = gaussian(99, range(len(noise)), facts.shape).to(noise)
@@ -109,17 +111,18 @@ def moved_noise(subject: Subject) -> Findings:
     curves = Curves("vicinity.png", panels, across=across, faint=("unrelated noise",), title=title)
     values = found.summary() | {"unrelated": chance, "teacher_at_hand": teacher is not None}
     values |= {} if teacher is not None else {"left_out": {"teacher": found_teacher.reason}}
-    views = [curves, *_samples_view(found, facts.shown_range, cells_of(subject))]
+    views = [curves, _samples_view(subject, found)]
     told, what = vicinity_sentence(found, chance), next(iter(chance))
     at = found.sigmas.index(_NEAR)
     numbers = {
         f"{name} moved by, at s = {_NEAR:g}": short(each[what][at]) for name, each in found.distances.items()
     } | {"samples of unrelated noise apart by": short(chance[what])}
-    text = "How far samples move when their noise is moved by s (KDM Fig. 3); dashed: samples of unrelated noise."
+    text = (
+        "How far samples move when their noise is moved by s (KDM Fig. 3); the pale line: samples of unrelated noise."
+    )
     captions = {"vicinity.png": Caption("Near noise, near samples?", text, told)}
-    if len(views) > 1:
-        text = "What the same noise becomes when it is moved further and further."
-        captions["vicinity_samples.png"] = Caption("Samples of moved noise", text, told)
+    text = "What the same noise becomes when it is moved further and further." + how_shown(subject)
+    captions["vicinity_samples.png"] = Caption("Samples of moved noise", text, _far_sentence(found, chance))
     return Findings(values, views, told, captions, numbers)
 
 
@@ -154,18 +157,27 @@ def _distances(facts: DataFacts, device: torch.device) -> dict[str, Distance]:
     return distances
 
 
-def _samples_view(found: Vicinity, shown_range: DataRange, cells: Cells | None) -> list[View]:
+def _samples_view(subject: Subject, found: Vicinity) -> View:
     """What becomes of the moved noise: a few images, or clouds of points."""
-    columns = [f"s = {sigma:g}" for sigma in found.sigmas]
-    shape = next(iter(found.samples.values())).shape[2:]
-    if len(shape) == 3 and shape[0] in (1, 3):
+    if subject.display.kind == "images":
+        heads = [f"s = {sigma:g}" for sigma in found.sigmas]
         rows = {f"{name} {row + 1}": samples[:, row] for row in range(3) for name, samples in found.samples.items()}
-        return [Images("vicinity_samples.png", image_rows(rows), columns=columns, data_range=shown_range)]
-    if shape != (2,):
-        return []
+        return view_of_sets(subject, "vicinity_samples.png", rows, heads=heads)
+    places = [0, found.sigmas.index(_NEAR), len(found.sigmas) - 1]
     sets = {
-        f"{name}, {head}": samples[place]
+        f"{name}, s = {found.sigmas[place]:g}": samples[place]
         for name, samples in found.samples.items()
-        for place, head in enumerate(columns)
+        for place in places
     }
-    return [Clouds("vicinity_samples.png", sets, cells=cells, columns=len(columns))]
+    return view_of_sets(subject, "vicinity_samples.png", sets, columns=len(places))
+
+
+def _far_sentence(found: Vicinity, chance: dict[str, float]) -> str:
+    """How far samples have gone where noise was moved most."""
+    what = next(iter(chance))
+    shares = {name: values[what][-1] / max(chance[what], 1e-30) for name, values in found.distances.items()}
+    beside = f" (the teacher's {percent(shares['teacher'])})" if "teacher" in shares else ""
+    return (
+        f"At s = {found.sigmas[-1]:g} the student's samples have moved by {percent(shares['student'])} of what unrelated noise "
+        f"does{beside}."
+    )

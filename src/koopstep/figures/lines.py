@@ -23,15 +23,17 @@ _OUTSIDE: Any = {"loc": "upper left", "bbox_to_anchor": (1.01, 1.0), "borderaxes
 _COLOURS = tuple(colour for _ in range(4) for colour in LINES[1:])
 _ALWAYS = {"teacher": INK, "student": LINES[1]}
 """Lines that have the same colour in every figure."""
-_FAINT: Any = {"ls": "--", "lw": 1.2}
+_EMPTY = 1e-12  # the height of an axis on which everything is 0
 
 
 def curves(view: Curves, sheet: Sheet) -> None:
     """Draw a panel for each entry, each with named lines; one legend where all panels have the same lines."""
-    panels, columns = view.panels, min(_COLUMNS, len(view.panels))
+    panels, columns = view.panels, 2 if len(view.panels) == 4 else min(_COLUMNS, len(view.panels))
     together = _same_lines(view)
     beside = not together and any(len(lines) > 5 or max(map(len, lines)) > 24 for lines in panels.values())
-    axes = sheet.panels(4.3 + 2.4 * beside, 3.0, rows=-(-len(panels) // columns), columns=columns)
+    axes = sheet.panels(
+        (4.3 if columns < 3 else 3.4) + 2.2 * beside, 3.0, rows=-(-len(panels) // columns), columns=columns
+    )
     for panel in axes[len(panels) :]:
         panel.set_axis_off()
     for number, (panel, (head, lines)) in enumerate(zip(axes, panels.items(), strict=False)):
@@ -39,7 +41,8 @@ def curves(view: Curves, sheet: Sheet) -> None:
         if head in view.logarithmic:
             panel.set_yscale("log")
         elif view.from_zero:
-            panel.set_ylim(bottom=0)
+            panel.margins(y=0.08)
+            panel.set_ylim(0, max(panel.get_ylim()[1], _EMPTY))
         panel.grid(True, axis="y")
         panel.set_xlabel(view.across)
         if number % columns == 0:
@@ -70,8 +73,9 @@ def _lines(panel: Axes, lines: Mapping[str, Line], view: Curves, ordered: bool) 
     colours = dict(zip(free, left, strict=False)) | _ALWAYS
     for name, (x, y) in lines.items():
         if name in view.faint:
-            shade = INK if name.startswith(("whole", "mean", "teacher")) else FAINT
-            panel.plot(x, y, color=shade, label=name, **_FAINT)
+            dark = name.startswith(("whole", "mean", "teacher"))  # over the pale ones, which are wider
+            look = {"ls": "--", "lw": 1.2} if dark else {"ls": "-", "lw": 3.5, "alpha": 0.6, "zorder": 1.5}
+            panel.plot(x, y, color=INK if dark else FAINT, label=name, **look)  # type: ignore[arg-type]
         elif name == "teacher":  # open rings over the student's line: seen even where the two agree
             look = {"ls": (0, (2, 3)), "lw": 1.2, "marker": "o", "ms": 6, "mfc": "none", "zorder": 3}
             panel.plot(x, y, color=INK, label=name, **look)  # type: ignore[arg-type]
@@ -87,7 +91,7 @@ def bars(view: Bars, sheet: Sheet) -> None:
     groups, panels = view.groups, view.panels
     name_of_spread, low, high = view.spread or ("", 0.0, 0.0)
     top = 1.08 * max(high, *(max(values) for sets in panels.values() for values in sets.values()))
-    axes = sheet.panels(max(3.0, 1.2 + 0.55 * len(groups)), 3.0, columns=len(panels))
+    axes = sheet.panels(min(3.6, max(2.8, 1.2 + 0.5 * len(groups))), 3.0, columns=len(panels))
     for number, (panel, (head, sets)) in enumerate(zip(axes, panels.items(), strict=True)):
         step = 0.8 / len(sets)
         for index, (name, values) in enumerate(sets.items()):

@@ -78,6 +78,7 @@ def clouds(view: Clouds, sheet: Sheet) -> None:
             continue
         panel.set_axis_on()
         x, y = array(points)[:_MOST_IN_CLOUD].T
+        _board(panel, _squares(view.cells))
         panel.scatter(x, y, s=3, linewidths=0, c=colours)
         plane(panel, reach, "")
         panel.set_title(label, fontsize=8)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 _MOST_POINTS = 20_000
 _MOST_EIGENVALUES = 50_000
+_LONGEST = 1e3  # paths: modes slower than that do nothing one could see
 _CROWDED = 0.25  # of the window: eigenvalues within less than that are shown larger in a panel of their own
 
 
@@ -62,16 +63,14 @@ def _eigenvalue_dots(panel: Axes, values: np.ndarray, lifted: np.ndarray | None)
 def _zoom(panel: Axes, values: np.ndarray, reach: float) -> None:
     """All eigenvalues again, larger, where they fill a small part of the window."""
     middle = complex((values.real.max() + values.real.min()) / 2, (values.imag.max() + values.imag.min()) / 2)
-    half = 1.15 * max(float(np.abs(values.real - middle.real).max()), float(np.abs(values.imag - middle.imag).max()))
-    if half > _CROWDED * reach:
+    wide, high = float(np.abs(values.real - middle.real).max()), float(np.abs(values.imag - middle.imag).max())
+    if 1.15 * max(wide, high) > _CROWDED * reach:
         return
-    half = max(half, 1e-6)
-    side = "left" if middle.real > 0 else "right"
-    inside = panel.inset_axes((0.06 if side == "left" else 0.5, 0.06, 0.44, 0.44))
+    inside = panel.inset_axes((0.2 if middle.real > 0 else 0.36, 0.3, 0.44, 0.4))  # within the circle, beside them
     _eigenvalue_dots(inside, values, None)
-    inside.set_xlim(middle.real - half, middle.real + half)
-    inside.set_ylim(middle.imag - half, middle.imag + half)
-    inside.set_aspect("equal")
+    wide, high = (1.15 * max(half, 1e-3 * max(wide, high), 1e-6) for half in (wide, high))  # each axis to the data
+    inside.set_xlim(middle.real - wide, middle.real + wide)
+    inside.set_ylim(middle.imag - high, middle.imag + high)
     inside.tick_params(labelsize=6, length=2, direction="in", pad=1)
     inside.locator_params(nbins=3)
     for spine in inside.spines.values():
@@ -101,9 +100,9 @@ def _rate_plane(view: LevelRates, sheet: Sheet) -> None:
         panel.set_title(f"{name}: {alpha.size:,} modes", fontsize=9)
         if not (alpha.any() or beta.any()):
             panel.text(0.5, 0.5, "stays as it is", ha="center", va="center", transform=panel.transAxes)
-        panel.set_xlabel("growth α (shaded: decays)")
+        panel.set_xlabel("growth rate α (shaded: decays)")
         if number % columns == 0:
-            panel.set_ylabel("rotation |β|, radians")
+            panel.set_ylabel("rotation rate |β|, radians")
     sheet.title(f"rates of the modes over the whole path, axes scaled to each level; rates {identifiable(view.gauge)}")
 
 
@@ -120,8 +119,8 @@ def _rate_maps(view: LevelRates, sheet: Sheet) -> None:
     count = len(names)
     axes = sheet.panels(1.6, 1.75, rows=2, columns=count)
     kinds: tuple[tuple[list[np.ndarray], Any, float, float, str], ...] = (
-        (growths, two_sided(), -reach, reach, "growth α"),
-        (rotations, "viridis", 0.0, top, "rotation |β|, radians"),
+        (growths, two_sided(), -reach, reach, "growth rate α"),
+        (rotations, "viridis", 0.0, top, "rotation rate |β|, radians"),
     )
     for row, (maps, colours, low, high, what) in enumerate(kinds):
         for column, (name, values) in enumerate(zip(names, maps, strict=True)):
@@ -137,7 +136,7 @@ def _rate_maps(view: LevelRates, sheet: Sheet) -> None:
 
 def _rate_times(view: LevelRates, sheet: Sheet) -> None:
     """Draw how many modes of a level halve (decaying ones), double (growing ones) and rotate once within a time, in u."""
-    axes = sheet.panels(4.0, 3.2, columns=3)
+    axes = sheet.panels(3.3, 3.0, columns=3)
     for name, level, colour in zip(view.names, view.rates, in_order(len(view.names)), strict=True):
         alpha, beta = array(level.alpha).ravel(), np.abs(array(level.beta).ravel())
         times = (
@@ -150,6 +149,7 @@ def _rate_times(view: LevelRates, sheet: Sheet) -> None:
     heads = ("half-life of modes that decay", "doubling time of modes that grow", "period of one rotation")
     for panel, head in zip(axes, heads, strict=True):
         panel.set_xscale("log")
+        panel.set_xlim(right=_LONGEST)
         panel.axvline(1.0, color=FAINT, lw=0.9, zorder=0)
         panel.set_ylim(0, 1.02)
         panel.set_xlabel("time in u (1: the whole path)")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 _SIDE = 0.72  # inches of an image
 _BETWEEN = 0.04  # of a cell's side, left free around an image
 _EDGE = LINES[2]
+_LETTERS = 13  # of a title in an inch
 _BAND = 10  # pairs side by side
 
 
@@ -79,6 +81,8 @@ def table(
     """
     count = max(len(row.pictures) for row in rows)
     tops = np.cumsum([row.gap + 1 for row in rows]) - 1
+    wide = max(24, round(count * _SIDE * _LETTERS))
+    title = "\n".join(line for part in title.split("\n") for line in textwrap.wrap(part, wide))
     margin = 0.115 * max(len(line) for row in rows for line in row.title.split("\n"))
     lines = max((head.count("\n") + 1 for head in columns), default=0)
     head = 0.05 + 0.16 * lines + (0.12 + 0.16 * (title.count("\n") + 1) if title else 0)

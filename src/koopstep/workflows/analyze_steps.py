@@ -7,8 +7,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from koopstep.analysis.findings import Caption, Clouds, Curves, Findings, Images, Line, View, image_rows
-from koopstep.analysis.outcomes import cells_of
+from koopstep.analysis.findings import Caption, Curves, Findings, Line, View
+from koopstep.analysis.sets import how_shown, view_of_sets
 from koopstep.analysis.words import short
 from koopstep.evaluation.metrics import METRICS
 from koopstep.sampling.fewstep import Between, Stepping, generate_in_steps
@@ -52,10 +52,12 @@ def steps(subject: RunSubject) -> Findings:
     )
     plain = {str(way): found for way, found in values.items()} | {"teacher": of_teacher, "left_out": scores.left_out}
     told, text = steps_sentence(values, of_teacher), "Each metric against the number of network evaluations a sample."
-    views = [curves, *_samples(subject, ways, counts)]
-    captions = {"steps.png": Caption("What further steps are worth", text, told)}
-    if len(views) > 1:
-        captions["steps_samples.png"] = Caption("The same noise in more steps", "Each from the same noise x_T.", told)
+    shown, seen = _samples(subject, ways, counts)
+    how = "Samples in one place are of one noise x_T." + how_shown(subject)
+    captions = {
+        "steps.png": Caption("What further steps are worth", text, told),
+        "steps_samples.png": Caption("The same noise in more steps", how, seen),
+    }
     main = main_metric(one_step)
     numbers = {f"{main} at 1 step": short(one_step[main])} | {
         f"{main} at {counts[-1]} steps {_WAYS[way]}": short(found[str(counts[-1])][main])
@@ -64,7 +66,7 @@ def steps(subject: RunSubject) -> Findings:
     }
     if main in of_teacher:
         numbers[f"{main} of the teacher"] = short(of_teacher[main])
-    return Findings(plain, views, told, captions, numbers)
+    return Findings(plain, [curves, shown], told, captions, numbers)
 
 
 def main_metric(measured: Mapping[str, float]) -> str:
@@ -100,13 +102,10 @@ def steps_sentence(values: Mapping[Between, Mapping[str, Mapping[str, float]]], 
 
 
 @torch.no_grad()
-def _samples(subject: RunSubject, ways: list[Between], counts: list[int]) -> list[View]:
-    """The same noise in each number of steps: images in rows, points as clouds; nothing for other data."""
-    student, shape = subject.student, subject.student.facts.shape
-    image = len(shape) == 3
-    if not image and shape != (2,):
-        return []
-    few = subject.rows(_COLUMNS if image else _POINTS)
+def _samples(subject: RunSubject, ways: list[Between], counts: list[int]) -> tuple[View, str]:
+    """The same noise in each number of steps, and how far its samples go from the teacher's."""
+    student = subject.student
+    few = subject.rows(_COLUMNS if subject.display.kind == "images" else _POINTS)
     noise = few.states[0] / student.facts.noise_scale
     sets: dict[str, Tensor] = {"teacher": few.data.cpu()}
     for way in ways:
@@ -114,6 +113,8 @@ def _samples(subject: RunSubject, ways: list[Between], counts: list[int]) -> lis
             if count > 1 or way == "noise":
                 made = generate_in_steps(student, noise, few.class_labels, stepping=Stepping(count, way))
                 sets["1 step" if count == 1 else f"{count} {_WAYS[way]}"] = made.cpu()
-    if image:
-        return [Images("steps_samples.png", image_rows(sets), data_range=student.facts.shown_range)]
-    return [Clouds("steps_samples.png", sets, cells=cells_of(subject))]
+    apart = {name: float((made - sets["teacher"]).square().mean()) for name, made in sets.items() if name != "teacher"}
+    far = max(apart, key=lambda name: apart[name])
+    told = f"These samples are {short(apart['1 step'])} from the teacher's in one step"
+    told += "." if len(apart) == 1 else f" and at most {short(apart[far])} in more ({far}; mean squared)."
+    return view_of_sets(subject, "steps_samples.png", sets), told

@@ -130,7 +130,8 @@ def _of_rates(student: KoopmanStudent) -> Findings:
         )
     )
     told, effect = rate_sentence(read), effect_sentence(read)
-    captions = _captions(read, told, effect, values["reading"])
+    drawn = {view.file for view in views}
+    captions = {file: one for file, one in _captions(read, told, effect, values["reading"]).items() if file in drawn}
     numbers = {
         "modes": f"{sum(level.alpha.numel() for level in read.rates):,} on {len(names)} levels",
         "effect of a third by growth": ", ".join(f"{band} {short(size)}" for band, size in effects["real"].items()),

@@ -34,7 +34,7 @@ def unet(shape: tuple[int, ...]) -> Settings:
         "model_channels": 16 if numbers <= 64 else 32 if numbers <= 1024 else 64,
         "channel_mult": [1, *[2] * levels],
         "channel_mult_emb": 2,
-        "num_blocks": 2 if side < _PATCHED_FROM else 1,
+        "num_blocks": 2 if numbers <= 64 else 1,
         "attention_resolutions": [],
         "patch": patch,
     }

@@ -11,7 +11,7 @@ from typing import Any
 from koopstep.core.errors import Interrupted, KoopstepError, UsageError
 from koopstep.core.files import is_temporary, make_folder, read_json, write_json
 from koopstep.core.job import Job
-from koopstep.data.collect import collect
+from koopstep.data.commits import read_complete
 from koopstep.data.reference import RealData
 from koopstep.data.store import TrajectoryStore
 from koopstep.figures.html import Chapter, write_report
@@ -19,7 +19,7 @@ from koopstep.students.files import read_student_file
 from koopstep.teachers.base import Teacher
 from koopstep.training.checkpoint import checkpoints
 from koopstep.workflows.clock import Clock
-from koopstep.workflows.collect import import_store
+from koopstep.workflows.collect import collect_store, import_store
 from koopstep.workflows.evaluate import evaluate
 from koopstep.workflows.plan import Plan, Wish, read_budget
 from koopstep.workflows.planning import (
@@ -135,7 +135,7 @@ def carry_out(plan: Plan, before: Plan | None, source: Source, out: Path, clock:
         return Outcome(done)
     if before is not None and plan != before:
         write_plan(out, plan)
-    if before is not None and plan.steps > before.steps:
+    if before is not None and (plan.count, plan.steps) != (before.count, before.steps):
         job.console.say(plan_note(plan, before))
     else:
         for line in [*(["going on with this plan:"] if before is not None else []), *plan.lines()]:
@@ -151,8 +151,9 @@ def carry_out(plan: Plan, before: Plan | None, source: Source, out: Path, clock:
 def _stages(plan: Plan, source: Source, store: Path, out: Path, clock: Clock, job: Job) -> Outcome:
     recipe = plan.recipe
     if plan.data is None:
-        with clock.stage("collect", finished=(store / "complete.json").is_file()):
-            _collect(source, store, plan, job)
+        with clock.stage("collect", finished=_collected(store, plan)):
+            if not _collected(store, plan):
+                collect_store(source.teacher, store, recipe.collect, rank=0, world=1, job=job)
     with clock.stage("train", finished=_trained(out, plan)):
         train_student(recipe, store, out, resume=True, job=job)
     with clock.stage("evaluate", again=True):
@@ -178,11 +179,10 @@ def _stages(plan: Plan, source: Source, store: Path, out: Path, clock: Clock, jo
     return Outcome(result, chapter)
 
 
-def _collect(source: Source, store: Path, plan: Plan, job: Job) -> None:
-    settings = plan.recipe.collect
-    with job.console.bar("collecting paths", settings.count, "path") as bar:
-        for report in collect(source.teacher, store, settings, device=job.place.device, should_stop=job.stop):
-            bar.update(report.made, f"{report.bytes / 2**20:,.1f} MiB")
+def _collected(store: Path, plan: Plan) -> bool:
+    """Whether all paths of the plan are there; a store may have been made larger since."""
+    found = read_complete(store) if (store / "manifest.json").is_file() else None
+    return found is not None and found[0].count >= plan.count
 
 
 def _trained(out: Path, plan: Plan) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -17,6 +16,7 @@ from koopstep.recipes.recipe import Recipe
 
 QUICK = 0.15  # of the full lengths
 MARGIN = 0.1  # of a budget, left free: no machine does everything in the time it was measured at
+_CHEAP, _SEEN = 0.25, 2  # paths are made in a quarter of the training's time where few would be seen more than twice
 LEAST_COUNT, LEAST_STEPS = 400, 50  # below which no student is worth judging
 MOST_COUNT, MOST_STEPS = 1_000_000, 800_000  # as published; more was measured by nobody
 _EVALUATE_SAMPLES, _REPORT_SAMPLES, _REPORT_ROWS = 1, 6, 10_000  # how often held-out rows go through the student
@@ -201,43 +201,61 @@ def stage_seconds(
     return stages if collects else {name: seconds for name, seconds in stages.items() if name != "collect"}
 
 
+@dataclass(frozen=True)
+class Full:
+    """The lengths at full quality."""
+
+    count: int
+    steps: int
+    batch_size: int
+
+
 def lengths(
-    full: tuple[int, int], wish: Wish, seconds: Callable[[int, int], float], *, existing: int | None = None
+    full: Full, wish: Wish, costs: Costs, *, existing: int | None = None, rows: int | None = None
 ) -> tuple[int, int]:
     """How many paths and training steps a wish comes to.
 
-    A budget shortens or lengthens both in one proportion, so that each path is seen as often as at full quality.
+    A budget shortens or lengthens both in one proportion, so that each path is seen as often as at full quality; where paths
+    cost little beside the steps there are more of them.
 
     Args:
-        full: paths and steps at full quality.
+        full: the lengths at full quality.
         wish: what was asked for.
-        seconds: how long the whole takes with so many paths and steps.
+        costs: what one of each takes.
         existing: paths that are there already, and are not made.
+        rows: held out; as many as of new paths are by default.
 
     Raises:
         UsageError: if the budget is less than the least takes.
     """
 
     def at(share: float) -> tuple[int, int]:
-        count = existing or wish.count or min(max(round(full[0] * share), LEAST_COUNT), MOST_COUNT)
-        return count, wish.steps or min(max(round(full[1] * share), LEAST_STEPS), MOST_STEPS)
+        steps = wish.steps or min(max(round(full.steps * share), LEAST_STEPS), MOST_STEPS)
+        if existing or wish.count:
+            return existing or wish.count or 0, steps
+        count = max(round(full.count * share), LEAST_COUNT)
+        affordable = _CHEAP * costs.step * steps / max(costs.path, 1e-12)
+        cheap = int(min(steps * full.batch_size / _SEEN, affordable, full.count))
+        return min(max(count, cheap), MOST_COUNT), steps
+
+    def seconds(share: float) -> float:
+        return sum(stage_seconds(costs, *at(share), collects=existing is None, rows=rows).values())
 
     if wish.budget is None:
         return at(QUICK if wish.quick else 1.0)
     free = wish.budget * (1 - MARGIN)
-    least = seconds(*at(0.0))
-    if least > free:
-        needed = math.ceil(least / (1 - MARGIN))
+    if seconds(0.0) > free:
+        needed = math.ceil(seconds(0.0) / (1 - MARGIN))
         raise UsageError(
             f"a budget of {in_words(wish.budget)} is too short: the least that gives a student takes {in_words(needed)} on "
             f"this machine; give --budget {needed}s or more"
         )
     low, high = 0.0, 1.0
-    while seconds(*at(high)) <= free and at(high) != at(2 * high):
+    while seconds(high) <= free and at(high) != at(2 * high):
         low, high = high, 2 * high
     for _ in range(40):
         middle = (low + high) / 2
-        low, high = (middle, high) if seconds(*at(middle)) <= free else (low, middle)
+        low, high = (middle, high) if seconds(middle) <= free else (low, middle)
     return at(low)
 
 

@@ -19,7 +19,7 @@ from koopstep.recipes.derive import default_method, derive, of_lengths, of_steps
 from koopstep.recipes.recipe import Recipe, change_recipe
 from koopstep.training.checkpoint import flat
 from koopstep.training.settings import may_change
-from koopstep.workflows.plan import Costs, Plan, Wish, in_words, lengths, stage_seconds
+from koopstep.workflows.plan import Costs, Full, Plan, Wish, in_words, lengths, stage_seconds
 from koopstep.workflows.source import Source, material_of
 from koopstep.workflows.timing import check_deterministic, measure
 
@@ -95,10 +95,10 @@ def make_plan(
     costs, recipe = measure(source.teacher, recipe, job.place, collects=collects)
     costs = costs.model_copy(update={"start": time.perf_counter() - started + _STARTING})
     rows = None if store is None else store.manifest.hold_out
-    full = (recipe.collect.count, recipe.training.steps)
+    full = Full(recipe.collect.count, recipe.training.steps, recipe.training.batch_size)
     if wish is not None:
         existing = None if store is None else store.count
-        count, steps = lengths(full, wish, _total(costs, collects, rows), existing=existing)
+        count, steps = lengths(full, wish, costs, existing=existing, rows=rows)
         recipe = of_lengths(recipe, count, steps) if store is None else _of_store(recipe, store, steps)
     manifest = collecting.plan(source.teacher, recipe.collect) if store is None else store.manifest
     return Plan(
@@ -109,7 +109,7 @@ def make_plan(
         data=None if store is None else str(store.folder.resolve()),
         reference=reference,
         asked="" if wish is None else str(wish),
-        full=full,
+        full=(full.count, full.steps),
         bytes=_bytes(manifest) if store is None else store.nbytes,
         evaluations=manifest.count * manifest.teacher.num_function_evaluations if collects else 0,
         costs=costs,
@@ -120,22 +120,40 @@ def make_plan(
 
 
 def extended(plan: Plan, wish: Wish, seconds: dict[str, float]) -> Plan:
-    """The plan of a run that goes on for longer, by what its stages really took; ``plan`` itself where no more is asked."""
+    """The plan of a run that goes on for longer, by what its stages really took; ``plan`` itself where no more is asked.
+
+    More paths without a word about steps come with as many more steps: what was trained to its end learns from no path.
+    """
     if wish.empty or wish.quick or str(wish) == plan.asked:
         return plan
-    costs = _refined(plan, seconds)
-    collects, held = plan.data is None, plan.recipe.collect.hold_out
-    total = _total(costs, collects, held)
-    if wish.budget is not None and wish.budget <= total(plan.count, plan.steps):
+    costs, grows, held = _refined(plan, seconds), plan.data is None, plan.recipe.collect.hold_out
+    full = Full(*plan.full, plan.recipe.training.batch_size)
+    taken = sum(stage_seconds(costs, plan.count, plan.steps, collects=grows, rows=held).values())
+    if wish.budget is None:
+        count = max(wish.count or 0, plan.count) if grows else plan.count
+        steps = wish.steps or round(plan.steps * count / plan.count)
+    elif wish.budget <= taken:
         return plan
-    longer = Wish(wish.budget, None, wish.steps)
-    steps = max(plan.steps, plan.steps if longer.empty else lengths(plan.full, longer, total, existing=plan.count)[1])
-    if steps == plan.steps:
+    else:
+        count, steps = lengths(full, wish, costs, existing=None if grows else plan.count, rows=held)
+        if count < plan.count:
+            count, steps = lengths(full, Wish(wish.budget, plan.count), costs, rows=held)
+    steps = max(steps, plan.steps)
+    if (count, steps) == (plan.count, plan.steps):
         return plan
-    training = plan.recipe.training.model_copy(update={"steps": steps})
-    recipe = plan.recipe.model_copy(update={"training": training})
-    stages = stage_seconds(costs, plan.count, steps, collects=collects, rows=held)
-    update = {"recipe": recipe, "asked": str(wish), "costs": costs, "stages": stages}
+    recipe = plan.recipe
+    parts = {
+        "collect": recipe.collect.model_copy(update={"count": count}),
+        "training": recipe.training.model_copy(update={"steps": steps}),
+    }
+    update = {
+        "recipe": recipe.model_copy(update=parts),
+        "asked": str(wish),
+        "costs": costs,
+        "stages": stage_seconds(costs, count, steps, collects=grows, rows=held),
+        "bytes": plan.bytes * count // plan.count,
+        "evaluations": plan.evaluations * count // plan.count,
+    }
     return plan.model_copy(update=update)
 
 
@@ -211,10 +229,6 @@ def _of_store(recipe: Recipe, store: TrajectoryStore, steps: int) -> Recipe:
     return of_steps(recipe, steps, len(store.training_rows()))
 
 
-def _total(costs: Costs, collects: bool, rows: int | None) -> Any:
-    return lambda count, steps: sum(stage_seconds(costs, count, steps, collects=collects, rows=rows).values())
-
-
 def _refined(plan: Plan, seconds: dict[str, float]) -> Costs:
     """What one of each really took, where a stage is through."""
     measured: dict[str, float] = {}
@@ -235,7 +249,10 @@ def _bytes(manifest: Manifest) -> int:
 
 def plan_note(plan: Plan, before: Plan) -> str:
     """What is said of a run that is made longer."""
+    more = sum(
+        max(plan.stages[name] - before.stages[name], 0.0) for name in ("collect", "train") if name in plan.stages
+    )
     return (
-        f"going on from {before.steps:,} to {plan.steps:,} steps, about "
-        f"{in_words(max(plan.stages['train'] - before.stages['train'], 1.0))} more of training"
+        f"going on from {before.count:,} paths and {before.steps:,} steps to {plan.count:,} and {plan.steps:,}: about "
+        f"{in_words(more + plan.stages['evaluate'] + plan.stages['report'])} more"
     )

@@ -28,9 +28,13 @@ from koopstep.workflows.plan import Costs
 from koopstep.workflows.task import first_student, task_of
 
 _LONG_ENOUGH = 0.6  # seconds of paths or samples that tell their speed
+_SLOW_STEP, _WORTH_IT = (
+    0.25,
+    0.7,
+)  # a step of so many seconds is tried in bfloat16, and done in it if that takes so much of it
 _MOST_SECONDS, _MOST_STEPS, _WARM_UP = 2.5, 12, 2
 _PROBED_STEPS = 2
-_EVALUATE, _REPORT = 4.5, 6.0  # seconds of metrics, figures and the page that hardly depend on the teacher
+_EVALUATE, _CLASSIFY, _REPORT = 1.0, 2.0, 4.0  # seconds of metrics, a classifier, and figures, whoever the teacher is
 _COVARIANCE = 4e-10  # seconds a cubed number of a sample: the root of a covariance
 _MEMORY_SHARE = 0.5
 
@@ -54,11 +58,14 @@ def measure(teacher: Teacher, recipe: Recipe, place: Place, *, collects: bool) -
         with seeded(recipe.training.seed, torch.device("cpu")):
             recipe, student = first_student(recipe, DataFacts.of(store.manifest), store.manifest.teacher)
             recipe, task = _fitting(recipe, lambda chosen: task_of(chosen, student, store, place)[0], place)
-            step = time_step(task, recipe, place)
+            recipe, step = _fastest(recipe, task, place)
         row = _time_rows(lambda rows: _sample(task, store, rows, place), len(store.training_rows()))
     path = time_path(teacher, recipe, place) if collects else 0.0
     size = float(torch.tensor(teacher.shape).prod())
-    evaluate = _EVALUATE + (_COVARIANCE * size**3 if "frechet_pixel" in recipe.evaluation.metrics else 0.0)
+    measured = recipe.evaluation.metrics
+    evaluate = (
+        _EVALUATE + _COVARIANCE * size**3 * ("frechet_pixel" in measured) + _CLASSIFY * ("class_balance" in measured)
+    )
     return Costs(start=0.0, path=path, step=step, row=row, evaluate=evaluate, report=_REPORT), recipe
 
 
@@ -88,6 +95,16 @@ def time_step(task: Distillation, recipe: Recipe, place: Place) -> float:
         if sum(spent) > _MOST_SECONDS:
             break
     return sum(spent) / len(spent)
+
+
+def _fastest(recipe: Recipe, task: Distillation, place: Place) -> tuple[Recipe, float]:
+    """The recipe in the number format that is fastest here, and the seconds of a step: not every processor likes bfloat16."""
+    plain = time_step(task, recipe, place)
+    if recipe.training.autocast != "none" or plain < _SLOW_STEP or len(task.model.facts.shape) != 3:
+        return recipe, plain
+    half = recipe.model_copy(update={"training": recipe.training.model_copy(update={"autocast": "bfloat16"})})
+    seconds = time_step(task, half, place)
+    return (half, seconds) if seconds < _WORTH_IT * plain else (recipe, plain)
 
 
 def _sample(task: Distillation, store: TrajectoryStore, rows: int, place: Place) -> object:

@@ -91,7 +91,7 @@ def own_store(run: Path, config: RunConfig) -> TrajectoryStore:
         DamagedError: if its descriptions are damaged.
     """
     beside = [] if config.data_beside is None else [run / config.data_beside]
-    places = dict.fromkeys(Path(path).resolve() for path in (config.data, run / STORE, *beside))
+    places = dict.fromkeys(path.resolve() for path in (Path(config.data), run / STORE, *beside))
     others: list[TrajectoryStore] = []
     error: KoopstepError | None = None
     for place in places:

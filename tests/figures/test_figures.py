@@ -311,6 +311,12 @@ def test_things_in_an_order_have_colours_in_an_order(drawn: Drawn) -> None:
     assert light == sorted(light) and len(set(light)) == 3
 
 
+def test_panels_that_are_compared_have_one_height(drawn: Drawn) -> None:
+    panels = {name: {"a": ([0, 1], [0.0, top])} for name, top in (("one", 1.0), ("two", 2.0), ("three", 9.0))}
+    one, two, three = drawn(Curves("a.png", panels, across="x", alike=[("one", "two")]))
+    assert one.get_ylim() == two.get_ylim() and 2 < one.get_ylim()[1] < 3 < 9 < three.get_ylim()[1]
+
+
 def test_the_teachers_line_is_seen_under_the_students(drawn: Drawn) -> None:
     same = ([0, 1], [1.0, 2.0])
     (panel,) = drawn(Curves("a.png", {"one": {"teacher": same, "student": same}}, across="x"))

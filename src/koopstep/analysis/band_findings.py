@@ -195,5 +195,6 @@ def _profiles(whole: Tensor, found: list[Band], chance: list[Band]) -> Curves:
         logarithmic=list(panels),
         faint=("random third", "whole samples"),
         ordered=list(panels),
+        alike=[list(panels)],
         title="what a third adds to the sample, by spatial frequency",
     )

@@ -92,7 +92,15 @@ def along_the_path(subject: Subject) -> Findings:
         panels[f"effect, by {ORDER_WORDS[order]}"] = {band: (curves.u, curves.decoded[band]) for band in BANDS}
     gauge = gauge_of(student.spectrum())
     title = f"each third of the modes along the path; shares and order {identifiable(gauge)}\neffect: {unit}"
-    view = Curves("cumulative.png", panels, across="u (0: noise, 1: data)", ordered=list(panels), title=title)
+    heads, half = list(panels), len(panels) // 2
+    view = Curves(
+        "cumulative.png",
+        panels,
+        across="u (0: noise, 1: data)",
+        ordered=heads,
+        alike=[heads[:half], heads[half:]],
+        title=title,
+    )
     told = path_sentence(found["real"])
     text = (
         "Share of each third of the modes in the latent's square along the path, and how far the decoded sample moves when "

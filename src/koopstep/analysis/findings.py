@@ -37,6 +37,7 @@ class Curves:
         from_zero: whether the vertical axis of the others begins there.
         faint: names of lines to compare with, drawn those of wholes, means and the teacher dashed, others wide and pale.
         ordered: titles of the panels whose lines have an order, which their colours show.
+        alike: groups of titles of panels whose vertical axes are the same.
         title: over everything.
     """
 
@@ -48,6 +49,7 @@ class Curves:
     from_zero: bool = True
     faint: Collection[str] = ()
     ordered: Collection[str] = ()
+    alike: Sequence[Collection[str]] = ()
     title: str = ""
 
 

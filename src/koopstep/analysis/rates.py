@@ -12,7 +12,7 @@ from koopstep.analysis.bands import Band, band_effects
 from koopstep.analysis.control import Control, random_modes, share_as_large, stands_out
 from koopstep.analysis.findings import Bars, Caption, Eigenvalues, Findings, LevelRates, View
 from koopstep.analysis.modes import BANDS, ORDER_WORDS, ORDERS, has_rates, rates_of
-from koopstep.analysis.spectrum import gauge_of, identifiable, summarise
+from koopstep.analysis.spectrum import gauge_of, identifiable, in_short, summarise
 from koopstep.analysis.subject import Subject
 from koopstep.analysis.words import percent, short
 from koopstep.core.noise import gaussian, integers
@@ -85,7 +85,7 @@ def spectrum(subject: Subject) -> Findings:
     return Findings(
         values,
         [Eigenvalues("spectrum.png", spectra)],
-        f"{told} {values['reading'].capitalize()}.",
+        f"{told} {in_short(spectra)}",
         {"spectrum.png": Caption("The operator's eigenvalues", text, told)},
         numbers | {"eigenvalues": identifiable(gauge_of(spectra))},
     )
@@ -138,7 +138,7 @@ def _of_rates(student: KoopmanStudent) -> Findings:
         "random-mode control": f"{short(control.spread[0])} to {short(control.spread[1])}",
         "rates": identifiable(gauge),
     }
-    return Findings(values, views, f"{told} {effect} {values['reading'].capitalize()}.", captions, numbers)
+    return Findings(values, views, f"{told} {effect} {in_short(read.spectra)}", captions, numbers)
 
 
 def rate_sentence(read: RateReading) -> str:

@@ -128,3 +128,11 @@ def gauge_of(spectra: Sequence[Spectrum]) -> str:
 def identifiable(gauge: str) -> str:
     """What a gauge means for eigenvalues and rates, in words."""
     return "not identifiable" if gauge == "free" else f"identifiable ({gauge})"
+
+
+def in_short(spectra: Sequence[Spectrum]) -> str:
+    """The reading of spectra in a short sentence."""
+    gauge = gauge_of(spectra)
+    if gauge == "free":
+        return "Eigenvalues are not identifiable here: they describe this network, not the dynamics."
+    return f"Eigenvalues are identifiable here ({gauge}): they belong to the dynamics."

@@ -32,7 +32,7 @@ def curves(view: Curves, sheet: Sheet) -> None:
     together = _same_lines(view)
     beside = not together and any(len(lines) > 5 or max(map(len, lines)) > 24 for lines in panels.values())
     axes = sheet.panels(
-        (4.3 if columns < 3 else 3.4) + 2.2 * beside, 3.0, rows=-(-len(panels) // columns), columns=columns
+        (3.9 if columns < 3 else 3.4) + 2.2 * beside, 3.0, rows=-(-len(panels) // columns), columns=columns
     )
     for panel in axes[len(panels) :]:
         panel.set_axis_off()
@@ -52,6 +52,11 @@ def curves(view: Curves, sheet: Sheet) -> None:
             panel.legend(**_OUTSIDE)
         elif len(lines) > 1 and not together:
             panel.legend(loc="best")
+    for alike in view.alike:
+        ends = [panel.get_ylim() for panel, head in zip(axes, panels, strict=False) if head in alike]
+        for panel, head in zip(axes, panels, strict=False):
+            if head in alike:
+                panel.set_ylim(min(low for low, _ in ends), max(high for _, high in ends))
     if together:
         most = max(range(len(panels)), key=lambda number: len(axes[number].get_lines()))
         axes[columns - 1].legend(handles=axes[most].get_lines(), **_OUTSIDE)

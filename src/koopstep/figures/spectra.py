@@ -40,7 +40,8 @@ def eigenvalues(view: Eigenvalues, sheet: Sheet) -> None:
         _eigenvalue_dots(panel, values, lifted)
         reach = max(1.15, 1.08 * float(np.abs(drawn).max()))
         gauge = "free" if spectrum.gauge == "free" else f"fixed by {spectrum.pinned_by}"
-        plane(panel, reach, "\n".join([spectrum.level, *textwrap.wrap(identifiable(gauge), 46)]))
+        head = f"{spectrum.level}: {len(spectrum.eigenvalues):,} eigenvalues"
+        plane(panel, reach, "\n".join([head, *textwrap.wrap(identifiable(gauge), 46)]))
         panel.set_xlabel("real part")
         if panel is panels[0]:
             panel.set_ylabel("imaginary part")
@@ -137,6 +138,7 @@ def _rate_maps(view: LevelRates, sheet: Sheet) -> None:
 def _rate_times(view: LevelRates, sheet: Sheet) -> None:
     """Draw how many modes of a level halve (decaying ones), double (growing ones) and rotate once within a time, in u."""
     axes = sheet.panels(3.3, 3.0, columns=3)
+    shortest = 0.5
     for name, level, colour in zip(view.names, view.rates, in_order(len(view.names)), strict=True):
         alpha, beta = array(level.alpha).ravel(), np.abs(array(level.beta).ravel())
         times = (
@@ -144,12 +146,13 @@ def _rate_times(view: LevelRates, sheet: Sheet) -> None:
             math.log(2) / np.maximum(alpha[alpha > 0], 1e-9),
             2 * math.pi / np.maximum(beta[beta > 0], 1e-9),
         )
+        shortest = min(shortest, *(float(values.min(initial=shortest)) for values in times))
         for panel, values in zip(axes, times, strict=True):
             _share_within(panel, values, len(alpha), colour, name)
     heads = ("half-life of modes that decay", "doubling time of modes that grow", "period of one rotation")
     for panel, head in zip(axes, heads, strict=True):
         panel.set_xscale("log")
-        panel.set_xlim(right=_LONGEST)
+        panel.set_xlim(0.8 * shortest, _LONGEST)
         panel.axvline(1.0, color=FAINT, lw=0.9, zorder=0)
         panel.set_ylim(0, 1.02)
         panel.set_xlabel("time in u (1: the whole path)")

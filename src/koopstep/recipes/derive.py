@@ -191,12 +191,15 @@ def _frame(material: Material, lengths: Lengths) -> Settings:
             "warmup_steps": 50,
             "ema_halflife_images": 20_000.0,
         }
+    starts = "teacher" if material.square and gives_weights(material) else "fresh"
+    if starts == "fresh" and material.kind != "vector":
+        training["learning_rate"] = 0.002
     return {
         "about": f"samples of {' x '.join(map(str, material.shape))} numbers, distilled from {material.teacher}",
         "data": material.data or "none",
         "teacher": {"file": material.file, "model": model},
         "collect": {"count": lengths.count, "steps": steps, "hold_out": held_out(lengths.count)},
-        "initialise": "teacher" if material.square and gives_weights(material) else "fresh",
+        "initialise": starts,
         "training": training,
         "evaluation": {"metrics": metrics(material)},
     }

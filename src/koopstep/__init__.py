@@ -40,8 +40,10 @@ if TYPE_CHECKING:
     from koopstep.teachers.diffusers.teacher import from_diffusers
     from koopstep.teachers.functions import from_denoiser, from_epsilon, from_velocity
     from koopstep.training.settings import TrainingConfig
+    from koopstep.workflows import analyze, edit, plot
     from koopstep.workflows.collect import collect, import_pairs, repair
     from koopstep.workflows.evaluate import evaluate
+    from koopstep.workflows.report import report
     from koopstep.workflows.run import Run
     from koopstep.workflows.teacher import train_teacher
     from koopstep.workflows.teacher_source import load_teacher
@@ -77,7 +79,9 @@ __all__ = [
     "UNetConfig",
     "UsageError",
     "__version__",
+    "analyze",
     "collect",
+    "edit",
     "evaluate",
     "from_denoiser",
     "from_diffusers",
@@ -88,7 +92,9 @@ __all__ = [
     "load_recipe",
     "load_teacher",
     "mixture_teacher",
+    "plot",
     "repair",
+    "report",
     "train",
     "train_teacher",
 ]
@@ -120,7 +126,9 @@ _HOMES = {
     "TrainingConfig": "koopstep.training.settings",
     "UNetConfig": "koopstep.nets.unet",
     "UsageError": "koopstep.core.errors",
+    "analyze": "koopstep.workflows",
     "collect": "koopstep.workflows.collect",
+    "edit": "koopstep.workflows",
     "evaluate": "koopstep.workflows.evaluate",
     "from_denoiser": "koopstep.teachers.functions",
     "from_diffusers": "koopstep.teachers.diffusers.teacher",
@@ -131,7 +139,9 @@ _HOMES = {
     "load_recipe": "koopstep.recipes.recipe",
     "load_teacher": "koopstep.workflows.teacher_source",
     "mixture_teacher": "koopstep.teachers.analytic",
+    "plot": "koopstep.workflows",
     "repair": "koopstep.workflows.collect",
+    "report": "koopstep.workflows.report",
     "train": "koopstep.workflows.train",
     "train_teacher": "koopstep.workflows.teacher",
 }
@@ -147,6 +157,8 @@ _EARLIER = {
 def __getattr__(name: str) -> Any:
     if name == "__version__":
         value: Any = _version()
+    elif _HOMES.get(name) == "koopstep.workflows":  # a namespace of functions
+        value = import_module(f"koopstep.workflows.{name}")
     elif name in _HOMES or name in _EARLIER:
         value = getattr(import_module(_HOMES.get(name) or _EARLIER[name]), name)
     else:

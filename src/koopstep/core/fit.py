@@ -46,6 +46,12 @@ def empty_network(build: Callable[[], nn.Module], tensors: int, where: str) -> n
         raise DamagedError(f"{where}: the weights do not fit: no such network can be built ({reason})") from error
 
 
+def network_to_fill(build: Callable[[], nn.Module]) -> nn.Module:
+    """The network that ``build`` makes, for weights to be put in; the numbers it draws first are not the caller's."""
+    with torch.random.fork_rng(devices=[]):
+        return build()
+
+
 @contextmanager
 def _at_most(parts: int) -> Iterator[None]:
     """Stops this thread's building of modules at so many parameters and buffers."""

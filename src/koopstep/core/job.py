@@ -57,9 +57,9 @@ def working(job: Job | None = None, device: str | None = None, quiet: bool = Fal
 
 @contextmanager
 def working_on(device: str | None) -> Iterator[Place]:
-    """The device called ``device``, set up for numerical work; how the caller had set up this process is given back.
+    """The device called ``device``, set up for numerical work.
 
-    Under ``torchrun`` also the process group, if there was none, closed after orderly work. After a failure it is left
+    How the caller had set up this process, and its random state, are given back. Under ``torchrun`` also the process group, if there was none, closed after orderly work. After a failure it is left
     alone: closing it would wait for processes that may never come.
     """
     flushed, grouped = flushes_denormals(), _has_group()
@@ -67,7 +67,8 @@ def working_on(device: str | None) -> Iterator[Place]:
         place = prepare(device)
         stopped: Interrupted | None = None
         try:
-            yield place
+            with torch.random.fork_rng(devices=[place.device] if place.device.type == "cuda" else []):
+                yield place
         except Interrupted as error:  # every process stops at the same step
             stopped = error
         if _has_group() and not grouped:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Literal, cast
 
 import torch
 
@@ -11,7 +11,7 @@ from koopstep.core.arguments import AnyPath
 from koopstep.core.config import Config, dump
 from koopstep.core.errors import UsageError
 from koopstep.core.files import read_json, write_atomic, write_json
-from koopstep.core.fit import check_fit, empty_network
+from koopstep.core.fit import check_fit, empty_network, network_to_fill
 from koopstep.core.tensors import fill_weights, load_tensors, save_tensors
 from koopstep.students.student import DataFacts, KoopmanStudent
 from koopstep.students.table import StudentConfig, build_student
@@ -89,6 +89,6 @@ def load_student(folder: AnyPath, device: torch.device | None = None) -> tuple[K
     check_fit(
         empty_network(lambda: build_student(described.student, described.facts), len(tensors), where), tensors, where
     )
-    student = build_student(described.student, described.facts)
+    student = cast(KoopmanStudent, network_to_fill(lambda: build_student(described.student, described.facts)))
     fill_weights(student, tensors, str(folder))
     return student.eval().requires_grad_(False).to(device or torch.device("cpu")), described

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from koopstep.core.config import Added, Config, dump
 from koopstep.core.errors import DamagedError, UsageError
 from koopstep.core.files import sha256_bytes, sha256_file
-from koopstep.core.fit import check_fit, empty_network
+from koopstep.core.fit import check_fit, empty_network, network_to_fill
 from koopstep.core.tensors import (
     fill_weights,
     is_tensor_file,
@@ -181,7 +181,7 @@ def read_teacher_file(name_or_path: str | Path, device: torch.device | None = No
         raise DamagedError(f"{path} is damaged: its tensors are not those that were written")
     kind = TEACHERS[header.config.kind]
     check_fit(empty_network(lambda: kind.build(header.config), len(tensors), str(path)), tensors, str(path))
-    model = kind.build(header.config)
+    model = network_to_fill(lambda: kind.build(header.config))
     fill_weights(model, tensors, str(path))
     model.eval().requires_grad_(False).to(device or torch.device("cpu"))
     digest = sha256_file(path)

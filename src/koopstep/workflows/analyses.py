@@ -29,12 +29,14 @@ class Entry:
         about: one line of help.
         needs: what must be at hand; :func:`koopstep.workflows.analyze.require` says so plainly where it is not.
         find: makes the findings.
+        views: names of the pictures that it may show, without their endings; which ones depends on student and data.
         passes: samples of the student it makes, about, for each row it looks at: a report leaves out what would take too long.
     """
 
     about: str
     needs: tuple[Need, ...]
     find: Callable[[RunSubject], Findings]
+    views: tuple[str, ...] = ()
     passes: int = 10
 
 
@@ -94,31 +96,66 @@ def _neighbours(subject: RunSubject) -> Findings:
 
 ANALYSES: dict[str, Entry] = {
     "spectrum": Entry(
-        "eigenvalues of the operator on the unit circle, and what they may be taken for", (), _spectrum, passes=4
+        "eigenvalues of the operator on the unit circle, and what they may be taken for",
+        (),
+        _spectrum,
+        views=("spectrum", "times", "rate_maps", "band_effects"),
+        passes=4,
     ),
-    "bands": Entry("thirds of the modes, kept alone and dropped", ("rates", "held-out rows"), _bands, passes=30),
+    "bands": Entry(
+        "thirds of the modes, kept alone and dropped",
+        ("rates", "held-out rows"),
+        _bands,
+        views=("bands_real", "bands_modulus", "bands_frequency", "bands_by_level", "bands_profile"),
+        passes=30,
+    ),
     "cumulative": Entry(
-        "each band's share and effect along the path", ("rates", "path", "held-out rows"), _cumulative, passes=60
+        "each band's share and effect along the path",
+        ("rates", "path", "held-out rows"),
+        _cumulative,
+        views=("cumulative",),
+        passes=60,
     ),
-    "linearity": Entry("whether the latent path is straight and true", ("path", "held-out rows"), _linearity, passes=6),
-    "steps": Entry("quality against the number of steps", ("path", "held-out rows"), _steps, passes=45),
-    "trajectory": Entry("a film of the path, beside the teacher's", ("path", "held-out rows"), _trajectory, passes=4),
+    "linearity": Entry(
+        "whether the latent path is straight and true",
+        ("path", "held-out rows"),
+        _linearity,
+        views=("linearity",),
+        passes=6,
+    ),
+    "steps": Entry(
+        "quality against the number of steps",
+        ("path", "held-out rows"),
+        _steps,
+        views=("steps", "steps_samples"),
+        passes=45,
+    ),
+    "trajectory": Entry(
+        "a film of the path, beside the teacher's",
+        ("path", "held-out rows"),
+        _trajectory,
+        views=("trajectory",),
+        passes=4,
+    ),
     "vicinity": Entry(
         "what becomes of noise that is moved a little, for teacher and student",
         ("held-out rows",),
         _vicinity,
+        views=("vicinity", "vicinity_samples"),
         passes=40,
     ),
     "outliers": Entry(
         "samples that lie apart (DBSCAN, eps 0.15), and where their noise lies",
         ("points", "held-out rows"),
         _outliers,
+        views=("outliers",),
         passes=4,
     ),
     "neighbours": Entry(
         "noise space coloured by what it becomes; do near points share an outcome, are samples copies",
         ("outcomes", "held-out rows"),
         _neighbours,
+        views=("noise_space", "nearest_real"),
         passes=4,
     ),
 }

@@ -1,41 +1,52 @@
-"""``koopstep analyze``: one analysis of a run, drawn, and the numbers behind it."""
+"""``koopstep analyze`` and ``koopstep.analyze``: one analysis of a run, drawn, and the numbers behind it.
+
+As ``koopstep.analyze`` this module is a function for each analysis: ``koopstep.analyze.spectrum(run)``.
+"""
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable
 from pathlib import Path
 
 from koopstep.analysis.bands import require_rates
 from koopstep.analysis.outcomes import require_outcomes
 from koopstep.analysis.outliers import require_plane
+from koopstep.core.arguments import AnyPath
 from koopstep.core.errors import UsageError
-from koopstep.core.job import Job
+from koopstep.core.job import Job, working
 from koopstep.data.reference import RealData
-from koopstep.workflows.analyses import Entry, Need, find_entry
+from koopstep.workflows.analyses import ANALYSES, Entry, Need, find_entry
 from koopstep.workflows.findings import Written, free_folder, write_findings
 from koopstep.workflows.subject import RunSubject
 
+__all__ = [*ANALYSES]
+
 
 def analyze_run(
-    run: Path,
+    run: AnyPath,
     what: str,
     *,
-    out: Path | None,
-    data: Path | None,
-    job: Job,
+    data: AnyPath | None = None,
     reference: RealData | None = None,
+    out: AnyPath | None = None,
     overwrite: bool = False,
+    device: str | None = None,
+    quiet: bool = False,
+    job: Job | None = None,
 ) -> Written:
     """Make one analysis of a run; figures and ``values.json`` go to ``out`` (``report/WHAT`` of the run when absent).
 
     Args:
-        run: run or student folder.
+        run: a run, its folder, or a student's folder.
         what: a name of :data:`koopstep.workflows.analyses.ANALYSES`.
-        out: folder.
         data: the store whose held-out rows are looked at; the run's own when absent.
-        job: where it runs, where it speaks and when it stops.
-        reference: real data to look at beside (name, folder or ``.npz``); what the teacher learned from when absent.
+        reference: real data to look at beside; what the teacher learned from when absent.
+        out: folder.
         overwrite: whether an ``out`` that is named and not empty may be written into.
+        device: ``cpu``, ``cuda`` or ``cuda:N``; where None, ``$KOOPSTEP_DEVICE``, else CUDA where present.
+        quiet: no words and no progress bars on standard error.
+        job: in place of ``device`` and ``quiet``, for those who have one.
 
     Raises:
         UsageError: on a folder that is not free, an unknown analysis, or one that does not fit the student or the data.
@@ -43,10 +54,12 @@ def analyze_run(
     entry = find_entry(what)
     if not entry.needs and (data is not None or reference is not None):
         raise UsageError(f"{what} looks at the student alone; leave --data and --reference away")
-    folder = free_folder(run, what, out, [data], overwrite)
-    subject = RunSubject(run, job=job, data=data, reference=reference)
-    require(entry, subject)
-    return write_findings(entry.find(subject), folder, student_sha256=subject.run.file.sha256)
+    store, target = (None if path is None else Path(path) for path in (data, out))
+    folder = free_folder(Path(run), what, target, [store], overwrite)
+    with working(job, device, quiet) as job:
+        subject = RunSubject(Path(run), job=job, data=store, reference=reference)
+        require(entry, subject)
+        return write_findings(entry.find(subject), folder, student_sha256=subject.run.file.sha256)
 
 
 def require(entry: Entry, subject: RunSubject) -> None:
@@ -66,3 +79,80 @@ _CHECKS: dict[Need, Callable[[RunSubject], object]] = {
     "points": require_plane,
     "outcomes": require_outcomes,
 }
+
+
+_OF_STUDENT = """{about}.
+
+    Args:
+        run: a run, its folder, or a student's folder.{of_data}
+        out: folder for the figures and ``values.json``; ``report/{name}`` of the run when absent.
+        overwrite: whether an ``out`` that is named and not empty may be written into.
+        device: ``cpu``, ``cuda`` or ``cuda:N``; where None, ``$KOOPSTEP_DEVICE``, else CUDA where present.
+        quiet: no words and no progress bars on standard error.
+        job: in place of ``device`` and ``quiet``, for those who have one.
+
+    Returns:
+        ``.conclusion`` (one sentence), ``.numbers`` (the few that tell most), ``.values`` (all), ``.files``.
+
+    Raises:
+        UsageError: {needs}.
+
+    Example:
+        >>> koopstep.analyze.{name}("run").conclusion
+    """
+_OF_DATA = """
+        data: the store whose held-out rows are looked at; the run's own when absent.
+        reference: real data to look at beside; what the teacher learned from when absent."""
+
+
+def _named(name: str) -> Callable[..., Written]:
+    """The function ``koopstep.analyze.NAME``."""
+    entry = ANALYSES[name]
+
+    def of_data(
+        run: AnyPath,
+        *,
+        data: AnyPath | None = None,
+        reference: RealData | None = None,
+        out: AnyPath | None = None,
+        overwrite: bool = False,
+        device: str | None = None,
+        quiet: bool = False,
+        job: Job | None = None,
+    ) -> Written:
+        return analyze_run(
+            run, name, data=data, reference=reference, out=out, overwrite=overwrite, device=device, quiet=quiet, job=job
+        )
+
+    def of_student(
+        run: AnyPath,
+        *,
+        out: AnyPath | None = None,
+        overwrite: bool = False,
+        device: str | None = None,
+        quiet: bool = False,
+        job: Job | None = None,
+    ) -> Written:
+        return analyze_run(run, name, out=out, overwrite=overwrite, device=device, quiet=quiet, job=job)
+
+    made: Callable[..., Written] = of_data if entry.needs else of_student
+    made.__name__ = made.__qualname__ = name
+    about, needs = entry.about[0].upper() + entry.about[1:], ", ".join(entry.needs)
+    wrong = f"the run lacks what this needs: {needs}" if needs else "there is no student in the folder"
+    made.__doc__ = _OF_STUDENT.format(name=name, about=about, of_data=_OF_DATA if needs else "", needs=wrong)
+    return made
+
+
+globals().update({name: _named(name) for name in ANALYSES})
+
+
+def __getattr__(name: str) -> Callable[..., Written]:
+    close = difflib.get_close_matches(name, ANALYSES, n=1)
+    raise AttributeError(
+        f"koopstep.analyze has no {name!r}; "
+        + (f"did you mean {close[0]}?" if close else f"it has {', '.join(ANALYSES)}")
+    )
+
+
+def __dir__() -> list[str]:
+    return [*ANALYSES]

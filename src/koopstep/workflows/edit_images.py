@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from koopstep.core.errors import UsageError
+from koopstep.core.job import Job
 from koopstep.core.noise import permutation
 from koopstep.core.records import Found
 from koopstep.data.sources import load_source, say_changed
@@ -17,7 +18,7 @@ from koopstep.editing.zeroshot import Field
 from koopstep.formats import images
 from koopstep.sampling.onestep import sampling_labels
 from koopstep.workflows.origin import data_of_run, teacher_of_run
-from koopstep.workflows.run_folder import OpenRun
+from koopstep.workflows.run_folder import OpenRun, open_run
 
 _HELD_OUT = {"mnist": "mnist-test", "cifar10": "cifar10-test"}
 _MOST_FOR_MEAN = 10_000
@@ -60,6 +61,20 @@ def pictures_to_mix(opened: OpenRun, image: Path, count: int, seed: int) -> Pict
             "(objective.linearity above 0)"
         )
     return real_pictures(opened, image, count, seed)
+
+
+def open_images(run: Path, job: Job) -> OpenRun:
+    """Open a run whose student makes images.
+
+    Raises:
+        UsageError: if it makes other data.
+    """
+    opened = open_run(run, job.place.device)
+    facts = opened.student.facts
+    if not facts.is_image:
+        what = "vectors" if len(facts.shape) != 3 else "data that are no images (their data_range is None)"
+        raise UsageError(f"editing is for images; this student makes {what} of shape {facts.shape}")
+    return opened
 
 
 def check_training(opened: OpenRun) -> None:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import html
-from functools import cached_property
+from collections.abc import Callable
+from functools import cached_property, partial
+from inspect import signature
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Self
 
 from koopstep.core.arguments import AnyPath
 from koopstep.core.errors import KoopstepError
-from koopstep.data.store import TrajectoryStore
+from koopstep.data.store import Store
 from koopstep.evaluation.outcome import Evaluation
 from koopstep.recipes.recipe import Recipe
 from koopstep.sampling.student import Student
@@ -78,7 +81,7 @@ class Run:
         return Student.load(self.folder, device=self.device)
 
     @cached_property
-    def store(self) -> TrajectoryStore:
+    def store(self) -> Store:
         """The store that it was trained on.
 
         Raises:
@@ -116,6 +119,33 @@ class Run:
 
         return evaluate(self, **self._device(options))
 
+    def report(self, out: AnyPath | None = None, **options: Any) -> Path:
+        """Write one page about it: `koopstep.report` of this run, with its options. Returns the page's path."""
+        from koopstep.workflows.report import report
+
+        return report(self, out, **self._device(options))
+
+    @property
+    def analyze(self) -> Bound:
+        """The functions of `koopstep.analyze` for this run: ``run.analyze.spectrum()``."""
+        from koopstep.workflows import analyze
+
+        return Bound(analyze, self)
+
+    @property
+    def edit(self) -> Bound:
+        """The functions of `koopstep.edit` for this run: ``run.edit.mix()``."""
+        from koopstep.workflows import edit
+
+        return Bound(edit, self)
+
+    @property
+    def plot(self) -> Bound:
+        """The functions of `koopstep.plot` for this run: ``run.plot.spectrum(ax=axes)``."""
+        from koopstep.workflows import plot
+
+        return Bound(plot, self)
+
     def __fspath__(self) -> str:
         return str(self.folder)
 
@@ -149,3 +179,25 @@ class Run:
             return facts
         numbers = (f"{name} {value:.4g}" for name, value in measured.items() if isinstance(value, int | float))
         return facts | {"measured": " ".join(list(numbers)[:3])}
+
+
+class Bound:
+    """The functions of a namespace such as `koopstep.plot`, with a run as their first argument."""
+
+    def __init__(self, functions: ModuleType, run: Run) -> None:
+        self._functions, self._run = functions, run
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        function = getattr(self._functions, name)
+        options = {"device": self._run.device} if "device" in signature(function).parameters else {}
+        bound = partial(function, self._run, **options)
+        bound.__doc__ = function.__doc__
+        return bound
+
+    def __dir__(self) -> list[str]:
+        return [*dir(self._functions)]
+
+    def __repr__(self) -> str:
+        return f"<of {self._run!r}: {', '.join(dir(self))}>"

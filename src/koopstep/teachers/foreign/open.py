@@ -9,6 +9,7 @@ import torch
 from koopstep.core.config import Config
 from koopstep.core.errors import UsageError
 from koopstep.core.files import read_json, read_limited
+from koopstep.core.fit import network_to_fill
 from koopstep.core.yaml_reader import LARGEST_TEXT, parse_yaml
 from koopstep.teachers.base import Teacher
 from koopstep.teachers.diffusers.config import DiffusersConfig
@@ -48,7 +49,7 @@ def open_foreign(source: Path, config: Path | None = None, device: torch.device 
     _, found = read_foreign(source, config)
     if isinstance(found.config, DiffusersConfig):
         timesteps_of(found.config).warn()
-    model = TEACHERS[found.config.kind].build(found.config)
+    model = network_to_fill(lambda: TEACHERS[found.config.kind].build(found.config))
     model.load_state_dict(dict(found.tensors))  # every reader has checked that they fit
     model.eval().requires_grad_(False).to(device or torch.device("cpu"))
     return in_memory(found.config, model, source.stem, source)

@@ -86,7 +86,9 @@ def test_unclear_or_wrong_layout(tmp_path: Path) -> None:
     _pairs(tmp_path / "odd", "kdm-cifar10", scale=7.0)
     with pytest.raises(UsageError, match=r"cannot tell which end is the noise.* kdm-cifar10 or kdm-ffhq"):
         import_source(tmp_path / "odd", tmp_path / "out")
-    assert import_source(tmp_path / "odd", tmp_path / "out", layout="kdm-cifar10").noise_scale == pytest.approx(7, 0.05)
+    with pytest.warns(UserWarning, match=r"not Gaussian of size 1 .* standard deviation 6.*, which is taken"):
+        report = import_source(tmp_path / "odd", tmp_path / "out", layout="kdm-cifar10")
+    assert report.noise_scale == pytest.approx(7, 0.05)
     _pairs(tmp_path / "in", "kdm-cifar10")
     with pytest.raises(UsageError, match="'kdm-ffhq' the data end looks like noise"):
         import_source(tmp_path / "in", tmp_path / "out2", layout="kdm-ffhq")
@@ -167,7 +169,7 @@ def test_bad_npy(tmp_path: Path) -> None:
     np.save(path, good)
     for hold_out in (30, -1):
         _refused(path, out, UsageError, "hold_out", hold_out=hold_out)
-    _refused(path, out, UsageError, "not for a .npy file", layout="kdm-ffhq")
+    _refused(path, out, UsageError, "is for folders of .npz pairs; leave it away", layout="kdm-ffhq")
 
 
 def test_garbage_files(tmp_path: Path) -> None:
@@ -190,12 +192,13 @@ def test_garbage_files(tmp_path: Path) -> None:
     garbage.write_bytes(header)
     _refused(garbage, out, DamagedError, "is no .npy file")
     for name, pattern in (
-        ("a.tar", "never opened here"),
-        ("a.pkl", "never opened here"),
-        ("a.csv", "neither"),
+        ("a.pkl", "nothing that is read here"),
+        ("a.csv", "nothing that is read here"),
     ):
         (tmp_path / name).write_bytes(pickle_bytes)
         _refused(tmp_path / name, out, UsageError, pattern)
+    (tmp_path / "a.tar").write_bytes(pickle_bytes)
+    _refused(tmp_path / "a.tar", out, DamagedError, "is no tar archive")
     _refused(tmp_path / "nowhere", out, UsageError, "does not exist")
     (tmp_path / "empty").mkdir()
     _refused(tmp_path / "empty", out, UsageError, "no .npz files")

@@ -76,7 +76,11 @@ def repair(
 def import_(
     source: Annotated[
         Path,
-        typer.Argument(metavar="SRC", help="A folder of KDM .npz pairs, or a .npy of shape (states, N, *shape)."),
+        typer.Argument(
+            metavar="SRC",
+            help="An .npz or .safetensors with arrays noise and data (N, *shape) and perhaps class_labels, a .npy of shape "
+            "(states, N, *shape), a folder of KDM .npz pairs, or FastGen's tars.",
+        ),
     ],
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder of the new store.")],
     hold_out: HoldOut = None,
@@ -97,6 +101,9 @@ def import_(
             help="What black and white are, of images; `none` of data that are no images.",
         ),
     ] = "-1,1",
+    name: Annotated[
+        str | None, typer.Option("--name", metavar="TEXT", help="What the teacher that made them is called.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Bring pairs or paths that were made elsewhere into a store."""
@@ -109,7 +116,9 @@ def import_(
         raise UsageError(f"--layout takes {', '.join(known)}; got {layout!r}")
     output = Output(as_json)
     wanted = _range(data_range)
-    result = import_store(source, out, hold_out=hold_out, layout=cast("LayoutName", layout), data_range=wanted)
+    result = import_store(
+        source, out, hold_out=hold_out, layout=cast("LayoutName", layout), data_range=wanted, name=name
+    )
     output.finish(result, lambda page: _show(page, result))
 
 

@@ -1,13 +1,14 @@
-"""Paths made by other programs, brought into a store. No pickle is opened: arrays are plain numbers.
+"""Paths made by other programs, brought into a store. Nothing in their files is executed.
 
-Read are folders of KDM pairs (`koopstep.data.pairs` lists the layouts), of which the two ends are kept, and
-bare `.npy` arrays of shape (states, rows, *shape) with state 0 = noise, of which all states are kept and
-taken as evenly spaced in progress.
+Read are folders of KDM pairs (`koopstep.data.pairs` lists the layouts), of which the two ends are kept; files with arrays
+``noise`` and ``data``; FastGen's tars of pairs; and `.npy` arrays of shape (states, rows, *shape) with state 0 = noise, of
+which all states are kept and taken as evenly spaced in progress.
 """
 
 from __future__ import annotations
 
 import math
+import os
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,17 +19,19 @@ import numpy.typing as npt
 import torch
 
 from koopstep.core.errors import UsageError
-from koopstep.core.files import sha256_file
 from koopstep.core.pixels import PLAIN, DataRange
 from koopstep.data.manifest import Manifest, default_unit_size
+from koopstep.data.pair_arrays import PairSource, of_python, open_fastgen, open_named, open_npy
 from koopstep.data.pairs import Array, LayoutName, PairFolder
 from koopstep.data.probe import wrong_facts
 from koopstep.data.statistics import NumberStatistics
 from koopstep.data.writer import StoreWriter
-from koopstep.formats.arrays import map_npy
 from koopstep.teachers.base import TeacherIdentity
 
-_CHECKED_ROWS = 4096
+_READ = (
+    "a folder of .npz pairs, an .npz or .safetensors with arrays 'noise' and 'data', a .npy of shape (states, N, *shape), or "
+    "FastGen's tars"
+)
 _LOOKED_AT = 512  # rows of which the range is compared with what is said of it
 
 
@@ -57,62 +60,29 @@ class _Source(Protocol):
     def read(self, start: int, stop: int) -> tuple[Array, npt.NDArray[np.int64] | None]: ...
 
 
-class _PathArray:
-    """A `.npy` array of shape (states, rows, *shape), read and checked once."""
-
-    layout = "npy"
-    num_classes = 0
-
-    def __init__(self, path: Path) -> None:
-        self._array = array = map_npy(path)
-        if array.ndim < 3 or array.shape[0] < 2 or 0 in array.shape:
-            wanted = "shape (states, rows, *shape) with at least 2 states"
-            raise UsageError(f"{path}: expected an array of {wanted}, got {array.shape}")
-        self.count = array.shape[1]
-        self.shape = tuple(array.shape[2:])
-        self.noise, self.data = NumberStatistics(), NumberStatistics()
-        for start in range(0, self.count, _CHECKED_ROWS):
-            block = np.asarray(array[:, start : start + _CHECKED_ROWS], dtype=np.float64)
-            if not np.isfinite(block).all():
-                raise UsageError(f"{path}: holds NaN or infinity within {_CHECKED_ROWS} rows from {start}")
-            self.noise.add(block[0])
-            self.data.add(block[-1])
-        if self.data.looks_like_noise() and not self.noise.looks_like_noise():
-            raise UsageError(f"{path}: the last state looks like noise; reverse the first axis, state 0 is noise")
-        if self.noise.std > 0 and np.array_equal(array[0], array[-1]):
-            raise UsageError(
-                f"{path}: the first and the last state are the same numbers; state 0 is noise, the last one data"
-            )
-        if array.shape[0] > self.count:
-            warnings.warn(
-                f"{path}: {array.shape[0]} states of {self.count} rows; if it is the other way round, swap the first two axes",
-                UserWarning,
-                stacklevel=4,
-            )
-        self.sha256 = sha256_file(path)
-
-    def read(self, start: int, stop: int) -> tuple[Array, None]:
-        return self._array[:, start:stop], None
-
-
 def import_source(
-    source: Path,
+    source: PairSource,
     out: Path,
     hold_out: int | None = None,
     layout: LayoutName = "auto",
     data_range: DataRange | None = PLAIN,
+    name: str | None = None,
+    num_classes: int | None = None,
 ) -> ImportReport:
-    """Import a folder of KDM pairs or an array of paths into a new store.
+    """Import pairs or paths into a new store.
 
     Everything is read and checked once before anything is written. Where the noise has a standard deviation
     of 80 (EDM) or 1 (flow matching) within its statistical error, exactly that is taken as `noise_scale`.
 
     Args:
-        source: a folder of `.npz` pairs, or a `.npy` of shape (states, rows, *shape).
+        source: a folder of `.npz` pairs, a file with arrays `noise` and `data`, a `.npy` of shape (states, rows, *shape),
+            a FastGen tar or a folder of them, or arrays; see `PairSource`.
         out: folder of the store; new, empty, or an interrupted import of the same source.
         hold_out: rows kept from training; None: a tenth, at most 10,000.
         layout: layout of the pairs; `auto` finds it out.
         data_range: what black and white are, of images; None of data that are no images.
+        name: what the teacher that made them is called; the layout's when absent.
+        num_classes: of the teacher, where not all of its classes need be among the labels.
 
     Raises:
         UsageError: not something that can be imported, contradicting shapes, NaN, or an unclear layout.
@@ -120,20 +90,26 @@ def import_source(
         StorageError: the store cannot be written.
 
     Warns:
-        UserWarning: the data contradict `data_range`.
+        UserWarning: the data contradict `data_range`, arrays were rearranged, or the noise is of an unusual size.
     """
-    paths = _open(source, layout)
+    where = source if isinstance(source, str | os.PathLike) else "the pairs"
+    paths = (
+        _open(Path(source), layout, data_range)
+        if isinstance(source, str | os.PathLike)
+        else of_python(source, data_range)
+    )
     states_of_first, _ = paths.read(0, 1)
     hold_out = min(paths.count // 10, 10_000) if hold_out is None else hold_out
     if not 0 <= hold_out < paths.count:
         raise UsageError(f"hold_out must be from 0 to {paths.count - 1} (below the rows), got {hold_out}")
     for end, moments in (("noise", paths.noise), ("data", paths.data)):
         if not 0.0 < moments.std < math.inf:
-            raise UsageError(f"{source}: the {end} has standard deviation {moments.std}, so it is no {end}")
-    manifest = _manifest(paths, len(states_of_first), hold_out, data_range)
-    some, _ = paths.read(0, min(paths.count, _LOOKED_AT))
-    for line in wrong_facts(manifest.teacher, torch.from_numpy(np.array(some[-1], dtype=np.float32))):
-        warnings.warn(line, UserWarning, stacklevel=2)
+            raise UsageError(f"{where}: the {end} has standard deviation {moments.std}, so it is no {end}")
+    if paths.num_classes:
+        paths.num_classes = max(paths.num_classes, num_classes or 0)
+    manifest = _manifest(paths, len(states_of_first), hold_out, data_range, name)
+    for line in _doubts(paths, manifest.teacher):
+        warnings.warn(f"{where}: {line}", UserWarning, stacklevel=2)
     writer = StoreWriter(out, manifest)
     for unit in writer.pending_units():
         rows = manifest.rows_of(unit)
@@ -144,14 +120,26 @@ def import_source(
     return ImportReport(paths.layout, paths.count, teacher.noise_scale, teacher.data_scale, writer.seal())
 
 
-def _manifest(paths: _Source, states: int, hold_out: int, data_range: DataRange | None) -> Manifest:
+def _doubts(paths: _Source, teacher: TeacherIdentity) -> list[str]:
+    """What speaks against the noise being noise, and the data being what is said of them."""
+    found = []
+    if not paths.noise.looks_like_noise():
+        found.append(
+            f"the noise is not Gaussian of size 1 (flow matching) or 80 (EDM): its mean is {paths.noise.mean:.3g}, its "
+            f"standard deviation {paths.noise.std:.4g}, which is taken as the size of the noise"
+        )
+    some, _ = paths.read(0, min(paths.count, _LOOKED_AT))
+    return found + wrong_facts(teacher, torch.from_numpy(np.array(some[-1], dtype=np.float32)))
+
+
+def _manifest(paths: _Source, states: int, hold_out: int, data_range: DataRange | None, name: str | None) -> Manifest:
     kept = tuple(range(states))
     row_bytes = 4 * states * int(np.prod(paths.shape))
     unit_size = min(default_unit_size(row_bytes), paths.count)
     return Manifest(
         teacher=TeacherIdentity(
             kind="imported",
-            name=paths.layout,
+            name=name or paths.layout,
             sha256=paths.sha256,
             solver="unknown",
             num_function_evaluations=0,
@@ -175,18 +163,21 @@ def _manifest(paths: _Source, states: int, hold_out: int, data_range: DataRange 
     )
 
 
-def _open(source: Path, layout: LayoutName) -> _Source:
-    if source.is_dir():
+def _open(source: Path, layout: LayoutName, data_range: DataRange | None) -> _Source:
+    tars = sorted(source.glob("*.tar")) if source.is_dir() else []
+    if source.is_dir() and not tars:
         return PairFolder(source, layout)
-    if not source.is_file():
-        raise UsageError(f"{source} does not exist; give a folder of .npz pairs or a .npy file")
-    if source.suffix == ".npy":
-        if layout != "auto":
-            raise UsageError(f"{source}: layout '{layout}' is for folders of .npz pairs, not for a .npy file")
-        return _PathArray(source)
-    if source.suffix in (".tar", ".pth", ".pt", ".pkl", ".pickle"):
-        raise UsageError(
-            f"{source}: its tensors are pickles, which can run code and are never opened here; where they "
-            "were made, save them with numpy.save('pairs.npy', numpy.stack([noise, data])) and import that"
-        )
-    raise UsageError(f"{source} is neither a folder of .npz pairs nor a .npy file; only these are read")
+    if not source.exists():
+        raise UsageError(f"{source} does not exist; give {_READ}")
+    if layout != "auto":
+        raise UsageError(f"{source}: layout '{layout}' is for folders of .npz pairs; leave it away")
+    suffix = source.suffix.lower()
+    if tars or suffix == ".tar":
+        if any(source.glob("*.npz")):
+            raise UsageError(f"{source} holds .npz files and tars side by side; import one kind")
+        return open_fastgen(tars or [source])
+    if suffix == ".npy":
+        return open_npy(source)
+    if suffix in (".npz", ".safetensors", ".pt", ".pth"):
+        return open_named(source, data_range)
+    raise UsageError(f"{source} is nothing that is read here; give {_READ}")

@@ -66,6 +66,19 @@ def load_state_dict(path: Path) -> dict[str, Tensor]:
     raise UsageError(f"{path} is no file of tensors that is read here (torch.save, .npz or .safetensors)")
 
 
+def load_tensor(data: bytes, where: str) -> Tensor:
+    """The one tensor that a ``torch.save`` wrote; nothing in it is executed.
+
+    Raises:
+        UsageError: it holds something else.
+        DamagedError: it is broken.
+    """
+    value = read_torch_file(memoryview(data), STATE_DICT, Limits(), where)
+    if not isinstance(value, TensorRecord):
+        raise UsageError(f"{where} holds no single tensor")
+    return to_tensors({"": value}, len(data), where)[""]
+
+
 def to_tensors(records: Mapping[str, TensorRecord], file_bytes: int, where: str) -> dict[str, Tensor]:
     """Inert tensor records as tensors; each storage is copied once.
 

@@ -106,7 +106,7 @@ def run_distil(
     if before is None:
         recipe, why = chosen_recipe(source, real, method, changes)
         with clock.stage("plan", again=True):
-            store = None if data is None else _existing(data, out)
+            store = None if data is None else _existing(data, out, source.teacher)
             plan = make_plan(source, recipe, why, wish, store=store, reference=given, job=job, started=started)
         make_folder(out)
         write_plan(out, plan)
@@ -217,12 +217,19 @@ def _key(out: Path, plan: Plan) -> dict[str, Any]:
     }
 
 
-def _existing(data: Path, out: Path) -> TrajectoryStore:
-    """The store of existing pairs; pairs of another kind are imported into the run first."""
+def _existing(data: Path, out: Path, teacher: Teacher) -> TrajectoryStore:
+    """The store of existing pairs; those that are no store yet are imported into the run first."""
     if (data / "manifest.json").is_file():
         return TrajectoryStore.open(data)
     if not (out / STORE / "complete.json").is_file():
-        import_store(data, out / STORE, hold_out=None, layout="auto")
+        import_store(
+            data,
+            out / STORE,
+            hold_out=None,
+            layout="auto",
+            data_range=teacher.data_range,
+            num_classes=teacher.num_classes,
+        )
     return TrajectoryStore.open(out / STORE)
 
 

@@ -59,8 +59,9 @@ def working(job: Job | None = None, device: str | None = None, quiet: bool = Fal
 def working_on(device: str | None) -> Iterator[Place]:
     """The device called ``device``, set up for numerical work.
 
-    How the caller had set up this process, and its random state, are given back. Under ``torchrun`` also the process group, if there was none, closed after orderly work. After a failure it is left
-    alone: closing it would wait for processes that may never come.
+    How the caller had set up this process, and its random state, are given back. Under ``torchrun`` there is also a process
+    group; one that was begun here is closed after orderly work. After a failure it is left alone: closing it would wait for
+    processes that may never come.
     """
     flushed, grouped = flushes_denormals(), _has_group()
     try:

@@ -78,20 +78,9 @@ def mix(
     Raises:
         UsageError: a value out of range, pictures that do not fit, or a student that cannot do it (it needs HKD, of images).
     """
+    files = _path(mask), _path(reference), _path(image)
     options = MixOptions(
-        count=count,
-        seed=seed,
-        mask=_path(mask),
-        rectangle=rectangle,
-        at=at,
-        ratios=tuple(ratios),
-        band=band,
-        order=order,
-        levels=levels,
-        reference=_path(reference),
-        reencode=reencode,
-        confine=confine,
-        image=_path(image),
+        count, seed, files[0], rectangle, at, tuple(ratios), band, order, levels, files[1], reencode, confine, files[2]
     )
     with working(job, device, quiet) as job:
         return mix_run(Path(run), options, out=_path(out), overwrite=overwrite, job=job)

@@ -18,7 +18,8 @@ from koopstep.data.collect import CollectSettings, collect
 from koopstep.teachers.files import read_teacher_file
 from koopstep.teachers.functions import from_denoiser
 from koopstep.workflows import report_figures
-from koopstep.workflows.report import report
+from koopstep.workflows.analyses import ANALYSES
+from koopstep.workflows.report import report, tell
 
 FIXTURES = Path(__file__).resolve().parent.parent / "fixtures" / "v0.1"
 JOB = Job(HERE, Quiet())
@@ -67,6 +68,8 @@ def test_what_was_made_is_kept_and_what_is_of_another_student_is_not_shown(
     tiny_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(report_figures, "SECONDS", 60.0)
+    monkeypatch.delitem(ANALYSES, "vicinity")
+    monkeypatch.delitem(ANALYSES, "outliers")
     run = _copy(tiny_run, tmp_path / "run")
     (run / "seconds.json").write_text('{"collect": 12.5, "train": 100, "note": "x"}')
     page = _page(run)
@@ -129,6 +132,9 @@ def test_vectors_latents_and_a_function_as_teacher(shape: tuple[int, ...], tmp_p
     page = _page(tmp_path / "run")
     assert "was not timed" in page.text and "made by the function" in page.text
     assert "Not measured: sliced_wasserstein" in page.text
+    if shape == (16,):
+        timed = tell(tmp_path / "run", None, JOB, teacher=teacher).chapter.facts[1]
+        assert timed.label == "faster than the teacher" and timed.value.endswith("×")
     if len(shape) == 3:
         assert page.data[0]["count"] == 10
         assert ("4 planes" in page.text) == (shape[0] == 4)
@@ -136,7 +142,33 @@ def test_vectors_latents_and_a_function_as_teacher(shape: tuple[int, ...], tmp_p
         assert "16 numbers each" in page.text and len(page.data[0][0]["points"]) == 20
 
 
-@pytest.mark.parametrize("name", ["kdm", "kdm-f", "hkd-board", "hkd-digits"])
+def test_classes_and_a_student_without_an_operator(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(report_figures, "SECONDS", 60.0)
+    monkeypatch.delitem(ANALYSES, "vicinity")
+    teacher = from_denoiser(
+        lambda x, sigma, labels: torch.tanh(x / (0.1 + sigma.view(-1, 1, 1, 1)) + labels.view(-1, 1, 1, 1)),
+        (1, 6, 6),
+        num_classes=3,
+        data_scale=0.8,
+    )
+    for _ in collect(teacher, tmp_path / "store", CollectSettings(count=60, steps=12, hold_out=30)):
+        pass
+    recipe = tiny_recipe(
+        "method=direct",
+        "student.operator={kind: identity}",
+        "student.latent=36",
+        "teacher.model=null",
+        "training.steps=2",
+        "evaluation.metrics=[pair_mse]",
+    )
+    train_tiny(recipe, tmp_path / "store", tmp_path / "run")
+    page = _page(tmp_path / "run")
+    names = page.data[0]["names"]
+    assert names == sorted(names) and set(names) == {"0", "1", "2"}
+    assert "the operator leaves the latent as it is" in page.text
+
+
+@pytest.mark.parametrize("name", ["kdm", "hkd-board", "hkd-digits"])
 def test_runs_of_version_0_1(name: str, tmp_path: Path) -> None:
     run = tmp_path / name
     for store in ("board-store", "digits-store"):

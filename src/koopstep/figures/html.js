@@ -88,7 +88,7 @@ each(".plate > img.chart", (picture) => {
     button.textContent = plate.classList.toggle("large") ? "fit to page" : "enlarge";
     fit();
   });
-  plate.append(button);
+  plate.after(button);
   picture.complete ? fit() : picture.addEventListener("load", fit);
   window.addEventListener("resize", fit);
 });

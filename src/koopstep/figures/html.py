@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
 
+from koopstep.analysis.words import short
 from koopstep.core.files import make_folder, write_atomic
 from koopstep.core.text import printable
 from koopstep.evaluation.protocol import software_versions
@@ -19,6 +20,7 @@ MARK = b'<meta name="generator" content="koopstep'
 """By which a page of ours is known."""
 _MOST_BYTES = 2_900_000
 _WIDTHS = (1600, 1100, 800, 560)  # of pictures, until the page is small enough
+_DENSITY = 1.5  # pixels of a picture for one of the page, so that it is sharp on finer screens, too
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
 _DIRECTIONS = {"lower": ("↓", " lower"), "higher": ("↑", " higher"), "control": ("–", " control")}
 
@@ -124,12 +126,8 @@ def write_report(path: Path, title: str, lead: str, chapters: Sequence[Chapter])
 
 
 def number(value: float | None) -> str:
-    """A number as people read it."""
-    if value is None:
-        return "–"
-    if value == 0 or 100 <= abs(value) < 1e6:
-        return f"{value:,.0f}"
-    return f"{value:.3g}" if 1e-3 <= abs(value) < 100 else f"{value:.2e}"
+    """A number as people read it; a dash where there is none."""
+    return "–" if value is None else short(value)
 
 
 def _page(title: str, lead: str, chapters: Sequence[Chapter], width: int) -> str:
@@ -196,28 +194,33 @@ def _table(rows: Sequence[Row], measured: str) -> str:
         f"<td>{number(row.student)}</td><td>{number(row.teacher)}</td></tr>"
         for row, (arrow, word) in zip(rows, ways, strict=True)
     )
+    heads = '<th scope="col">metric</th><th scope="col" class="better"><span>better</span></th>'
+    heads += '<th scope="col">student</th><th scope="col">teacher</th>'
     return (
         f"<h3>How good the student is</h3><p>{escaped(measured)}</p>"
-        '<div class="scroll" tabindex="0" role="region" aria-label="Metrics of student and teacher"><table><thead><tr>'
-        '<th scope="col">metric</th><th scope="col">better</th><th scope="col">student</th><th scope="col">teacher</th>'
-        f"</tr></thead><tbody>{lines}</tbody></table></div>"
+        '<div class="scroll" tabindex="0" role="region" aria-label="Metrics of student and teacher">'
+        f'<table class="metrics"><thead><tr>{heads}</tr></thead><tbody>{lines}</tbody></table></div>'
     )
 
 
 def _part(name: str, part: Part, width: int) -> str:
-    lead = f"<p>{escaped(part.lead)}</p>" if part.lead else ""
-    alone = len(part.pictures) == 1
-    figures = "".join(_figure(picture, width, alone) for picture in part.pictures)
-    return f'<h3 id="{name}">{escaped(part.title)}</h3>{lead}{figures}'
+    """The first picture, and the others folded away below it."""
+    said = any(picture.finding.rstrip(".") in part.lead for picture in part.pictures)
+    lead = f"<p>{escaped(part.lead)}</p>" if part.lead and not said else ""
+    first, *others = (_figure(picture, width) for picture in part.pictures)
+    heads = "; ".join(picture.title for picture in part.pictures[1:])
+    more = f"<details><summary>more: {escaped(heads)}</summary>{''.join(others)}</details>" if others else ""
+    return f'<h3 id="{name}">{escaped(part.title)}</h3>{lead}{first}{more}'
 
 
-def _figure(picture: Picture, width: int, alone: bool) -> str:
+def _figure(picture: Picture, width: int) -> str:
     shown: Embedded = embedded(picture.path, width)
-    head = "" if alone else f"<h4>{escaped(picture.title)}</h4>"
+    head = f"<h4>{escaped(picture.title)}</h4>"
     text = f'<p class="soft">{escaped(picture.text)}</p>' if picture.text else ""
     alt = escaped(f"{picture.title}. {picture.finding}")
+    across, down = (max(1, round(side / _DENSITY)) for side in (shown.width, shown.height))
     return (
-        f'{head}<figure><div class="plate"><img class="chart" alt="{alt}" width="{shown.width}" height="{shown.height}" '
+        f'{head}<figure><div class="plate"><img class="chart" alt="{alt}" width="{across}" height="{down}" '
         f'src="{shown.address}"></div><figcaption><p class="finding">{escaped(picture.finding)}</p>{text}</figcaption>'
         "</figure>"
     )

@@ -151,7 +151,7 @@ def _columns(count: int) -> int:
 def _sheet(images: np.ndarray, columns: int, rows: int) -> np.ndarray:
     """Images (N, H, W, 3) in one picture, each with a white margin, in cells of one size."""
     _, height, width, _ = images.shape
-    edge = max(1, round(min(height, width) / 20))
+    edge = max(1, round(min(height, width) / 8))
     page = np.full((rows * (height + 2 * edge), columns * (width + 2 * edge), 3), 255, np.uint8)
     for index, image in enumerate(images):
         top, left = index // columns * (height + 2 * edge) + edge, index % columns * (width + 2 * edge) + edge

@@ -160,7 +160,7 @@ def _stages(plan: Plan, source: Source, store: Path, out: Path, clock: Clock, jo
         measured = evaluate(out, data=store, job=job).plain()
     page = out / "report" / "index.html"
     with clock.stage("report", again=True):
-        told = tell(out, store, job)
+        told = tell(out, store, job, teacher=source.teacher)
     chapter = replace(told.chapter, seconds=clock.seconds)
     write_report(page, told.title, told.lead, [chapter])
     identity = TrajectoryStore.open(store).manifest.teacher

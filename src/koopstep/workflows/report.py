@@ -19,6 +19,7 @@ from koopstep.data.manifest import Manifest
 from koopstep.data.reference import RealData
 from koopstep.data.store import TrajectoryStore
 from koopstep.figures.html import MARK, Chapter, write_report
+from koopstep.teachers.base import Teacher
 from koopstep.workflows import report_words as words
 from koopstep.workflows.evaluate import evaluate
 from koopstep.workflows.report_figures import Analyses, attempt, links, losses_part, samples_part
@@ -60,7 +61,7 @@ def report(
     page = folder / "report" / "index.html" if out is None else Path(out)
     check_page(page)
     with working(job, device, quiet) as job:
-        told = tell(folder, None if data is None else Path(data), job, reference)
+        told = tell(folder, None if data is None else Path(data), job, reference=reference)
         return write_report(page, told.title, told.lead, [told.chapter])
 
 
@@ -85,7 +86,9 @@ class Told:
     chapter: Chapter
 
 
-def tell(run: Path, data: Path | None, job: Job, reference: RealData | None = None) -> Told:
+def tell(
+    run: Path, data: Path | None, job: Job, *, reference: RealData | None = None, teacher: Teacher | None = None
+) -> Told:
     """Measure and draw what is missing (into the ``report`` folder of ``run``), and say what there is.
 
     Args:
@@ -93,6 +96,7 @@ def tell(run: Path, data: Path | None, job: Job, reference: RealData | None = No
         data: the store whose held-out rows are shown; the run's own when absent.
         job: where it runs and speaks.
         reference: real data to look at beside; what the run was given, or the teacher learned from, when absent.
+        teacher: the run's, where it was made in Python and nothing on disk can be timed.
     """
     subject = RunSubject(run, job=job, data=data, reference=reference)
     folder = run / "report"
@@ -101,7 +105,7 @@ def tell(run: Path, data: Path | None, job: Job, reference: RealData | None = No
     facts, rows = opened.student.facts, held_out.value
     measured = _measured(subject, data, reference, job) if rows is not None else _measured_before(opened)
     seconds = _seconds(run)
-    speed = speed_of(opened, manifest, seconds)
+    speed = speed_of(opened, manifest, seconds, teacher)
     analyses = Analyses(subject, folder, speed.student_seconds / speed.batch, job)
     finding = words.pair_finding(rows, facts)
     parts = [*analyses.parts, losses_part(run, folder)]

@@ -92,7 +92,7 @@ def _image_links(
         text = "These samples are no images; black and white are two standard deviations either way."
 
     def shown(data: Tensor, low: float, high: float) -> np.ndarray:
-        return pixels(tiled_planes(data, low) if planes else data, (low, high))
+        return pixels(tiled_planes(data, high) if planes else data, (low, high))
 
     low, high = facts.shown_range
     panels = {heads["noise"]: shown(noise, -2.5, 2.5)}

@@ -19,7 +19,7 @@ from koopstep.workflows.speed import Speed
 # the first of these that student and teacher were both measured by stands for quality
 _QUALITY = ("fid", "fid_768", "frechet_resnet56", "frechet_pixel", "in_cell", "sliced_wasserstein", "mmd")
 _QUALITY_NAMES = {
-    "in_cell": "samples in a filled cell",
+    "in_cell": "share of samples in a filled cell",
     "sliced_wasserstein": "sliced Wasserstein distance to real data",
     "mmd": "kernel discrepancy to real data",
 }
@@ -107,10 +107,10 @@ def duration_text(seconds: float) -> str:
 
 def _quality(name: str, student: float, teacher: float) -> Fact:
     label = _QUALITY_NAMES.get(name, "Fréchet distance to real data")
-    both = f"{number(student)} / {number(teacher)} ({name}; {METRICS[name].direction} is better)"
     if METRICS[name].direction != "lower" or teacher <= 0 or student <= 0:
-        return Fact(f"{number(student)} / {number(teacher)}", f"{label}, student / teacher", both)
-    return Fact(f"{number(student / teacher)}×", f"the teacher's {label}", both)
+        return Fact(number(student), label, f"the teacher: {number(teacher)} ({METRICS[name].direction} is better)")
+    note = f"{number(student)} against {number(teacher)} ({name}; lower is better)"
+    return Fact(f"{number(student / teacher)}×", f"the teacher's {label}", note)
 
 
 def rows_of(measured: Mapping[str, Any] | None) -> list[Row]:
@@ -154,10 +154,8 @@ def about(run: OpenRun, manifest: Manifest | None) -> str:
         if manifest is None
         else f"{manifest.count:,} stored paths of {manifest.steps} steps, {manifest.hold_out:,} held out; "
     )
-    return (
-        f"{recipe.about.rstrip('.')}. Method {recipe.method}; {paths}{training.steps:,} training steps of "
-        f"{training.batch_size:,}."
-    )
+    begin = f"{recipe.about[:1].upper()}{recipe.about[1:].rstrip('.')}."
+    return f"{begin} Method {recipe.method}; {paths}{training.steps:,} training steps of {training.batch_size:,}."
 
 
 def commands(run: OpenRun, manifest: Manifest | None) -> list[str]:

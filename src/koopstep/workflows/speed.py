@@ -19,10 +19,13 @@ from koopstep.core.files import read_json, write_json
 from koopstep.core.noise import gaussian, integers
 from koopstep.data.manifest import Manifest
 from koopstep.students.student import DataFacts
+from koopstep.teachers.base import Teacher
 from koopstep.workflows.origin import teacher_of_run
 from koopstep.workflows.run_folder import OpenRun
 
-_REPEATS, _MOST_SECONDS = 3, 8.0
+_REPEATS = 3
+MOST_SECONDS = 8.0
+"""What the whole measurement takes, about."""
 _SEED = 2**31 - 2  # of noise that no store was made from
 
 
@@ -57,21 +60,24 @@ class Speed(Config):
         return None if self.teacher_seconds is None else self.teacher_seconds / max(self.student_seconds, 1e-12)
 
 
-def speed_of(run: OpenRun, manifest: Manifest | None, seconds: Mapping[str, float]) -> Speed:
+def speed_of(
+    run: OpenRun, manifest: Manifest | None, seconds: Mapping[str, float], teacher: Teacher | None = None
+) -> Speed:
     """The speed of a run's student, measured once and kept in ``report/speed.json``.
 
     Args:
         run: as it was opened.
         manifest: of the store it learned from; None where that is not at hand.
         seconds: what the stages of the run took, for a teacher that is not at hand.
+        teacher: the run's, for one that was made in Python; else it is looked for.
 
     Raises:
         StorageError: if it cannot be kept.
     """
     path = run.folder / "report" / "speed.json"
     kept = _kept(path, run)
-    if kept is None:
-        kept = _measure(run, manifest, seconds)
+    if kept is None or (teacher is not None and kept.teacher_from != "measured"):
+        kept = _measure(run, manifest, seconds, teacher)
         write_json(path, dump(kept))
     return kept
 
@@ -84,12 +90,14 @@ def _kept(path: Path, run: OpenRun) -> Speed | None:
     return kept if kept.student_sha256 == run.file.sha256 else None
 
 
-def _measure(run: OpenRun, manifest: Manifest | None, seconds: Mapping[str, float]) -> Speed:
+def _measure(run: OpenRun, manifest: Manifest | None, seconds: Mapping[str, float], teacher: Teacher | None) -> Speed:
     facts, student = run.student.facts, run.student
     device = next(student.parameters()).device
     steps = manifest.steps if manifest else run.config.recipe.collect.steps if run.config else None
-    found = teacher_of_run(run, device)
-    teacher = None if found.value is None else found.value.teacher
+    reason = "nothing says how many steps the teacher took"
+    if teacher is None:
+        found = teacher_of_run(run, device)
+        teacher, reason = (None, found.reason) if found.value is None else (found.value.teacher, reason)
     evaluations = manifest.teacher.num_function_evaluations if manifest else 0
     if teacher is not None and steps is not None:
         evaluations = teacher.evaluations(steps)
@@ -118,7 +126,7 @@ def _measure(run: OpenRun, manifest: Manifest | None, seconds: Mapping[str, floa
         teacher_seconds=whole,
         teacher_from=source,
         teacher_evaluations=evaluations,
-        reason="" if whole is not None else found.reason or "nothing says how many steps the teacher took",
+        reason="" if whole is not None else reason,
         student_sha256=run.file.sha256,
     )
 
@@ -129,7 +137,7 @@ def _batch(seconds_of: Callable[[int], float], facts: DataFacts, evaluations: in
     most = 1024 if side == 0 else 256 if side <= 16 else 64 if side <= 32 else 16
     batch = 1
     seconds_of(batch)  # the first call of all is slow
-    while batch < most and seconds_of(4 * batch) * (evaluations + 1) * _REPEATS < _MOST_SECONDS:
+    while batch < most and seconds_of(4 * batch) * (evaluations + 1) * _REPEATS < MOST_SECONDS:
         batch *= 4
     return batch
 

@@ -52,6 +52,15 @@ def denormals_are_numbers() -> Iterator[None]:
         torch.set_flush_denormal(False)
 
 
+@pytest.fixture(autouse=True)
+def nothing_stays_registered() -> Iterator[None]:
+    """What a test registers (operators, terms, metrics, ...) is not there for the next one."""
+    yield
+    registry = sys.modules.get("koopstep.core.registry")
+    if registry is not None:
+        registry.forget()
+
+
 @pytest.fixture
 def shared_folder(request: pytest.FixtureRequest) -> Path:
     """The data folder outside the repository; only for tests marked `shared`."""

@@ -20,17 +20,23 @@ if TYPE_CHECKING:
     from koopstep.core.errors import DamagedError, Interrupted, KoopstepError, NumericsError, StorageError, UsageError
     from koopstep.data.collect import CollectSettings
     from koopstep.data.store import Store
+    from koopstep.evaluation.metrics import register_metric
     from koopstep.evaluation.outcome import Evaluation
     from koopstep.losses.config import ObjectiveConfig
+    from koopstep.losses.terms import register_term
     from koopstep.nets.adm import ADMConfig
     from koopstep.nets.linear import LinearConfig
     from koopstep.nets.mlp import MLPConfig
+    from koopstep.nets.table import register_network
     from koopstep.nets.unet import UNetConfig
+    from koopstep.operators.base import Operator
     from koopstep.operators.block import BlockConfig
     from koopstep.operators.dense import DenseConfig
     from koopstep.operators.factorised import FactorisedConfig
     from koopstep.operators.identity import IdentityConfig
     from koopstep.operators.spectral import SpectralConfig
+    from koopstep.operators.table import register_operator
+    from koopstep.recipes.layers import register_method
     from koopstep.recipes.recipe import Recipe, load_recipe
     from koopstep.sampling.student import Student
     from koopstep.students.hkd import HKDConfig
@@ -41,6 +47,7 @@ if TYPE_CHECKING:
     from koopstep.teachers.functions import from_denoiser, from_epsilon, from_velocity
     from koopstep.training.settings import TrainingConfig
     from koopstep.workflows import analyze, edit, plot
+    from koopstep.workflows.analyses import register_analysis
     from koopstep.workflows.collect import collect, import_pairs, repair
     from koopstep.workflows.evaluate import evaluate
     from koopstep.workflows.report import report
@@ -68,6 +75,7 @@ __all__ = [
     "MLPConfig",
     "NumericsError",
     "ObjectiveConfig",
+    "Operator",
     "Recipe",
     "Run",
     "SpectralConfig",
@@ -93,6 +101,12 @@ __all__ = [
     "load_teacher",
     "mixture_teacher",
     "plot",
+    "register_analysis",
+    "register_method",
+    "register_metric",
+    "register_network",
+    "register_operator",
+    "register_term",
     "repair",
     "report",
     "train",
@@ -116,6 +130,7 @@ _HOMES = {
     "MLPConfig": "koopstep.nets.mlp",
     "NumericsError": "koopstep.core.errors",
     "ObjectiveConfig": "koopstep.losses.config",
+    "Operator": "koopstep.operators.base",
     "Recipe": "koopstep.recipes.recipe",
     "Run": "koopstep.workflows.run",
     "SpectralConfig": "koopstep.operators.spectral",
@@ -140,6 +155,12 @@ _HOMES = {
     "load_teacher": "koopstep.workflows.teacher_source",
     "mixture_teacher": "koopstep.teachers.analytic",
     "plot": "koopstep.workflows",
+    "register_analysis": "koopstep.workflows.analyses",
+    "register_method": "koopstep.recipes.layers",
+    "register_metric": "koopstep.evaluation.metrics",
+    "register_network": "koopstep.nets.table",
+    "register_operator": "koopstep.operators.table",
+    "register_term": "koopstep.losses.terms",
     "repair": "koopstep.workflows.collect",
     "report": "koopstep.workflows.report",
     "train": "koopstep.workflows.train",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from koopstep.cli.options import Device, Json, Overwrite, Reference, Run
+from koopstep.cli.options import Device, Imports, Json, Overwrite, Reference, Run
 from koopstep.workflows.analyses import ANALYSES, find_entry
 
 if TYPE_CHECKING:
@@ -46,6 +46,7 @@ def analyze(
     ] = None,
     reference: Reference = None,
     overwrite: Overwrite = False,
+    imports: Imports = None,
     device: Device = None,
     as_json: Json = False,
 ) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from koopstep.cli.options import Changes, Device, Json, Reference
+from koopstep.cli.options import Changes, Device, Imports, Json, Reference
 
 if TYPE_CHECKING:
     from koopstep.cli.output import Page
@@ -64,6 +64,7 @@ def distil(
     data: Pairs = None,
     quick: Quick = False,
     changes: Changes = None,
+    imports: Imports = None,
     device: Device = None,
     as_json: Json = False,
 ) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from koopstep.cli.options import Between, Device, Json, Reference, Run, Steps, split_names
+from koopstep.cli.options import Between, Device, Imports, Json, Reference, Run, Steps, split_names
 
 if TYPE_CHECKING:
     from koopstep.cli.output import Page
@@ -39,6 +39,7 @@ def evaluate(
     ] = None,
     steps: Steps = 1,
     between: Between = "noise",
+    imports: Imports = None,
     device: Device = None,
     as_json: Json = False,
 ) -> None:

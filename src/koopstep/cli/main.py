@@ -27,7 +27,8 @@ from koopstep.cli import (
     train,
 )
 from koopstep.cli.failures import EXIT_CODES, Failure, describe, one_line
-from koopstep.core.environment import launched, wants_traceback
+from koopstep.cli.options import import_named
+from koopstep.core.environment import imports, launched, wants_traceback
 from koopstep.core.errors import Interrupted
 from koopstep.core.streams import Lossy, tolerant
 
@@ -102,6 +103,7 @@ def run(arguments: Sequence[str]) -> int:
 
 def _run(arguments: Sequence[str]) -> int:
     try:
+        import_named(imports())
         code = build().main(args=list(arguments) or ["--help"], prog_name=_PROGRAM, standalone_mode=False)
     except _UsageProblem as error:
         return _fail(Failure(_usage_line(error), 2))

@@ -9,6 +9,28 @@ import typer
 
 from koopstep.core.errors import UsageError
 
+
+def import_named(names: list[str] | None) -> list[str] | None:
+    """Import Python code that the user names, so that what it registers is known."""
+    if names:
+        from koopstep.core.user_code import import_code
+
+        for name in names:
+            import_code(name)
+    return names
+
+
+Imports = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--import",
+        metavar="MODULE",
+        callback=import_named,
+        is_eager=True,
+        help="Code of your own to import first (package.module or file.py): what it registers is known; repeatable. "
+        "$KOOPSTEP_IMPORT names some for every command.",
+    ),
+]
 Json = Annotated[
     bool,
     typer.Option("--json", help="End standard output with one JSON object; text goes to standard error."),

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from koopstep.cli.options import Device, Json, Reference, Run
+from koopstep.cli.options import Device, Imports, Json, Reference, Run
 
 JSON_KEYS = "JSON: report."
 
@@ -22,6 +22,7 @@ def report(
         typer.Option("--data", metavar="DIR", help="Show this store's held-out rows; else the run's own."),
     ] = None,
     reference: Reference = None,
+    imports: Imports = None,
     device: Device = None,
     as_json: Json = False,
 ) -> None:

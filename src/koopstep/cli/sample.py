@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from koopstep.cli.options import Between, Device, Json, Overwrite, Run, Seed, Steps, split_integers
+from koopstep.cli.options import Between, Device, Imports, Json, Overwrite, Run, Seed, Steps, split_integers
 
 JSON_KEYS = "JSON: seconds, images_per_second, count, files."
 
@@ -27,6 +27,7 @@ def sample(
     steps: Steps = 1,
     between: Between = "noise",
     overwrite: Overwrite = False,
+    imports: Imports = None,
     device: Device = None,
     as_json: Json = False,
 ) -> None:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from koopstep.cli.options import Changes, ChosenMethod, Device, Json, Resume
+from koopstep.cli.options import Changes, ChosenMethod, Device, Imports, Json, Resume
 
 JSON_KEYS = "JSON: run, step, loss, seconds, images_per_second."
 
@@ -36,6 +36,7 @@ def train(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Delete the run at --out first; else there must be none.")
     ] = False,
+    imports: Imports = None,
     device: Device = None,
     as_json: Json = False,
 ) -> None:

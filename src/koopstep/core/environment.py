@@ -58,3 +58,8 @@ def wants_traceback() -> bool:
 def names_compiler() -> bool:
     """``CXX``: whether the user says which C++ compiler to take."""
     return bool(os.environ.get("CXX"))
+
+
+def imports() -> list[str]:
+    """``KOOPSTEP_IMPORT``: modules or files of the user's that a command imports first, with commas between."""
+    return [name.strip() for name in os.environ.get("KOOPSTEP_IMPORT", "").split(",") if name.strip()]

@@ -9,6 +9,7 @@ from typing import Any, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 
 _LONGEST = 80
+IMPORT_FIRST = "import the module that registers it, or name it with --import"
 
 
 def explain(error: ValidationError, model: type[BaseModel]) -> str:
@@ -31,7 +32,9 @@ def explain(error: ValidationError, model: type[BaseModel]) -> str:
         if first["type"] == "union_tag_not_found":
             return f"field '{kind}' is missing; allowed: {', '.join(kinds)}"
         tag = str(first["ctx"]["tag"])
-        return f"field '{kind}' got {short(tag)}; {nearest(tag, kinds)}"
+        open_to_all = first["ctx"]["discriminator"] != "'kind'"
+        own = f"; a kind of your own is registered first: {IMPORT_FIRST}" if open_to_all else ""
+        return f"field '{kind}' got {short(tag)}; {nearest(tag, kinds)}{own}"
     here = [entry for entry in found if _place(model, entry["loc"]) == place]
     rest = len({_place(model, entry["loc"]) for entry in found}) - 1
     more = f" (and {rest} more)" if rest else ""

@@ -17,6 +17,7 @@ from typing import Any
 
 from koopstep.core.errors import KoopstepError, UsageError
 from koopstep.core.explain import nearest
+from koopstep.core.registry import BY_FILE
 
 
 def is_code_name(text: str) -> bool:
@@ -109,6 +110,7 @@ def _import_file(path: Path) -> ModuleType:
     if spec is None or spec.loader is None:
         raise UsageError(f"{path} is no Python file")
     module = importlib.util.module_from_spec(spec)
+    setattr(module, BY_FILE, str(path))
     sys.modules[name] = module
     try:
         with _found_first(place.parent):

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Literal, TypeVar
 
 import torch
 
 from koopstep.core.errors import NumericsError, UsageError
+from koopstep.core.explain import nearest
+from koopstep.core.registry import add, origin_of
 from koopstep.evaluation import scores
 from koopstep.evaluation.feature_metrics import FEATURE_METRICS
 from koopstep.evaluation.frechet import frechet_distance
@@ -129,6 +132,41 @@ METRICS: dict[str, Metric] = {
 """Every metric by its name."""
 
 
+Made = TypeVar("Made", bound=Callable[[Samples], float])
+
+
+def register_metric(
+    name: str,
+    *,
+    needs: Sequence[str] = (),
+    measures: str = "",
+    direction: Literal["lower", "higher", "control"] = "lower",
+    unit: str = "none",
+) -> Callable[[Made], Made]:
+    """Decorator: recipes and ``evaluate --metrics`` know a function of `Samples` as a metric.
+
+    Args:
+        name: small letters, digits, ``-`` and ``_``.
+        needs: fields of `Samples` besides ``student`` that it looks at, such as ``target`` or ``reference``.
+        measures: what the value says; the first line of the function's docstring when absent.
+        direction: which values are better.
+        unit: of the value.
+
+    Raises:
+        UsageError: the name is taken, or there is no such need.
+    """
+    for need in needs:
+        if need not in NEEDS:
+            raise UsageError(f"the metric {name!r} cannot need {need!r}; {nearest(need, NEEDS)}")
+
+    def register(made: Made) -> Made:
+        words = measures or (made.__doc__ or name).strip().splitlines()[0]
+        add("metric", METRICS, name, Metric(made, tuple(needs), words, direction, unit), origin_of(made))
+        return made
+
+    return register
+
+
 def evaluate(samples: Samples, names: Sequence[str]) -> dict[str, float]:
     """Measures samples.
 
@@ -154,7 +192,7 @@ def evaluate(samples: Samples, names: Sequence[str]) -> dict[str, float]:
     broken = int((~torch.isfinite(samples.student.reshape(len(samples.student), -1))).any(dim=1).sum())
     if broken:
         raise NumericsError(f"{broken} of {len(samples.student)} samples hold NaN or infinity; nothing was measured")
-    return {name: METRICS[name].function(samples) for name in names}
+    return {name: float(METRICS[name].function(samples)) for name in names}
 
 
 def applicable(samples: Samples, names: Sequence[str]) -> tuple[str, ...]:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
-from koopstep.core.config import Config
+from koopstep.core.config import Added, Config
 from koopstep.nets.discriminators import DiscriminatorName
 
 FeatureNetName = Literal["squeeze", "vgg", "alex"]
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+OWN_WEIGHTS: dict[str, float] = {}
+"""Registered term -> the weight it has where a recipe names it without one."""
 
 
 class ObjectiveConfig(Config):
@@ -19,6 +21,7 @@ class ObjectiveConfig(Config):
     Attributes:
         reconstruction, latent, prediction, adversarial, adversarial_within, spectral, inverse_consistency: the weights.
         trajectory, intermediate, linearity, generator: weights of the terms within the path (``losses.trajectory``).
+        terms: weights of registered terms by name (:func:`~koopstep.register_term`); or names alone, for their usual weights.
         trajectory_points: states within the path that each row learns from in a step (HKD: 4, besides the noise).
         trajectory_every: of so many rows one learns from states within the path (HKD: all): the others cost less.
         distance: ``perceptual`` is LPIPS, as published for images.
@@ -45,6 +48,7 @@ class ObjectiveConfig(Config):
     intermediate: Weight = 0.0
     linearity: Weight = 0.0
     generator: Weight = 0.0
+    terms: Annotated[dict[str, Weight], Added()] = Field(default={})
     trajectory_points: int = Field(default=4, ge=1)
     trajectory_every: int = Field(default=1, ge=1)
     distance: Literal["mse", "pseudo-huber", "perceptual"] = "mse"
@@ -59,3 +63,14 @@ class ObjectiveConfig(Config):
     r2: Weight = 0.0
     spectral_target: Literal["uniform", "circle", "bound"] = "bound"
     latent_noise: float = Field(default=0.0, ge=0, allow_inf_nan=False)
+
+    @field_validator("terms", mode="before")
+    @classmethod
+    def _usual_weights(cls, value: Any) -> Any:
+        if isinstance(value, list | tuple) and all(isinstance(name, str) for name in value):
+            value = {name: OWN_WEIGHTS.get(name, 1.0) for name in value}
+        return {name: weight for name, weight in value.items() if weight != 0} if isinstance(value, dict) else value
+
+    def weight(self, name: str) -> float:
+        """Of a term, built in or registered."""
+        return float(self.terms[name] if name in self.terms else getattr(self, name, 0.0))

@@ -87,7 +87,7 @@ class Objective:
 
     def total(self, terms: dict[str, Tensor]) -> Tensor:
         """The weighted sum (KDM Eq. 9)."""
-        return torch.stack([getattr(self.config, name) * value for name, value in terms.items()]).sum()
+        return torch.stack([self.config.weight(name) * value for name, value in terms.items()]).sum()
 
     def discriminator_loss(self, run: Pass) -> Tensor | None:
         """What the discriminator minimises on the rows of ``run``; None without one. It gives the student no gradient."""

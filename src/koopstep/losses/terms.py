@@ -8,13 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from koopstep.core.errors import UsageError
+from koopstep.core.explain import IMPORT_FIRST, nearest
+from koopstep.core.registry import add, origin_of
 from koopstep.losses import trajectory
-from koopstep.losses.config import ObjectiveConfig
+from koopstep.losses.config import OWN_WEIGHTS, ObjectiveConfig
 from koopstep.losses.passes import Judged, Pass
 from koopstep.operators import penalties
 
@@ -107,6 +111,45 @@ TERMS: dict[str, Term] = {
 }
 
 
+_BUILT_IN = frozenset(TERMS)
+Made = TypeVar("Made", bound=Callable[[Pass], Tensor])
+
+
+def register_term(name: str, *, weight: float = 1.0, within: bool = False) -> Callable[[Made], Made]:
+    """Decorator: recipes know a function of a :class:`~koopstep.losses.passes.Pass` as a term of the objective.
+
+    It gives a scalar, a mean over rows, that a student makes small. A recipe turns it on: ``objective: {terms: {name: 0.1}}``,
+    or ``-o objective.terms.name=0.1``.
+
+    Args:
+        name: small letters, digits, ``-`` and ``_``.
+        weight: what ``objective: {terms: [name]}`` stands for.
+        within: whether it learns from states within the path (``run.points``), which a store must then have.
+
+    Raises:
+        UsageError: the name is taken, or the weight is not above 0.
+    """
+    if not 0 < weight < float("inf"):
+        raise UsageError(f"the weight of the term {name!r} must be above 0, got {weight}")
+
+    def register(made: Made) -> Made:
+        add("term", TERMS, name, Term(made, within), origin_of(made))
+        add("weight", OWN_WEIGHTS, name, float(weight), origin_of(made))
+        return made
+
+    return register
+
+
 def chosen(config: ObjectiveConfig) -> dict[str, Term]:
-    """The terms whose weight is above 0."""
-    return {name: term for name, term in TERMS.items() if getattr(config, name)}
+    """The terms whose weight is above 0.
+
+    Raises:
+        UsageError: one is not known.
+    """
+    for name in config.terms:
+        if name in _BUILT_IN:
+            raise UsageError(f"objective.terms is for registered terms; {name!r} is built in: set objective.{name}")
+        if name not in TERMS:
+            own = [known for known in TERMS if known not in _BUILT_IN]
+            raise UsageError(f"unknown term {name!r} in objective.terms; {nearest(name, own)}; {IMPORT_FIRST}")
+    return {name: term for name, term in TERMS.items() if config.weight(name)}

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import torch
-from pydantic import Field
 
 from koopstep.core.config import Config
+from koopstep.core.registry import ByKind, add, origin_of, settings_in, settings_of
 from koopstep.operators.base import Operator
 from koopstep.operators.block import BlockConfig, BlockOperator
 from koopstep.operators.dense import DenseConfig, DenseOperator
@@ -39,9 +39,38 @@ OPERATORS: dict[str, OperatorEntry] = {
     "identity": OperatorEntry(IdentityConfig, IdentityOperator),
 }
 
+
+def _config(kind: str) -> type[Config] | None:
+    return OPERATORS[kind].config if kind in OPERATORS else None
+
+
 OperatorConfig = Annotated[
-    DenseConfig | FactorisedConfig | SpectralConfig | BlockConfig | IdentityConfig, Field(discriminator="kind")
+    DenseConfig | FactorisedConfig | SpectralConfig | BlockConfig | IdentityConfig, ByKind("operator", _config)
 ]
+Made = TypeVar("Made", bound=Callable[..., Operator])
+
+
+def register_operator(name: str) -> Callable[[Made], Made]:
+    """Decorator: recipes know a class of operators (or a function that makes one) as ``kind: name``.
+
+    It is called as ``made(shape, generator, **settings)``: the shape of a level without the batch, and a CPU generator for the
+    initial weights. Its keyword-only arguments are its settings in recipes; each needs a type.
+
+    Args:
+        name: small letters, digits, ``-`` and ``_``.
+
+    Raises:
+        UsageError: the name is taken, or a setting has no type.
+    """
+
+    def register(made: Made) -> Made:
+        def build(config: Config, shape: tuple[int, ...], generator: torch.Generator) -> Operator:
+            return made(shape, generator, **settings_in(config))
+
+        add("operator", OPERATORS, name, OperatorEntry(settings_of(name, made), build), origin_of(made))
+        return made
+
+    return register
 
 
 def build_operator(config: OperatorConfig, shape: tuple[int, ...], seed: int | torch.Generator) -> Operator:

@@ -13,7 +13,7 @@ from typing import Any
 from koopstep.core.config import dump
 from koopstep.core.errors import UsageError
 from koopstep.core.pixels import DataRange
-from koopstep.recipes.layers import Settings, check_known, merge, method_names, read_packaged
+from koopstep.recipes.layers import Settings, check_known, merge, method_names, method_settings
 from koopstep.recipes.networks import mlp, unet, vector_mlp
 from koopstep.recipes.recipe import Recipe
 from koopstep.teachers.base import Teacher
@@ -127,7 +127,7 @@ def derive(material: Material, method: str) -> Recipe:
         UsageError: on an unknown method, or data that no student of this method is made for.
     """
     check_known("method", method, method_names())
-    of_method: Settings = read_packaged("methods")[method]["settings"]
+    of_method: Settings = method_settings(method)
     path = of_method.get("student", {}).get("kind") == "hkd"
     family = "hkd" if path else "kdm"
     _check_shape(material, path)

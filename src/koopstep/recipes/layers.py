@@ -11,7 +11,8 @@ import dataclasses
 import functools
 import json
 import os
-from collections.abc import Iterable
+import sys
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -20,6 +21,7 @@ from typing import Any
 from koopstep.core.errors import UsageError
 from koopstep.core.explain import nearest
 from koopstep.core.files import read_limited
+from koopstep.core.registry import add
 from koopstep.core.renamed import renamed
 from koopstep.core.yaml_reader import LARGEST_TEXT, parse_yaml
 
@@ -62,9 +64,63 @@ class Resolved:
     settings: Settings
 
 
+@dataclass(frozen=True)
+class Method:
+    """A method of the user's: settings laid over a preset, or over another method's."""
+
+    about: str
+    settings: Settings
+    extends: str | None = None
+
+
+OWN_METHODS: dict[str, Method] = {}
+
+
+def register_method(name: str, *, about: str, settings: Mapping[str, Any], extends: str | None = None) -> None:
+    """Make ``--method name`` of some settings.
+
+    Args:
+        name: small letters, digits, ``+``, ``-`` and ``_``.
+        about: one line for people.
+        settings: nested, as in a preset, such as ``{"student": {"operator": {"kind": "dense"}}}``; plain data only.
+        extends: a method whose settings (and those that presets have for it) these are laid over.
+
+    Raises:
+        UsageError: the name is taken, ``extends`` is no method, or the settings are no plain data.
+    """
+    if extends is not None:
+        check_known("method", extends, method_names())
+    if name in read_packaged("methods"):
+        raise UsageError(f"koopstep has the method {name!r} already; choose another name")
+    try:
+        plain: Settings = json.loads(json.dumps(dict(settings)))
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"the settings of the method {name!r} are no plain data: {error}") from error
+    module = str(sys._getframe(1).f_globals.get("__name__"))
+    method = Method(about, plain, extends)
+    # a notebook runs a cell again with other settings; anywhere else the same name twice is a slip
+    words = name if module == "__main__" else repr(method)
+    add("method", OWN_METHODS, name, method, (module, words))
+
+
 def method_names() -> dict[str, str]:
     """Method -> one line about it."""
-    return {name: str(entry["about"]) for name, entry in read_packaged("methods").items()}
+    packaged = {name: str(entry["about"]) for name, entry in read_packaged("methods").items()}
+    return packaged | {name: method.about for name, method in OWN_METHODS.items()}
+
+
+def method_settings(name: str) -> Settings:
+    """What a known method lays over a preset."""
+    own = OWN_METHODS.get(name)
+    if own is None:
+        return dict(read_packaged("methods")[name]["settings"])
+    return copy.deepcopy(own.settings) if own.extends is None else merge(method_settings(own.extends), own.settings)
+
+
+def _line_of(method: str) -> list[str]:
+    """A method after those that it extends: presets' settings for each of them hold for it, too."""
+    own = OWN_METHODS.get(method)
+    return [method] if own is None or own.extends is None else [*_line_of(own.extends), method]
 
 
 def preset_names() -> dict[str, str]:
@@ -112,15 +168,22 @@ def resolve(preset: str, method: str | None = None, budget: str | None = None) -
         )
     settings = base.settings
     if holds != asked:
-        settings = merge(settings, read_packaged("methods")[asked]["settings"])
-    settings = merge(settings, base.methods.get(asked, {}))
+        settings = merge(settings, method_settings(_line_of(asked)[0]))
+    for name in _line_of(asked):
+        if name in OWN_METHODS and holds != asked:
+            settings = merge(settings, OWN_METHODS[name].settings)
+        settings = merge(settings, base.methods.get(name, {}))
     budgets = base.budgets or {}
     for layer in reversed(layers[:-1]):
-        settings = merge(merge(settings, layer.settings), layer.methods.get(asked, {}))
+        settings = merge(settings, layer.settings)
+        for name in _line_of(asked):
+            settings = merge(settings, layer.methods.get(name, {}))
         budgets = {} if layer.budgets is None else merge(budgets, layer.budgets)
     chosen = dict(budgets.get(budget, {})) if budget else {}
-    of_method = chosen.pop("methods", {}).get(asked, {})
-    settings = merge(merge(settings, chosen), of_method)
+    of_methods = chosen.pop("methods", {})
+    settings = merge(settings, chosen)
+    for name in _line_of(asked):
+        settings = merge(settings, of_methods.get(name, {}))
     return Resolved(top.where, top.name, asked, settings | {"preset": top.name, "method": asked})
 
 

@@ -13,7 +13,7 @@ from koopstep.core.explain import nearest
 from koopstep.data.collect import CollectSettings, settings_of
 from koopstep.data.store import Store
 from koopstep.evaluation.metrics import METRICS
-from koopstep.losses.config import ObjectiveConfig
+from koopstep.losses.config import OWN_WEIGHTS, ObjectiveConfig
 from koopstep.recipes.layers import resolve
 from koopstep.students.table import StudentConfig
 from koopstep.teachers.table import TeacherConfig
@@ -186,7 +186,9 @@ def change_recipe(recipe: Recipe, changes: Iterable[str], where: str) -> Recipe:
     """
     changes = list(changes)
     refuse_changes(changes, _FIXED)
-    return Recipe.parse(override(dump(recipe, complete=True), changes), where)
+    settings = dump(recipe, complete=True)
+    settings["objective"]["terms"] = dict.fromkeys(OWN_WEIGHTS, 0.0) | settings["objective"]["terms"]
+    return Recipe.parse(override(settings, changes), where)
 
 
 def load_teacher_recipe(preset: str, changes: Iterable[str] = ()) -> TeacherRecipe:

@@ -12,9 +12,14 @@ from koopstep.core.config import Config, dump
 from koopstep.core.errors import UsageError
 from koopstep.core.files import read_json, write_atomic, write_json
 from koopstep.core.fit import check_fit, empty_network, network_to_fill
+from koopstep.core.registry import check_in_use, in_use
 from koopstep.core.tensors import fill_weights, load_tensors, save_tensors
 from koopstep.students.student import DataFacts, KoopmanStudent
 from koopstep.students.table import StudentConfig, build_student
+
+_REGISTERED = (
+    "registered"  # of the provenance: which of its operators and networks are the user's, and whose code has them
+)
 
 
 class StudentFile(Config):
@@ -41,6 +46,9 @@ def save_student(
     """Write ``student`` into ``folder`` (made if absent); ``config.json`` comes last and vouches for the rest."""
     digest = save_tensors(folder / "model.safetensors", student.state_dict())
     write_atomic(folder / "README.md", card.encode())
+    own = in_use(dump(config))
+    if own:
+        provenance = provenance | {_REGISTERED: ", ".join(own)}
     described = StudentFile(student=config, facts=student.facts, sha256=digest, provenance=provenance)
     write_json(folder / "config.json", dump(described))
 
@@ -67,12 +75,16 @@ def read_student_file(folder: Path) -> StudentFile:
     """Read and check ``config.json``.
 
     Raises:
-        UsageError: if the folder is no student folder.
+        UsageError: if the folder is no student folder, or its operator or networks are not registered.
     """
     path = folder / "config.json"
     if not path.is_file():
         raise UsageError(f"{folder} is neither a run nor a student folder (no config.json in it)")
-    return StudentFile.parse(read_json(path), str(path))
+    plain = read_json(path)
+    provenance = plain.get("provenance") if isinstance(plain, dict) else None
+    own = provenance.get(_REGISTERED) if isinstance(provenance, dict) else None
+    check_in_use(own.split(", ") if isinstance(own, str) else [], str(folder))
+    return StudentFile.parse(plain, str(path))
 
 
 def load_student(folder: AnyPath, device: torch.device | None = None) -> tuple[KoopmanStudent, StudentFile]:

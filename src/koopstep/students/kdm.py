@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from koopstep.core.config import Config
 from koopstep.core.errors import UsageError
 from koopstep.nets.layers import linear
-from koopstep.nets.table import NetworkConfig, build_network
+from koopstep.nets.table import NetworkConfig, build_network, takes_images
 from koopstep.operators.table import OperatorConfig, build_operator
 from koopstep.students.student import Codec, DataFacts, KoopmanStudent, Latent
 
@@ -64,7 +64,7 @@ class _Reader(nn.Module):
 
     def __init__(self, config: NetworkConfig, shape: tuple[int, ...], latent: int, planes: int, classes: int) -> None:
         super().__init__()
-        self.shape, self.flat = shape, not _is_spatial(config)
+        self.shape, self.flat = shape, not takes_images(config)
         if self.flat:
             self.network = build_network(config, (math.prod(shape),), outputs=latent, num_classes=classes)
             self.linear: nn.Module = nn.Identity()
@@ -85,7 +85,7 @@ class _Writer(nn.Module):
 
     def __init__(self, config: NetworkConfig, shape: tuple[int, ...], latent: int, planes: int, classes: int) -> None:
         super().__init__()
-        self.shape, self.flat = shape, not _is_spatial(config)
+        self.shape, self.flat = shape, not takes_images(config)
         if self.flat:
             self.network = build_network(config, (latent,), outputs=math.prod(shape), num_classes=classes)
             return
@@ -169,7 +169,3 @@ class FlatCodec(Codec):
 def build_kdm(config: KDMConfig, facts: DataFacts, seed: int = 0) -> KoopmanStudent:
     """A fresh KDM student for data of ``facts``; ``seed`` is of the operator's start (networks use the global generator)."""
     return KoopmanStudent(facts, FlatCodec(config, facts), [build_operator(config.operator, (config.latent,), seed)])
-
-
-def _is_spatial(config: NetworkConfig) -> bool:
-    return config.kind in ("unet", "adm")

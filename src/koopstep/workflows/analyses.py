@@ -6,9 +6,9 @@ nothing; each function imports its analysis when it is called.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeVar, get_args
 
 from koopstep.core.errors import UsageError
 
@@ -159,6 +159,33 @@ ANALYSES: dict[str, Entry] = {
         passes=4,
     ),
 }
+
+
+Made = TypeVar("Made", bound="Callable[[RunSubject], Findings]")
+
+
+def register_analysis(name: str, *, about: str, needs: Sequence[Need] = ()) -> Callable[[Made], Made]:
+    """Decorator: ``analyze`` knows a function from a run to findings.
+
+    Args:
+        name: small letters, digits, ``-`` and ``_``.
+        about: one line of help.
+        needs: what must be at hand for it.
+
+    Raises:
+        UsageError: the name is taken, or there is no such need.
+    """
+    from koopstep.core.registry import add, origin_of
+
+    for need in needs:
+        if need not in get_args(Need):
+            raise UsageError(f"the analysis {name!r} cannot need {need!r}; known: {', '.join(get_args(Need))}")
+
+    def register(made: Made) -> Made:
+        add("analysis", ANALYSES, name, Entry(about, tuple(needs), made), origin_of(made))
+        return made
+
+    return register
 
 
 def find_entry(name: str) -> Entry:

@@ -60,7 +60,7 @@ def verbs(run: koopstep.Run, out: Path) -> dict[str, Callable[[], object]]:
     return {
         "load_teacher": lambda: koopstep.load_teacher("checkerboard-edm", device="cpu").sample(4, steps=2),
         "collect": lambda: koopstep.collect(teacher, out / "store", count=20, steps=2, **QUIET),
-        "import_pairs": lambda: koopstep.import_pairs(_pairs(out), out / "imported"),
+        "import_pairs": lambda: koopstep.import_pairs(_pairs(out), out / "imported", quiet=True),
         "repair": lambda: koopstep.repair(run.store, teacher, **QUIET),
         "train_teacher": lambda: koopstep.train_teacher("checkerboard", out / "t.safetensors", changes=TAUGHT, **QUIET),
         "train": lambda: koopstep.train(tiny_recipe(), run.store, out / "run", **QUIET),

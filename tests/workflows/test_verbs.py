@@ -55,7 +55,7 @@ def test_a_teacher_is_named_or_opened(tmp_path: Path) -> None:
 def test_pairs_of_ones_own(tmp_path: Path) -> None:
     states = np.random.default_rng(0).normal(size=(2, 50, 3)).astype(np.float32)
     np.save(tmp_path / "pairs.npy", states)
-    found = import_pairs(tmp_path / "pairs.npy", tmp_path / "store", hold_out=5)
+    found = import_pairs(tmp_path / "pairs.npy", tmp_path / "store", hold_out=5, quiet=True)
     rows = found.batch(np.arange(50))
     assert torch.equal(rows.data, torch.from_numpy(states[1]))
 

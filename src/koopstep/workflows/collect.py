@@ -258,6 +258,7 @@ def import_pairs(
     layout: LayoutName = "auto",
     data_range: DataRange | None = PLAIN,
     name: str | None = None,
+    quiet: bool = False,
 ) -> Store:
     """Bring pairs or whole paths that were made elsewhere into a store.
 
@@ -271,6 +272,7 @@ def import_pairs(
         layout: of ``.npz`` pairs, where ``auto`` cannot tell.
         data_range: what black and white are, of images; None of data that are no images.
         name: what the teacher that made them is called.
+        quiet: no words on standard error.
 
     Raises:
         UsageError: what cannot be imported: no such data, shapes that contradict each other, NaN.
@@ -279,8 +281,11 @@ def import_pairs(
     Example:
         >>> store = koopstep.import_pairs((noise, data), "paths")
     """
-    import_store(source, Path(out), hold_out=hold_out, layout=layout, data_range=data_range, name=name)
-    return Store.open(out)
+    with working(None, "cpu", quiet) as job:
+        import_store(source, Path(out), hold_out=hold_out, layout=layout, data_range=data_range, name=name)
+        store = Store.open(out)
+        job.console.say(f"{len(store):,} paths imported into {out}")
+    return store
 
 
 def import_store(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cached_property, partial
 from inspect import signature
 from pathlib import Path
@@ -12,9 +12,12 @@ from typing import Any, Self
 
 from koopstep.core.arguments import AnyPath
 from koopstep.core.errors import KoopstepError
+from koopstep.core.job import Job
+from koopstep.data.reference import RealData
 from koopstep.data.store import Store
 from koopstep.evaluation.outcome import Evaluation
 from koopstep.recipes.recipe import Recipe
+from koopstep.sampling.fewstep import Between
 from koopstep.sampling.student import Student
 from koopstep.workflows.resumable import Trained
 from koopstep.workflows.run_folder import RunConfig, own_store, read_config, read_evaluation, read_metrics
@@ -113,17 +116,51 @@ class Run:
         """
         return Evaluation.of(read_evaluation(self.folder), self.folder / "report" / "evaluation.json")
 
-    def evaluate(self, **options: Any) -> Evaluation:
-        """Measure the student and its teacher: `koopstep.evaluate` of this run, with its options."""
+    def evaluate(
+        self,
+        *,
+        data: AnyPath | None = None,
+        reference: RealData | None = None,
+        count: int | None = None,
+        metrics: Sequence[str] | None = None,
+        reference_count: int | None = None,
+        steps: int = 1,
+        between: Between = "noise",
+        weights: AnyPath | None = None,
+        quiet: bool = False,
+        job: Job | None = None,
+    ) -> Evaluation:
+        """Measure the student and its teacher on noise that training never saw: `koopstep.evaluate` of this run."""
         from koopstep.workflows.evaluate import evaluate
 
-        return evaluate(self, **self._device(options))
+        return evaluate(
+            self,
+            data=data,
+            reference=reference,
+            count=count,
+            metrics=metrics,
+            reference_count=reference_count,
+            steps=steps,
+            between=between,
+            weights=weights,
+            device=self.device,
+            quiet=quiet,
+            job=job,
+        )
 
-    def report(self, out: AnyPath | None = None, **options: Any) -> Path:
-        """Write one page about it: `koopstep.report` of this run, with its options. Returns the page's path."""
+    def report(
+        self,
+        out: AnyPath | None = None,
+        *,
+        data: AnyPath | None = None,
+        reference: RealData | None = None,
+        quiet: bool = False,
+        job: Job | None = None,
+    ) -> Path:
+        """Write one page about it and return the page's path: `koopstep.report` of this run."""
         from koopstep.workflows.report import report
 
-        return report(self, out, **self._device(options))
+        return report(self, out, data=data, reference=reference, device=self.device, quiet=quiet, job=job)
 
     @property
     def analyze(self) -> Bound:
@@ -158,9 +195,6 @@ class Run:
             for name, fact in {"run": str(self.folder), **self._facts()}.items()
         )
         return f"<table>{cells}</table>"
-
-    def _device(self, options: dict[str, Any]) -> dict[str, Any]:
-        return {"device": self.device} | options
 
     def _facts(self) -> dict[str, str]:
         """What it is, in a few words each; a damaged or absent folder has some, too."""

@@ -48,8 +48,9 @@ if TYPE_CHECKING:
     from koopstep.training.settings import TrainingConfig
     from koopstep.workflows import analyze, edit, plot
     from koopstep.workflows.analyses import register_analysis
-    from koopstep.workflows.collect import collect, import_pairs, repair
+    from koopstep.workflows.collect import collect, repair
     from koopstep.workflows.evaluate import evaluate
+    from koopstep.workflows.import_pairs import import_pairs
     from koopstep.workflows.report import report
     from koopstep.workflows.run import Run
     from koopstep.workflows.teacher import train_teacher
@@ -150,7 +151,7 @@ _HOMES = {
     "from_epsilon": "koopstep.teachers.functions",
     "from_velocity": "koopstep.teachers.functions",
     "gaussian_teacher": "koopstep.teachers.analytic",
-    "import_pairs": "koopstep.workflows.collect",
+    "import_pairs": "koopstep.workflows.import_pairs",
     "load_recipe": "koopstep.recipes.recipe",
     "load_teacher": "koopstep.workflows.teacher_source",
     "mixture_teacher": "koopstep.teachers.analytic",

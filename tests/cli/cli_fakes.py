@@ -136,8 +136,8 @@ ANSWERS: dict[str, dict[str, Any]] = {
         "store_info": INFO,
         "verify_store": {"count": 10, "damaged": [], "root": "ab"},
         "repair_store": {"count": 10, "damaged": [], "repaired": [3], "identical": True, "root": "ab"},
-        "import_store": INFO | {"layout": "kdm-ffhq"},
     },
+    "koopstep.workflows.import_pairs": {"import_store": INFO | {"layout": "kdm-ffhq"}},
     "koopstep.workflows.train": {
         "train": SimpleNamespace(folder=Path("r"), trained=Trained(5, float("inf"), 1.0, 2000.0))
     },

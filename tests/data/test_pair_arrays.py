@@ -17,7 +17,7 @@ from koopstep.core.errors import DamagedError, UsageError
 from koopstep.core.tensors import save_tensors
 from koopstep.data.importers import import_source
 from koopstep.data.store import TrajectoryStore
-from koopstep.workflows.collect import import_pairs
+from koopstep.workflows.import_pairs import import_pairs
 
 GENERATOR = torch.Generator().manual_seed(0)
 NOISE = torch.randn(60, 3, 8, 8, generator=GENERATOR)

@@ -15,7 +15,8 @@ from koopstep.core.config import dump
 from koopstep.core.errors import UsageError
 from koopstep.data.store import Store, TrajectoryStore
 from koopstep.teachers.analytic import mixture_teacher
-from koopstep.workflows.collect import collect, import_pairs
+from koopstep.workflows.collect import collect
+from koopstep.workflows.import_pairs import import_pairs
 from koopstep.workflows.run import Run
 from koopstep.workflows.teacher import train_teacher
 from koopstep.workflows.train import train

@@ -25,9 +25,10 @@ from koopstep.students.student import DataFacts
 from koopstep.students.table import build_student
 from koopstep.workflows.analyses import ANALYSES
 from koopstep.workflows.analyze import analyze_run
-from koopstep.workflows.collect import collect_store, import_store, repair_store, store_info, verify_store
+from koopstep.workflows.collect import collect_store, repair_store, store_info, verify_store
 from koopstep.workflows.compare import compare_runs
 from koopstep.workflows.evaluate import evaluate
+from koopstep.workflows.import_pairs import import_store
 from koopstep.workflows.run_folder import read_evaluation
 from koopstep.workflows.sample import sample_run
 

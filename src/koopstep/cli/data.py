@@ -109,7 +109,7 @@ def import_(
     """Bring pairs or paths that were made elsewhere into a store."""
     from koopstep.cli.output import Output
     from koopstep.data.pairs import LayoutName
-    from koopstep.workflows.collect import import_store
+    from koopstep.workflows.import_pairs import import_store
 
     known = get_args(LayoutName)
     if layout not in known:

@@ -19,8 +19,9 @@ from koopstep.students.files import read_student_file
 from koopstep.teachers.base import Teacher
 from koopstep.training.checkpoint import checkpoints
 from koopstep.workflows.clock import Clock
-from koopstep.workflows.collect import collect_store, import_store
+from koopstep.workflows.collect import collect_store
 from koopstep.workflows.evaluate import evaluate
+from koopstep.workflows.import_pairs import import_store
 from koopstep.workflows.plan import Plan, Wish, read_budget
 from koopstep.workflows.planning import (
     PLAN,

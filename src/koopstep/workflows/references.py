@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -63,7 +64,9 @@ def remembered_reference(run: Path, kind: Kind) -> Found[DataSource] | None:
     advice = "name real data with --reference"
     try:
         record = ReferenceRecord.parse(read_json(run / RECORD), str(run / RECORD))
-        source = load_reference(str(run / KEPT) if record.place == KEPT else record.place, kind)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # what is done to the data was said when it was given
+            source = load_reference(str(run / KEPT) if record.place == KEPT else record.place, kind)
     except (UsageError, DamagedError) as error:
         return Found(None, UsageError(f"the real data that this run was given is not at hand: {error}; {advice}"))
     if source.sha256() != record.sha256:

@@ -7,6 +7,7 @@ that is assumed, not measured.
 
 from __future__ import annotations
 
+import math
 import sys
 from pathlib import Path
 
@@ -59,13 +60,18 @@ def _row(preset: str, method: str) -> str:
     of_student = 3 * (encoded * there + decoded * back)  # backward costs twice forward
     of_lpips = (1 + 2 * decoded) * seen if recipe.objective.distance == "perceptual" else 0.0
     rows = recipe.training.steps * recipe.training.batch_size
-    stored = states(recipe) * sample.numel() * {"float32": 4, "float16": 2}[collect.dtype] * collect.count
     numbers = sum(p.numel() for p in student.parameters())
     cells = [
-        preset, method, f"{collect.count:,}", f"{stored / 1e9:.0f} GB", str(calls),
+        preset, method, f"{collect.count:,}", disk(recipe), str(calls),
         _hours(collect.count * calls * once), f"{4 * 4 * numbers / 1e9:.1f} GB", _hours(rows * (of_student + of_lpips)),
     ]  # fmt: skip
     return f"| {' | '.join(cells)} |"
+
+
+def disk(recipe: Recipe) -> str:
+    """Of all paths, in words."""
+    numbers = states(recipe) * math.prod(_model(recipe).shape) * recipe.collect.count
+    return f"{numbers * {'float32': 4, 'float16': 2}[recipe.collect.dtype] / 1e9:.0f} GB"
 
 
 def states(recipe: Recipe) -> int:

@@ -43,7 +43,7 @@ def claimed(
             never came to a checkpoint is no other; nor, if it is resumed, one that differs by what `may_change`.
         decides: the settings in it, dotted, that make it the same run when it is resumed.
         inputs: files and folders that are read; those of a run that goes on may be its own.
-        resume: whether a run in it may be gone on with.
+        resume: whether a run in it may be resumed.
         overwrite: whether a run in it, or anything else under the names of one, is deleted.
         job: where it runs, where it speaks and when it stops.
 

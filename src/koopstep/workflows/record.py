@@ -27,7 +27,7 @@ def record(recipe: Recipe, store: TrajectoryStore, run: Path, before: RunConfig 
         recipe: complete.
         store: what is learned.
         run: the run's folder.
-        before: what the run that is gone on with says, whose earlier lengths are kept; None where training begins.
+        before: what the run that is resumed says, whose earlier lengths are kept; None where training begins.
     """
     manifest = store.manifest
     identity = manifest.teacher
@@ -70,7 +70,7 @@ def growth_note(config: RunConfig, before: RunConfig | None, store: TrajectorySt
 
 
 def recorded(run: Path) -> RunConfig | None:
-    """What the run that is gone on with says; None where that cannot be read."""
+    """What the run that is resumed says; None where that cannot be read."""
     try:
         return read_config(run)
     except (UsageError, DamagedError):
@@ -150,7 +150,7 @@ def choose_run(
         changes: ``key=value`` texts.
         data: the store, or None for that of the run.
         out: the run folder, or None for ``preset``.
-        resume: whether a run is gone on with.
+        resume: whether a run is resumed.
 
     Raises:
         UsageError: if something is missing or does not belong together.

@@ -35,8 +35,13 @@ LEFT_OUT = {"distil": ("--budget",)}
 ARGUMENTS = {"count": 80, "hold_out": 24}
 ARGUMENTS_OF = {"distil": {"steps": 3}, "train_teacher": {"steps": 3}}
 
-# How long a plan tries things out: `koopstep.workflows.timing`.
-TRIALS = {"_LONG_ENOUGH": 0.01, "_MOST_STEPS": 1, "_WARM_UP": 0}
+# How long a plan tries things out, and how finely figures are drawn.
+CONSTANTS = {
+    "koopstep.workflows.timing._LONG_ENOUGH": 0.01,
+    "koopstep.workflows.timing._MOST_STEPS": 1,
+    "koopstep.workflows.timing._WARM_UP": 0,
+    "koopstep.figures.sheet.DPI": 20,
+}
 
 
 def smaller(words: list[str]) -> list[str]:

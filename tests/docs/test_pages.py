@@ -17,11 +17,10 @@ from typing import Any
 
 import pytest
 from pages import PYTHON, REPOSITORY, SHELL, blocks, commands, name_of, pages
-from sizes import TRIALS, smaller, smaller_python
+from sizes import CONSTANTS, smaller, smaller_python
 
 import koopstep
 from koopstep.cli import main
-from koopstep.workflows import timing
 
 PAGES = pages()
 
@@ -125,8 +124,6 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     for name in ("KOOPSTEP_DATA", "KOOPSTEP_WEIGHTS", "KOOPSTEP_DEVICE"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("KOOPSTEP_CACHE", str(tmp_path / "cache"))
-    for name, value in TRIALS.items():
-        monkeypatch.setattr(timing, name, value)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # networks this small are far slower on two
     yield tmp_path
@@ -135,6 +132,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 @pytest.mark.parametrize("page", RUN, ids=name_of)
 def test_a_page_runs_in_order(page: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in CONSTANTS.items():
+        monkeypatch.setattr(name, value)
     Reader(page, cut=True, patch=monkeypatch).read()
 
 

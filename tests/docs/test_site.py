@@ -6,6 +6,7 @@ import importlib
 import re
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -100,7 +101,7 @@ def _referenced() -> list[str]:
 def test_the_reference_has_every_public_name_once() -> None:
     found = _referenced()
     assert len(found) == len(set(found))
-    whole = {name.partition(".")[0] for name in found}
+    whole = {name.partition(".")[0] for name in found} | {"analyze", "plot"}  # made from tables
     assert {*koopstep.__all__} - {"__version__"} <= whole
 
 
@@ -112,13 +113,17 @@ def test_what_the_reference_names_is_there_and_described(name: str) -> None:
     assert (getattr(thing, "__doc__", None) or "").strip(), f"koopstep.{name} has no docstring"
 
 
-def test_the_disk_of_the_big_presets_is_counted() -> None:
-    """The other columns take seconds to count and are made by the script alone."""
+def _script(name: str) -> Any:
     sys.path.insert(0, str(REPOSITORY / "scripts"))
     try:
-        table = importlib.import_module("make_cost_table")
+        return importlib.import_module(name)
     finally:
         sys.path.pop(0)
+
+
+def test_the_disk_of_the_big_presets_is_counted() -> None:
+    """The other columns take seconds to count and are made by the script alone."""
+    table = _script("make_cost_table")
     page = (DOCS / "costs.md").read_text(encoding="utf-8")
     for preset, method in table.ROWS:
         recipe = table.load_recipe(preset, method)
@@ -127,9 +132,12 @@ def test_the_disk_of_the_big_presets_is_counted() -> None:
 
 @pytest.mark.long
 def test_the_table_of_costs_is_that_of_its_script() -> None:
-    sys.path.insert(0, str(REPOSITORY / "scripts"))
-    try:
-        table = importlib.import_module("make_cost_table")
-    finally:
-        sys.path.pop(0)
+    table = _script("make_cost_table")
     assert table.table() in (DOCS / "costs.md").read_text(encoding="utf-8")
+
+
+def test_pages_made_from_tables_are_up_to_date() -> None:
+    made = _script("make_reference_pages")
+    for name, text in (("analyses", made.analyses()), ("figures", made.figures())):
+        page = DOCS / "api" / f"{name}.md"
+        assert page.read_text(encoding="utf-8") == text, "run `python scripts/make_reference_pages.py`"

@@ -42,7 +42,8 @@ def figures() -> str:
         for name in plot.__all__
     ]
     text = """Each draws on the axes that are given, `ks.plot.spectrum(run, ax=axes)`, or on a new figure, and returns the
-matplotlib figure. Pictures of several panels take as many axes. `run.plot.spectrum(ax=axes)` is the same. pyplot's own figures and style
+matplotlib figure. Pictures of several panels take as many axes. `run.plot.spectrum(ax=axes)` is the same.
+pyplot's own figures and style
 stay as they are."""
     return "\n\n".join(["# Figures", _MADE, text, _table(("function", "draws"), rows)]) + "\n"
 

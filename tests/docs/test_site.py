@@ -53,6 +53,11 @@ def test_every_page_has_its_place_in_the_order() -> None:
     assert sorted(_nav()) == sorted(str(page.relative_to(DOCS)) for page in DOCS.rglob("*.md"))
 
 
+def test_every_example_is_in_the_index() -> None:
+    index = (DOCS / "index.md").read_text(encoding="utf-8")
+    assert [example.name for example in DOCS.glob("examples/*.py") if f"](examples/{example.name})" not in index] == []
+
+
 def test_laboratory_notes_come_last() -> None:
     order = _nav()
     lab = [name for name in order if name.startswith("lab/")]

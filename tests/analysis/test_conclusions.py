@@ -213,7 +213,7 @@ def test_edits() -> None:
         "results": {"ours": {"psnr": 18.0}, "mean_fill": {"psnr": 14.0}, "teacher": {"psnr": 19.0}},
     }
     assert fill_sentence(filled) == (
-        "Filled in in 10 network calls with a PSNR of 18.0 dB over what was missing, better than the mean fill (14.0 dB); "
+        "Filled in with 10 network calls: PSNR 18.0 dB over what was missing, better than the mean fill (14.0 dB); "
         "the teacher reaches 19.0 dB with as many calls."
     )
     filled["results"]["ours"]["psnr"] = 12.0

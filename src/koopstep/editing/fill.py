@@ -39,7 +39,7 @@ _DONE: dict[str, str] = {"inpaint": "Filled in", "colorize": "Coloured", "superr
 _TITLES = {
     "truth": "truth",
     "given": "given",
-    "ours": "ours",
+    "ours": "student",
     "mean_fill": "mean fill",
     "bicubic": "bicubic",
     "teacher": "teacher,\nsame calls",
@@ -152,7 +152,7 @@ def fill_sentence(values: dict[str, Any]) -> str:
     psnr = {name: one["psnr"] for name, one in values["results"].items()}
     plain = {name: psnr[name] for name in ("mean_fill", "bicubic") if name in psnr}
     what = _DONE[values["what"]]
-    text = f"{what} in {values['network_calls']} network calls with a PSNR of {short(psnr['ours'])} dB over what was missing"
+    text = f"{what} with {values['network_calls']} network calls: PSNR {short(psnr['ours'])} dB over what was missing"
     if plain:
         best = max(plain, key=lambda name: plain[name])
         gain = psnr["ours"] - plain[best]

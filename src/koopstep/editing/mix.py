@@ -250,7 +250,7 @@ def _shown(
         for title, key in names.items()
     }
     views: list[View] = [
-        Images("mix.png", rows, columns=heads, mask=setting.mask),
+        Images("mix.png", rows, columns=heads, mask=setting.mask, scale="mean |change|\nof [-1, 1]"),
         Curves("mix_curves.png", panels, across="mixing ratio", logarithmic=["structure error"]),
     ]
     told = mix_sentence(values)

@@ -49,7 +49,8 @@ def embedded(path: Path, most: int) -> Embedded:
     if width > most:
         height, width = max(1, round(height * most / width)), most
         picture = picture.resize((width, height), Image.Resampling.LANCZOS)
-    return Embedded(address("image/png", _png(picture.quantize(256))), width, height)
+    few = picture.quantize(256, method=Image.Quantize.FASTOCTREE)  # median cut, the default, turns rare colours grey
+    return Embedded(address("image/png", _png(few)), width, height)
 
 
 def picture_address(pixels: np.ndarray) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
 import re
 import sys
@@ -25,7 +26,7 @@ WORDS = {
     r"\bgenuine\b": "real",
     r"\bshaken\b": "with noise added",
     r"\bby lot\b": "at random",
-    r"\bby chance\b": "at random",
+    r"\b(drawn|dealt|chosen)\b.{0,25}\bby chance\b": "at random",
     r"\beyes?\b": "what is measured, not who looks",
     r"cannot be gone on": "cannot be resumed",
     r"--moment\b": "--at",
@@ -146,3 +147,15 @@ def test_pages_made_from_tables_are_up_to_date() -> None:
     for name, text in (("analyses", made.analyses()), ("figures", made.figures())):
         page = DOCS / "api" / f"{name}.md"
         assert page.read_text(encoding="utf-8") == text, "run `python scripts/make_reference_pages.py`"
+
+
+def test_one_word_for_one_thing_in_what_the_package_says() -> None:
+    """Its messages, its help and its docstrings; names in code are checked by reading."""
+    for file in sorted((REPOSITORY / "src").rglob("*.py")):
+        if file.name == "renamed.py":
+            continue
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                for word, better in WORDS.items():
+                    found = re.search(word, node.value, re.I)
+                    assert not found, f"{file.name}:{node.lineno}: write {better}, not {found[0]!r}"

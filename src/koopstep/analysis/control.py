@@ -108,7 +108,7 @@ def _effects(bands: Sequence[Band], order: str) -> list[Tensor]:
 
 
 def _drawn_rates(rates: Sequence[Rates], generator: torch.Generator) -> list[Rates]:
-    """Rates by chance: sorted by them, thirds are drawn at random."""
+    """Random rates: sorted by them, thirds are drawn at random."""
     return [
         Rates(torch.rand(level.alpha.shape, generator=generator).to(level.alpha.device), torch.zeros_like(level.beta))
         for level in rates

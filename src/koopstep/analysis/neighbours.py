@@ -145,7 +145,7 @@ def by_outcome(subject: Subject) -> Findings:
 def _space_text(flat: bool) -> str:
     return (
         f"Each point is a noise sample x_T, coloured by the {'cell' if flat else 'class'} it becomes (KDM Fig. 2). Untrained: "
-        "outcomes dealt to the noise by chance, which is what training starts from."
+        "outcomes dealt to the noise at random, which is what training starts from."
         + (
             ""
             if flat

@@ -22,7 +22,7 @@ class Outcomes:
     Attributes:
         teacher: int64 (N,).
         student: int64 (N,), from the same noise.
-        independent: int64 (N,), the teacher's, dealt to the noise by chance: what training starts from.
+        independent: int64 (N,), the teacher's, dealt to the noise at random: what training starts from.
         names: of the numbers, for legends; empty for cells.
         cells: of the data, whose colours are fixed; None where outcomes are classes or quadrants.
     """

@@ -1,4 +1,4 @@
-"""What every workflow is told beside its task: where it runs, where it speaks, and when to stop."""
+"""What every workflow gets beside its task: where it runs, where it speaks, and when to stop."""
 
 from __future__ import annotations
 

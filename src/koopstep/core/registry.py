@@ -135,7 +135,7 @@ def settings_in(config: Config) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class ByKind:
-    """Marks a union of configs that are told apart by ``kind``, and to which kinds of one's own belong, too.
+    """Marks a union of configs that differ by ``kind``, and to which kinds of one's own belong, too.
 
     Attributes:
         what: the table, in a word.

@@ -127,7 +127,7 @@ class Made:
 
 @torch.no_grad()
 def mix_modes(student: KoopmanStudent, options: MixOptions, given: Pictures | None = None) -> Edit:
-    """Mix a band of modes into the mask at every ratio; beside it all modes, and as many modes drawn by chance.
+    """Mix a band of modes into the mask at every ratio; beside it all modes, and as many modes chosen at random.
 
     Args:
         student: of images, with block operators.

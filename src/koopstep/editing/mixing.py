@@ -89,7 +89,7 @@ def finest(masks: Masks) -> Masks:
 
 
 def chance_modes(masks: Masks, seed: int) -> Masks:
-    """As many modes of each level as ``masks`` has, drawn by chance: the control for what a band means."""
+    """As many modes of each level as ``masks`` has, chosen at random: the control for what a band means."""
     generator = torch.Generator().manual_seed(seed)
     drawn = []
     for mask in masks:

@@ -37,7 +37,7 @@ class ReferenceRecord(Config):
 def remember_reference(run: Path, given: RealData, source: DataSource) -> None:
     """Make real data that a user gave what a run is compared with from now on.
 
-    `remembered_reference` finds it again, so that `evaluate`, `report` and `analyze` need not be told. Of files and folders
+    `remembered_reference` finds it again, so that `evaluate`, `report` and `analyze` need not be given it. Of files and folders
     the place and the digest are kept; numbers in memory are written to ``reference.npz`` in the run.
 
     Args:
@@ -58,7 +58,7 @@ def remember_reference(run: Path, given: RealData, source: DataSource) -> None:
 
 
 def remembered_reference(run: Path, kind: Kind) -> Found[DataSource] | None:
-    """What `remember_reference` was told of a run, or why it is not at hand any more; None where it was told nothing."""
+    """What `remember_reference` got of a run, or why it is not at hand any more; None where it got nothing."""
     if not (run / RECORD).is_file():
         return None
     advice = "name real data with --reference"

@@ -109,7 +109,7 @@ def run_training(
 
 
 def _agreed(halted: bool, place: Place) -> bool:
-    """True on every process as soon as one was told to stop."""
+    """True on every process as soon as one was asked to stop."""
     if place.world == 1:
         return halted
     vote = torch.tensor(float(halted), device=place.device)

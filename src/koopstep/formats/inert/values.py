@@ -81,7 +81,7 @@ class TensorRecord:
 
 @dataclass(slots=True, eq=False)
 class Scalar:
-    """The dtype of one numpy number: its code, such as ``f8``; ``complete`` is told the byte order."""
+    """The dtype of one numpy number: its code, such as ``f8``; ``complete`` gets the byte order."""
 
     code: str
 

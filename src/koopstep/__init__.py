@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from koopstep.workflows import analyze, edit, plot
     from koopstep.workflows.analyses import register_analysis
     from koopstep.workflows.collect import collect, repair
+    from koopstep.workflows.distil import distil, distill
     from koopstep.workflows.evaluate import evaluate
     from koopstep.workflows.import_pairs import import_pairs
     from koopstep.workflows.report import report
@@ -90,6 +91,8 @@ __all__ = [
     "__version__",
     "analyze",
     "collect",
+    "distil",
+    "distill",
     "edit",
     "evaluate",
     "from_denoiser",
@@ -144,6 +147,8 @@ _HOMES = {
     "UsageError": "koopstep.core.errors",
     "analyze": "koopstep.workflows",
     "collect": "koopstep.workflows.collect",
+    "distil": "koopstep.workflows.distil",
+    "distill": "koopstep.workflows.distil",
     "edit": "koopstep.workflows",
     "evaluate": "koopstep.workflows.evaluate",
     "from_denoiser": "koopstep.teachers.functions",

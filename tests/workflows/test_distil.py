@@ -18,8 +18,7 @@ from koopstep.core.errors import Interrupted, UsageError
 from koopstep.core.job import Job
 from koopstep.figures.html import Chapter
 from koopstep.teachers.base import Teacher
-from koopstep.workflows import distil as distilling
-from koopstep.workflows import timing
+from koopstep.workflows import stages, timing
 from koopstep.workflows.distil import run_distil
 from koopstep.workflows.planning import read_plan
 from koopstep.workflows.report import Told
@@ -60,7 +59,7 @@ def distil(
 def light(monkeypatch: pytest.MonkeyPatch) -> None:
     """Reports without analyses, where these are not what is tried."""
     said = Told("title", "lead", Chapter("chapter", "lead", [], [], None, [], "", []))
-    monkeypatch.setattr(distilling, "tell", lambda out, store, job: said)
+    monkeypatch.setattr(stages, "tell", lambda out, store, job, teacher: said)
     monkeypatch.setattr(timing, "_MOST_SECONDS", 0.02)
     monkeypatch.setattr(timing, "_LONG_ENOUGH", 0.02)
 

@@ -14,11 +14,11 @@ from koopstep.core.job import Job
 from koopstep.figures.html import Chapter, write_report
 from koopstep.recipes.recipe import Recipe, load_recipe
 from koopstep.workflows.clock import Clock
-from koopstep.workflows.distil import LEAD, SECONDS, TITLE, carry_out, check_folder
 from koopstep.workflows.plan import Plan, Wish
 from koopstep.workflows.planning import PLAN, check_same, extended, make_plan, read_plan, write_plan
 from koopstep.workflows.report import tell
 from koopstep.workflows.source import Source, find_source
+from koopstep.workflows.stages import LEAD, SECONDS, TITLE, carry_out, check_folder
 
 DEMO_PRESETS = ("checkerboard", "digits")
 DEMO_FOLDER = Path("runs/demo")

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from koopstep.core.errors import UsageError
-from koopstep.recipes.derive import Material, default_method, derive, held_out, metrics, of_lengths, of_steps
+from koopstep.recipes.derive import default_method, derive, held_out, metrics, of_lengths, of_steps
 from koopstep.recipes.layers import method_names
+from koopstep.recipes.material import Material
 from koopstep.recipes.networks import halvings, unet
 from koopstep.recipes.recipe import load_recipe
 from koopstep.students.student import DataFacts

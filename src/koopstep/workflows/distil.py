@@ -44,9 +44,8 @@ def distil(
 ) -> Run:
     """Go the whole way from a teacher to a judged one-step student and its report.
 
-    All settings follow from the teacher. A few paths and training steps are timed, the plan is said, then paths are
-    collected and a student is trained, evaluated and reported on. The same call goes on where it stopped; more budget, paths
-    or steps extend a finished run.
+    All settings follow from the teacher; a few paths and steps are timed, and the plan is said. The same call goes on where
+    it stopped; more budget, paths or steps extend a finished run.
 
     Args:
         teacher: one, or what `load_teacher` opens.
@@ -66,15 +65,10 @@ def distil(
 
     Raises:
         UsageError: something cannot be, or ``out`` holds another run or something else.
-        DamagedError: a file is damaged.
 
     Example:
-        >>> run = koopstep.distil("digits-edm", "run", budget="3m")
-        >>> images = run.student.sample(16)
+        >>> images = koopstep.distil("digits-edm", "run", budget="3m").student.sample(16)
     """
-    if store is not None and data is not None:
-        raise UsageError("store= names paths of this teacher and data= pairs made elsewhere; give one of them")
-    existing = store.folder if isinstance(store, Store) else store or data
     with working(job, device, quiet) as job:
         run_distil(
             teacher if isinstance(teacher, str | Teacher) else Path(teacher),
@@ -83,7 +77,7 @@ def distil(
             budget=budget,
             count=count,
             steps=steps,
-            data=None if existing is None else Path(existing),
+            data=_one_of(store, data),
             reference=reference,
             quick=quick,
             changes=assignments(changes),
@@ -93,6 +87,14 @@ def distil(
 
 
 distill = distil
+
+
+def _one_of(store: AnyPath | Store | None, data: AnyPath | None) -> Path | None:
+    """The path of the pairs that exist."""
+    if store is not None and data is not None:
+        raise UsageError("store= names paths of this teacher and data= pairs made elsewhere; give one of them")
+    found = store.folder if isinstance(store, Store) else store or data
+    return None if found is None else Path(found)
 
 
 def run_distil(

@@ -10,7 +10,7 @@ from koopstep.core.errors import UsageError
 from koopstep.core.job import Job
 from koopstep.data.reference import RealData, load_reference
 from koopstep.data.sources import DataSource
-from koopstep.recipes.derive import Material, calls_twice
+from koopstep.recipes.material import Material, calls_twice
 from koopstep.teachers.base import Teacher
 from koopstep.teachers.files import (
     TeacherHeader,

@@ -211,6 +211,22 @@ def test_a_state_dict_in_memory_is_the_same_teacher_as_its_conversion(weights: P
         assert (own_teacher([f"{dtype}.safetensors"], found.name, found.sha256).value is not None) is same
 
 
+def test_the_paths_of_a_function_are_made_again_by_it(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # an untrained network makes what it makes
+        for _ in collect(ks.load_teacher("mine_teachers:teacher"), "store", CollectSettings(count=8, steps=2)):
+            pass
+    shard = next(Path("store").rglob("*.safetensors"))
+    data = bytearray(shard.read_bytes())
+    data[-1] ^= 1
+    shard.write_bytes(data)
+    assert run(["data", "repair", "store"]) == 2
+    assert "made by the function 'told beside'" in capsys.readouterr().err
+    teacher = ks.load_teacher("mine_teachers:teacher")
+    assert run(["data", "repair", "store", "--teacher", "mine_teachers:teacher"]) == 0
+    assert (teacher.sha256, TrajectoryStore.open(Path("store")).verify()) == ("", [])
+
+
 def test_a_named_config_and_its_refusals(weights: Path) -> None:
     Path("net.yaml").rename("elsewhere.yaml")
     with pytest.raises(UsageError, match="says nothing of their network"):

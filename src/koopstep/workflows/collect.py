@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import time
 from pathlib import Path
 from typing import Any, Literal
@@ -19,6 +20,7 @@ from koopstep.data.repair import repair as mend
 from koopstep.data.store import Store
 from koopstep.teachers.base import Teacher
 from koopstep.teachers.files import is_same_teacher
+from koopstep.teachers.packaged import packaged_teachers
 from koopstep.workflows.teacher_source import load_teacher
 
 
@@ -204,6 +206,26 @@ def repair(
     return Store.open(store)
 
 
+def _maker(store: Store, teacher: AnyPath | Teacher | None, job: Job) -> Teacher:
+    """The teacher that is to make rows of ``store`` again: the one that is named, else the one that the store names.
+
+    Raises:
+        UsageError: if none is named, and that is not at hand.
+    """
+    identity = store.manifest.teacher
+    if teacher is None and identity.name not in packaged_teachers() and not Path(identity.name).exists():
+        raise UsageError(
+            f"{store.folder} was made by {'the teacher' if identity.sha256 else 'the function'} {identity.name!r}, which is "
+            "not at hand; name it with --teacher FILE, or --teacher package.module:function"
+        )
+    found = load_teacher(teacher or identity.name, device=job.place.device)
+    file = found.source if found.source is not None and found.source.is_file() else None
+    if identity.sha256 and file is not None and is_same_teacher(file, identity.sha256):
+        found = copy.copy(found)  # it may be a conversion of what the store was made from
+        found.sha256 = identity.sha256
+    return found
+
+
 def repair_store(folder: Path, teacher: AnyPath | Teacher | None, *, job: Job) -> dict[str, Any]:
     """Make the damaged units of a store again.
 
@@ -224,10 +246,7 @@ def repair_store(folder: Path, teacher: AnyPath | Teacher | None, *, job: Job) -
                 f"{folder} was imported, its damaged units ({units}) cannot be made again; import it again"
             )
         return {"count": store.count, "damaged": [], "repaired": [], "root": store.root}
-    loaded = load_teacher(teacher or store.manifest.teacher.name, device=job.place.device)
-    own = store.manifest.teacher.sha256
-    if own and loaded.source is not None and loaded.source.is_file() and is_same_teacher(loaded.source, own):
-        loaded.sha256 = own  # of a conversion, where the store was made from what it was converted from
+    loaded = _maker(store, teacher, job)
     repaired: list[int] = []
     identical = True
     for report in mend(folder, loaded, device=loaded.device or job.place.device):

@@ -75,8 +75,11 @@ def _kept(teacher: str | Path | Teacher, kept: Path, job: Job) -> Source:
         if kept.is_file() and not is_same_teacher(kept, teacher.sha256):
             raise _another(kept, teacher.name)
         if not kept.is_file():
-            made_by = f"koopstep distil {teacher.source}"
-            save_teacher(kept, TeacherHeader(config=config, name=teacher.name, made_by=made_by), teacher.model)
+            origin = {} if teacher.source is None else {"sha256": source_sha256(teacher.source)}
+            header = TeacherHeader(
+                config=config, name=teacher.name, made_by=f"koopstep distil {teacher.source}", source=origin
+            )
+            save_teacher(kept, header, teacher.model)
     else:
         digest = source_sha256(Path(teacher))
         if kept.is_file() and read_header(kept).source.get("sha256") != digest:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import torch
 from report_page import Page, read_page
 from tiny_way import HERE, tiny_recipe, tiny_teacher, train_tiny
 
+from koopstep.cli import main
 from koopstep.core.console import Quiet
 from koopstep.core.errors import UsageError
 from koopstep.core.job import Job
@@ -85,6 +87,22 @@ def test_what_was_made_is_kept_and_what_is_of_another_student_is_not_shown(
     other = _page(run)
     assert len(other.findings) < len(page.findings) and "koopstep analyze" in other.text
     assert "pair_mse_permuted" in other.text  # measured again
+
+
+def test_the_commands_on_the_page_make_another_run_like_it(
+    tiny_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    run = _copy(tiny_run, tmp_path / "run")
+    lines = [shlex.split(line) for line in tell(run, None, JOB).chapter.commands if line.startswith("koopstep")]
+    assert [line[1] for line in lines] == ["report", "collect", "train", "evaluate", "report"]
+    for line in lines:
+        assert main.run(line[1:]) == 0, capsys.readouterr().err
+    kept, again = (
+        json.loads((folder / "report" / "evaluation.json").read_text())["metrics"]["pair_mse"]
+        for folder in (run, tmp_path / "run-again")
+    )
+    assert again == pytest.approx(kept, rel=1e-3)
 
 
 def test_the_store_is_gone(tiny_run: Path, tmp_path: Path) -> None:

@@ -92,3 +92,6 @@ each(".plate > img.chart", (picture) => {
   picture.complete ? fit() : picture.addEventListener("load", fit);
   window.addEventListener("resize", fit);
 });
+
+// What is folded is printed, too.
+window.addEventListener("beforeprint", () => each("details:has(figure)", (folded) => { folded.open = true; }));

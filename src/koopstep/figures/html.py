@@ -18,7 +18,7 @@ from koopstep.figures.html_pictures import Embedded, embedded
 
 MARK = b'<meta name="generator" content="koopstep'
 """By which a page of ours is known."""
-_MOST_BYTES = 2_900_000
+MOST_BYTES = 2_900_000
 _WIDTHS = (1600, 1100, 800, 560)  # of pictures, until the page is small enough
 _DENSITY = 1.5  # pixels of a picture for one of the page, so that it is sharp on finer screens, too
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
@@ -118,7 +118,7 @@ def write_report(path: Path, title: str, lead: str, chapters: Sequence[Chapter])
     page = b""
     for width in _WIDTHS:
         page = _page(title, lead, chapters, width).encode()
-        if len(page) <= _MOST_BYTES:
+        if len(page) <= MOST_BYTES:
             break
     make_folder(path.parent)
     write_atomic(path, page)

@@ -84,7 +84,9 @@ def _points(links: PointLinks) -> tuple[str, str, Any]:
     for title, places in links.panels.items():
         reach = reaches[title]
         drawn = (np.stack([places[:, 0], -places[:, 1]], axis=1) / reach + 1) * (_SIDE / 2)
-        drawn = drawn.clip(_EDGE, _SIDE - _EDGE).round(1)
+        drawn = (
+            np.nan_to_num(drawn, nan=_EDGE).clip(_EDGE, _SIDE - _EDGE).round(1)
+        )  # what is far off, or no number: at the edge
         squares = links.squares if title != titles[0] else ()
         panels.append(
             f'<div class="panel">{_heading(title)}<div class="plate">{_svg(title, drawn, links, squares, reach)}'

@@ -22,6 +22,8 @@ from koopstep.figures.html import MARK, Chapter, write_report
 from koopstep.teachers.base import Teacher
 from koopstep.workflows import report_words as words
 from koopstep.workflows.evaluate import evaluate
+from koopstep.workflows.plan import Plan
+from koopstep.workflows.planning import read_plan
 from koopstep.workflows.report_figures import Analyses, attempt, links, losses_part, samples_part
 from koopstep.workflows.run_folder import OpenRun, own_store, read_evaluation
 from koopstep.workflows.speed import Speed, speed_of
@@ -121,7 +123,7 @@ def tell(
         measured=words.measured_on(measured.value),
         parts=parts,
         seconds=seconds,
-        commands=words.commands(opened, manifest),
+        commands=words.commands(opened, manifest, _plan(run)),
         details=_details(opened, measured, analyses, speed),
     )
     steps = 1 if measured.value is None else measured.value["protocol"].get("student_steps", 1)
@@ -131,6 +133,14 @@ def tell(
 def _name(opened: OpenRun) -> str:
     config = opened.config
     return opened.folder.name if config is None else f"{config.recipe.preset}, {config.recipe.method}"
+
+
+def _plan(run: Path) -> Plan | None:
+    """Of a run that distil made, if it can be read."""
+    try:
+        return read_plan(run)
+    except KoopstepError:
+        return None
 
 
 def _manifest(opened: OpenRun, data: Path | None) -> Manifest | None:

@@ -34,7 +34,7 @@ from koopstep.workflows.subject import RunSubject
 
 _POINTS, _IMAGES, _LARGE_IMAGES, _LARGE = 500, 36, 24, 48
 _PAIRS = 40
-SECONDS = 25.0
+SECONDS = 15.0
 """What a report takes for analyses that were not made yet."""
 
 

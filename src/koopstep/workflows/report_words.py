@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 from koopstep.analysis.subject import HeldOut
@@ -13,7 +12,8 @@ from koopstep.evaluation.metrics import METRICS
 from koopstep.evaluation.scores import pair_mse, pair_mse_permuted
 from koopstep.figures.html import Fact, Row, duration, number
 from koopstep.students.student import DataFacts
-from koopstep.workflows.run_folder import OpenRun
+from koopstep.workflows.plan import Plan
+from koopstep.workflows.run_folder import OpenRun, RunConfig
 from koopstep.workflows.speed import Speed
 
 # the first of these that student and teacher were both measured by stands for quality
@@ -158,30 +158,36 @@ def about(run: OpenRun, manifest: Manifest | None) -> str:
     return f"{begin} Method {recipe.method}; {paths}{training.steps:,} training steps of {training.batch_size:,}."
 
 
-def commands(run: OpenRun, manifest: Manifest | None) -> list[str]:
-    """What makes the run and its page again."""
+def commands(run: OpenRun, manifest: Manifest | None, plan: Plan | None) -> list[str]:
+    """What makes the page again, and what makes another run like this one."""
     folder = shlex.quote(str(run.folder))
     if run.config is None:
         return [f"koopstep report {folder}"]
-    config, lines = run.config, []
-    store = shlex.quote(config.data)
-    if manifest is None or manifest.teacher.kind == "imported" or not manifest.teacher.sha256:
-        lines.append(f"# the paths in {store} were not collected from a teacher file: they are needed as they are")
+    config, again = run.config, shlex.quote(str(run.folder.with_name(run.folder.name + "-again")))
+    store, teacher = shlex.quote(config.data), shlex.quote(config.recipe.teacher.file)
+    of_file = manifest is not None and manifest.teacher.kind != "imported" and bool(manifest.teacher.sha256)
+    lines: list[str] = []
+    if plan is not None and of_file:
+        paths = f"--count {plan.count}" if plan.data is None else f"--data {store}"
+        lines.append(
+            f"koopstep distil {teacher} --out {again} --method {config.recipe.method} {paths} --steps {plan.steps}"
+        )
     else:
-        made = config.recipe.collect
-        keep = made.keep
-        lines += [
-            f"koopstep collect {shlex.quote(config.recipe.teacher.file)} --out {store} --count {count} "
-            f"--steps {manifest.steps} --keep {keep} --seed {manifest.seed} --hold-out {manifest.hold_out}"
-            for count in (*manifest.grown, manifest.count)  # as it grew
-        ]
-    again = shlex.quote(str(run.folder.with_name(run.folder.name + "-again")))
-    lines.append(f"koopstep train {shlex.quote(str(Path(run.folder) / 'config.yaml'))} --data {store} --out {again}")
-    lines += [f"koopstep evaluate {again}", f"koopstep report {again}"]
+        lines += _collecting(config, manifest) if of_file and manifest else [_NOT_COLLECTED.format(store)]
+        lines.append(f"koopstep train {folder}/config.yaml --data {store} --out {again}")
+        lines += [f"koopstep evaluate {again}", f"koopstep report {again}"]
+    if plan is not None and plan.reference is not None:
+        lines.append("# add --reference with the real data that this run was given")
+    return ["# this page, of the run as it is", f"koopstep report {folder}", "", "# another run like it", *lines]
+
+
+_NOT_COLLECTED = "# the paths in {} were not collected from a teacher's file: they are needed as they are"
+
+
+def _collecting(config: RunConfig, manifest: Manifest) -> list[str]:
+    teacher, made = shlex.quote(config.recipe.teacher.file), config.recipe.collect
     return [
-        "# this page, of the run as it is",
-        f"koopstep report {folder}",
-        "",
-        "# all of it, from the teacher on",
-        *lines,
+        f"koopstep collect {teacher} --out {shlex.quote(config.data)} --count {count} --steps {manifest.steps} "
+        f"--keep {made.keep} --seed {manifest.seed} --hold-out {manifest.hold_out}"
+        for count in (*manifest.grown, manifest.count)  # as it grew
     ]

@@ -34,7 +34,7 @@ _SLOW_STEP, _WORTH_IT = (
 )  # a step of so many seconds is tried in bfloat16, and done in it if that takes so much of it
 _MOST_SECONDS, _MOST_STEPS, _WARM_UP = 2.5, 12, 2
 _PROBED_STEPS = 2
-_EVALUATE, _CLASSIFY, _REPORT = 1.0, 2.0, 4.0  # seconds of metrics, a classifier, and figures, whoever the teacher is
+_EVALUATE, _CLASSIFY, _REPORT = 1.0, 2.0, 10.0  # seconds of metrics, a classifier, and figures, whoever the teacher is
 _COVARIANCE = 4e-10  # seconds a cubed number of a sample: the root of a covariance
 _MEMORY_SHARE = 0.5
 

@@ -59,7 +59,7 @@ def koopstep(*words: object) -> None:
 
 def save(picture: Image.Image, name: str) -> None:
     """Write a picture of the documentation, with a palette; median cut, the default, would turn rare colours grey."""
-    picture.quantize(256, method=Image.Quantize.FASTOCTREE).save(TARGET / name, optimize=True)
+    picture.quantize(256, method=Image.Quantize.MAXCOVERAGE).save(TARGET / name, optimize=True)
     print(f"wrote {TARGET / name}")
 
 

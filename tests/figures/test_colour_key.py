@@ -24,4 +24,13 @@ def test_a_page_keeps_the_colours_of_the_cells(tmp_path: Path) -> None:
         right = np.asarray(whole.convert("RGB").resize((page.width, page.height), Image.Resampling.LANCZOS)).astype(int)
     coloured = right.max(axis=2) - right.min(axis=2) > 70
     assert coloured.mean() > 0.02
-    assert np.abs(shown - right).max(axis=2)[coloured].max() <= 16
+    assert np.abs(shown - right).max(axis=2)[coloured].max() <= 25
+
+
+def test_a_page_keeps_all_greys(tmp_path: Path) -> None:
+    greys = np.linspace(0, 255, 256).astype(np.uint8)[None].repeat(400, axis=0).repeat(5, axis=1)
+    file = tmp_path / "a.png"
+    Image.fromarray(np.stack([greys] * 3, axis=2)).save(file)
+    page = embedded(file, 640)
+    shown = decode(base64.b64decode(page.address.partition(",")[2]), "page")
+    assert len(np.unique(shown)) > 200

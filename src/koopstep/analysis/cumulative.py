@@ -118,9 +118,10 @@ def path_sentence(found: Cumulative) -> str:
     effects = {band: found.decoded[band][-1] for band in BANDS}
     first, second, _ = sorted(effects.values(), reverse=True)
     most = max(BANDS, key=lambda band: effects[band])
+    as_sorted = ", which sorting by growth makes so" if found.order == "real" else ""
     shares = (
         f"from noise to data the {moved} third's share of the latent goes from {percent(found.energy[moved][0])} to "
-        f"{percent(found.energy[moved][-1])}"
+        f"{percent(found.energy[moved][-1])}{as_sorted}"
         if abs(gains[moved]) >= _MOVED
         else "no third's share of the latent changes by a twentieth from noise to data"
     )

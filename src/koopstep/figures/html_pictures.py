@@ -45,12 +45,14 @@ def embedded(path: Path, most: int) -> Embedded:
     height, width = shown.shape[:2]
     if width <= most and len(data) <= _SMALL:
         return Embedded(address("image/png", data), width, height)
-    picture = Image.fromarray(shown[..., 0] if shown.shape[2] == 1 else shown)
+    grey = bool((shown[..., :1] == shown).all())
+    picture = Image.fromarray(shown[..., 0] if grey else shown)
     if width > most:
         height, width = max(1, round(height * most / width)), most
         picture = picture.resize((width, height), Image.Resampling.LANCZOS)
-    few = picture.quantize(256, method=Image.Quantize.FASTOCTREE)  # median cut, the default, turns rare colours grey
-    return Embedded(address("image/png", _png(few)), width, height)
+    if not grey:  # median cut, the default, would turn rare colours grey
+        picture = picture.quantize(256, method=Image.Quantize.MAXCOVERAGE)
+    return Embedded(address("image/png", _png(picture)), width, height)
 
 
 def picture_address(pixels: np.ndarray) -> str:

@@ -4,8 +4,9 @@
 
     teacher = ks.load_teacher("digits-edm")
     store = ks.collect(teacher, "paths", count=20_000)
-    run = ks.train("digits", store, "run", method="hkd")
+    run = ks.distil(teacher, "run", store=store, method="hkd", steps=2_000)
     images = run.student.sample(16, seed=0)
+    scores = run.evaluate()
 
 The public names are those of ``__all__``. Each is imported when it is first asked for, so that
 ``import koopstep`` costs nothing and the command line starts without PyTorch.

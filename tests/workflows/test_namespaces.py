@@ -55,6 +55,7 @@ def test_an_analysis_by_its_function_is_that_by_its_name(run: Run, tmp_path: Pat
     by_run = run.analyze.neighbours(out=tmp_path / "c", quiet=True)
     assert by_name.values == by_function.values == by_run.values and by_run.conclusion
     assert by_run.files[-1] == tmp_path / "c" / "values.json"
+    assert by_run.conclusion in repr(by_run) and "\n" not in repr(by_run) and "<img" in by_run._repr_html_()
     with pytest.raises(TypeError, match="unexpected keyword"):
         run.analyze.spectrum(data="store", quiet=True)  # it looks at the student alone
     with pytest.raises(UsageError, match="--method hkd"):

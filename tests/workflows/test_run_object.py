@@ -67,6 +67,8 @@ def test_what_is_none(folder: Path, tmp_path: Path) -> None:
         Run.open(tmp_path)
     with pytest.raises(UsageError, match="is no run folder"):
         Run.open(folder / "run" / "student")
+    with pytest.raises(UsageError, match=r"is no run folder.*did you mean .*begun"):
+        Run.open(folder)
     with pytest.raises(UsageError, match=r"did you mean .*begun"):
         evaluate(folder, device="cpu", quiet=True)
     assert "no run" in repr(Run(tmp_path))

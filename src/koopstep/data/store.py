@@ -106,10 +106,11 @@ class Store:
 
     def __repr__(self) -> str:
         m = self.manifest
+        size = f"{self.nbytes / 1e6:,.0f} MB" if self.nbytes >= 1e7 else f"{self.nbytes / 1e3:,.0f} kB"
         states = "noise and data" if len(m.kept) == 2 else f"{len(m.kept)} states"
         return (
             f"<Store {str(self.folder)!r}: {self.count:,} paths ({m.hold_out:,} held out) of {m.teacher.name}, {states} of "
-            f"shape {tuple(m.shape)}, {self.nbytes / 1e6:,.1f} MB>"
+            f"shape {tuple(m.shape)}, {size}>"
         )
 
     def held_out_rows(self) -> Rows:

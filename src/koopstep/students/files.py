@@ -66,9 +66,15 @@ def student_folder(folder: Path) -> Path:
             return place
     if (folder / "config.yaml").is_file():
         raise UsageError(f"{folder} is not trained to its end yet; go on with `koopstep train {folder} --resume`")
+    raise UsageError(
+        f"{folder} is neither a run nor a student folder (no config.yaml or config.json in it){run_within(folder)}"
+    )
+
+
+def run_within(folder: Path) -> str:
+    """Which run in ``folder`` is meant, where there is one: the end of a message."""
     within = sorted(path.parent for path in folder.glob("*/config.yaml"))
-    advice = f"; did you mean {within[0]}?" if within else ""
-    raise UsageError(f"{folder} is neither a run nor a student folder (no config.yaml or config.json in it){advice}")
+    return f"; did you mean {within[0]}?" if within else ""
 
 
 def read_student_file(folder: Path) -> StudentFile:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import html
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +17,7 @@ from koopstep.core.outputs import check_output
 from koopstep.figures.draw import draw_all
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Written:
     """What an analysis or an edit left.
 
@@ -33,6 +35,18 @@ class Written:
     def conclusion(self) -> str:
         """What was found, in one plain sentence."""
         return str(self.values["conclusion"])
+
+    def __repr__(self) -> str:
+        return f"<{self.conclusion} ({len(self.files)} files in {self.files[-1].parent})>"
+
+    def _repr_html_(self) -> str:
+        """The conclusion and the pictures, for notebooks."""
+        pictures = [file for file in self.files if file.suffix == ".png" and file.is_file()]
+        shown = "".join(
+            f"<img style='max-width:100%' src='data:image/png;base64,{base64.b64encode(file.read_bytes()).decode()}'>"
+            for file in pictures
+        )
+        return f"<p>{html.escape(self.conclusion)}</p>{shown}"
 
 
 class Shown(Config):

@@ -19,7 +19,7 @@ from koopstep.core.yaml_reader import LARGEST_TEXT, parse_yaml
 from koopstep.data.commits import MANIFEST
 from koopstep.data.store import TrajectoryStore
 from koopstep.recipes.recipe import Recipe, student_part
-from koopstep.students.files import StudentFile, load_student, student_folder
+from koopstep.students.files import StudentFile, load_student, run_within, student_folder
 from koopstep.students.student import KoopmanStudent
 from koopstep.teachers.base import TrainingData
 
@@ -134,7 +134,8 @@ def read_config(folder: Path) -> RunConfig:
     """
     path = folder / "config.yaml"
     if not path.is_file():
-        raise UsageError(f"{folder} is no run folder (no config.yaml in it); train one with `koopstep train`")
+        advice = run_within(folder) or "; train one with `koopstep train`"
+        raise UsageError(f"{folder} is no run folder (no config.yaml in it){advice}")
     try:
         text = read_limited(path, LARGEST_TEXT).decode()
     except UnicodeDecodeError as error:

@@ -8,7 +8,7 @@ import torch
 
 import koopstep as ks
 
-variances, sigma_max = torch.tensor([9.0, 2.0, 0.5]), 4.0
+variances, sigma_max = torch.tensor([9.0, 2.0, 0.5]), 40.0
 turn = torch.linalg.qr(torch.randn(3, 3, generator=torch.Generator().manual_seed(1))).Q
 covariance = turn @ torch.diag(variances) @ turn.T
 covariance = (covariance + covariance.T) / 2
@@ -16,7 +16,7 @@ covariance = (covariance + covariance.T) / 2
 teacher = ks.gaussian_teacher(torch.zeros(3), covariance, sigma_max=sigma_max)
 store = ks.collect(teacher, "gaussian", count=8_192, steps=128)
 
-linear, modes = ks.LinearConfig(), ks.SpectralConfig(real_modes=3, initial_rate=-1.0)
+linear, modes = ks.LinearConfig(), ks.SpectralConfig(real_modes=3, initial_rate=-3.0)
 student = ks.KDMConfig(encoder=linear, decoder=linear, operator=modes, latent=3, tied=True)
 training = ks.TrainingConfig(
     steps=1500, batch_size=256, learning_rate=2e-2, schedule="cosine", ema_halflife_images=2000.0

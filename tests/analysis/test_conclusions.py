@@ -151,12 +151,13 @@ def test_vicinity() -> None:
 
 
 def test_neighbours_and_copies() -> None:
-    def shared(student: float) -> str:
-        shares = {"untrained": 0.1, "teacher": 0.6, "student": student}
+    def shared(student: float, teacher: float = 0.6) -> str:
+        shares = {"untrained": 0.1, "teacher": teacher, "student": student}
         return neighbour_sentence({name: SharedOutcome(share, 0.1, 10, 50, 100) for name, share in shares.items()})
 
     assert shared(0.59).startswith("Near noise ends alike, as for the teacher: of the 10 nearest noises 59 %")
     assert shared(0.3).startswith("Near noise ends less alike") and shared(0.1).startswith("Where noise ends does not")
+    assert shared(0.105, 0.1).startswith("Near noise ends no more alike than far noise, for the teacher as well")
     real, fresh = gaussian(0, range(300), (1, 2, 2)), gaussian(1, range(100), (1, 2, 2))
     new, copied = memorisation(fresh, real), memorisation(real[:100] + 1e-3 * fresh, real)
     assert "Samples are no copies beyond the teacher's" in copy_sentence({"teacher": new, "student": new})

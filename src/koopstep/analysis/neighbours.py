@@ -160,7 +160,9 @@ def neighbour_sentence(shared: Mapping[str, SharedOutcome]) -> str:
     excess = float(student.summary()["excess"])
     of_teacher = max(float(teacher.summary()["excess"]), 1e-30)
     verdict = (
-        "near noise ends alike, as for the teacher"
+        "near noise ends no more alike than far noise, for the teacher as well"
+        if max(excess, of_teacher) <= _NONE
+        else "near noise ends alike, as for the teacher"
         if excess >= _AS_GOOD * of_teacher
         else "near noise ends less alike than for the teacher"
         if excess > _NONE

@@ -229,12 +229,13 @@ def test_a_function_of_another_number_format_works_or_is_refused() -> None:
             assert path.dtype == torch.float32 and bool(path.isfinite().all())
             with pytest.raises(UsageError, match=r"does not take torch.float32 .* name its own with dtype="):
                 make(lambda x, t, _, net=network: net(x), (2,)).path(NOISE, steps=3)
-    with pytest.raises(RuntimeError, match="no such thing"):  # an error of one's own stays as it is
+    with pytest.raises(UsageError, match="failed: RuntimeError: no such thing") as caught:
 
         def failing(x: Tensor, t: Tensor, labels: Tensor | None) -> Tensor:
             raise RuntimeError("no such thing")
 
         from_denoiser(failing, (2,)).path(NOISE, steps=3)
+    assert isinstance(caught.value.__cause__, RuntimeError)
 
 
 @pytest.mark.parametrize(
@@ -301,3 +302,20 @@ def test_a_function_may_write_into_what_it_is_given(dtype: torch.dtype) -> None:
         for fn in (lambda x, sigma, c: x * 0.3, lambda x, sigma, c: x.mul_(0.3))
     )
     assert torch.equal(plain, in_place)
+
+
+def test_a_function_that_fails_says_where() -> None:
+    def breaks(x: Tensor, sigma: Tensor, labels: Tensor | None) -> Tensor:
+        return x @ torch.zeros(3, 2)
+
+    words = r"failed: RuntimeError: .*line \d+ of test_functions.py.*called as fn\(x, level, class_labels\)"
+    with pytest.raises(UsageError, match=words):
+        from_denoiser(breaks, (2,)).sample(2)
+    with pytest.raises(UsageError, match="failed: TypeError"):
+        from_denoiser(lambda x, sigma: x, (2,)).sample(2)  # type: ignore[arg-type, misc]
+
+    def full(x: Tensor, sigma: Tensor, labels: Tensor | None) -> Tensor:
+        raise RuntimeError("CUDA out of memory. Tried to allocate 20.00 GiB")
+
+    with pytest.raises(RuntimeError, match="out of memory"):
+        from_denoiser(full, (2,)).sample(2)

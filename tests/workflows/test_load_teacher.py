@@ -24,7 +24,7 @@ from koopstep.nets.mlp import MLPConfig
 from koopstep.nets.unet import UNetConfig
 from koopstep.teachers.base import Teacher
 from koopstep.teachers.edm import EDMConfig, build_edm
-from koopstep.teachers.files import TeacherHeader, read_teacher_file, save_teacher
+from koopstep.teachers.files import TeacherHeader, goes_by, read_teacher_file, save_teacher
 from koopstep.teachers.packaged import packaged_teachers
 from koopstep.workflows.origin import own_teacher
 
@@ -203,6 +203,8 @@ def test_a_state_dict_in_memory_is_the_same_teacher_as_its_conversion(weights: P
     own = own_teacher(["t.safetensors"], found.name, found.sha256).need()
     assert torch.equal(own.teacher.sample(4), teacher.sample(4))
     assert run(["data", "repair", "store", "--teacher", "t.safetensors"]) == 0
+    assert goes_by(ks.load_teacher("t.safetensors"), found.sha256) and goes_by(teacher, found.sha256)
+    assert not goes_by(ks.load_teacher("checkerboard-edm"), found.sha256)
     other = ["-o", "solver=euler"]
     assert run(["teacher", "convert", str(weights), "--out", "other.safetensors", *other]) == 0
     assert own_teacher(["other.safetensors"], found.name, found.sha256).value is None  # other paths of the same weights

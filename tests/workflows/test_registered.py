@@ -256,6 +256,22 @@ def test_a_metric_and_an_analysis(parts: None) -> None:
         ks.register_analysis("other", about="", needs=("paths",))  # type: ignore[arg-type]
 
 
+def test_what_breaks_in_ones_own_code_is_said_to_be_its_own() -> None:
+    @ks.register_metric("broken")
+    def broken(samples: Samples) -> float:
+        return {"a": 1.0}["b"]
+
+    with pytest.raises(UsageError, match=r"the metric 'broken' failed: KeyError: 'b' .line \d+ of test_registered.py"):
+        evaluate(Samples(torch.zeros(2, 1)), ["broken"])
+
+    @ks.register_term("broken")
+    def other(run: Any) -> Tensor:
+        return run.nothing  # type: ignore[no-any-return]
+
+    with pytest.raises(UsageError, match="the term 'broken' failed: AttributeError"):
+        TERMS["broken"].value(None)  # type: ignore[arg-type]
+
+
 def test_nothing_stays_when_it_is_forgotten(parts: None) -> None:
     assert "centred" in TERMS
     registry.forget()

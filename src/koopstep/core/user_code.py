@@ -9,15 +9,17 @@ import hashlib
 import importlib
 import importlib.util
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeVar
 
 from koopstep.core.errors import KoopstepError, UsageError
 from koopstep.core.explain import nearest
 from koopstep.core.registry import BY_FILE
+
+T = TypeVar("T")
 
 
 def is_code_name(text: str) -> bool:
@@ -79,11 +81,29 @@ def said(error: BaseException) -> str:
     trace, place = error.__traceback__, ""
     while trace is not None and not isinstance(error, SyntaxError):  # which says itself where it is
         file = trace.tb_frame.f_code.co_filename
-        if not file.startswith("<"):
+        if not file.startswith("<") and "site-packages" not in file:
             place = f" (line {trace.tb_lineno} of {Path(file).name})"
         trace = trace.tb_next
     words = " ".join(str(error).split())[:200]
     return f"{type(error).__name__}{': ' if words else ''}{words}{place}"
+
+
+def guarded(what: str, code: Callable[..., T]) -> Callable[..., T]:
+    """``code`` of the user's, whose errors say that they are its own; ``what`` it is, as in ``the metric 'spread'``.
+
+    Raises:
+        UsageError: ``code`` raised what is no error of ours.
+    """
+
+    def call(*arguments: Any, **named: Any) -> T:
+        try:
+            return code(*arguments, **named)
+        except (KoopstepError, MemoryError):
+            raise
+        except Exception as error:
+            raise UsageError(f"{what} failed: {said(error)}") from error
+
+    return call
 
 
 @contextmanager

@@ -10,6 +10,7 @@ import torch
 from koopstep.core.errors import NumericsError, UsageError
 from koopstep.core.explain import nearest
 from koopstep.core.registry import add, origin_of
+from koopstep.core.user_code import guarded
 from koopstep.evaluation import scores
 from koopstep.evaluation.feature_metrics import FEATURE_METRICS
 from koopstep.evaluation.frechet import frechet_distance
@@ -161,7 +162,13 @@ def register_metric(
 
     def register(made: Made) -> Made:
         words = measures or (made.__doc__ or name).strip().splitlines()[0]
-        add("metric", METRICS, name, Metric(made, tuple(needs), words, direction, unit), origin_of(made))
+        add(
+            "metric",
+            METRICS,
+            name,
+            Metric(guarded(f"the metric {name!r}", made), tuple(needs), words, direction, unit),
+            origin_of(made),
+        )
         return made
 
     return register

@@ -17,6 +17,7 @@ from torch.nn import functional
 from koopstep.core.errors import UsageError
 from koopstep.core.explain import IMPORT_FIRST, nearest
 from koopstep.core.registry import add, origin_of
+from koopstep.core.user_code import guarded
 from koopstep.losses import trajectory
 from koopstep.losses.config import OWN_WEIGHTS, ObjectiveConfig
 from koopstep.losses.passes import Judged, Pass
@@ -133,7 +134,7 @@ def register_term(name: str, *, weight: float = 1.0, within: bool = False) -> Ca
         raise UsageError(f"the weight of the term {name!r} must be above 0, got {weight}")
 
     def register(made: Made) -> Made:
-        add("term", TERMS, name, Term(made, within), origin_of(made))
+        add("term", TERMS, name, Term(guarded(f"the term {name!r}", made), within), origin_of(made))
         add("weight", OWN_WEIGHTS, name, float(weight), origin_of(made))
         return made
 

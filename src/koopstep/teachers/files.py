@@ -113,6 +113,12 @@ def is_same_teacher(path: Path, sha256: str) -> bool:
     return bool(header.tensors_sha256) and content_sha256(header.config, header.tensors_sha256) == sha256
 
 
+def goes_by(teacher: Teacher, sha256: str) -> bool:
+    """Whether ``teacher`` is the one of this digest (not empty): by its own, or because :func:`is_same_teacher` of its file."""
+    file = teacher.source if teacher.source is not None and teacher.source.is_file() else None
+    return teacher.sha256 == sha256 or (file is not None and is_same_teacher(file, sha256))
+
+
 def _teacher(config: TeacherConfig, model: nn.Module, name: str, sha256: str, source: Path) -> Teacher:
     teacher = TEACHERS[config.kind].teacher(config, model, name, sha256)
     teacher.source, teacher.config, teacher.model = source, config, model

@@ -11,10 +11,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from koopstep.core.errors import UsageError
+from koopstep.core.errors import KoopstepError, UsageError
 from koopstep.core.levels import flow_times
 from koopstep.core.noise import gaussian
 from koopstep.core.pixels import PLAIN, DataRange
+from koopstep.core.user_code import said
 from koopstep.teachers.base import Teacher
 from koopstep.teachers.solvers import DENOISER_SOLVERS, VELOCITY_SOLVERS
 
@@ -24,6 +25,7 @@ Function = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 _PROBED_ROWS = 8
 _ASSUMED_SCALE = 0.5  # EDM's, of images in [-1, 1]
 _OF_DEVICES = ("same device", "on the same GPU")  # how torch complains of tensors in two places
+_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
 _OF_NUMBER_FORMATS = ("dtype", "scalar type", "Input type")  # how torch complains of mixed ones
 
 
@@ -117,26 +119,20 @@ def call(fn: Function, dtype: torch.dtype, x: Tensor, levels: Tensor, class_labe
     """What ``fn`` returns for ``x`` (B, *shape), which it is given as ``dtype``.
 
     Raises:
-        UsageError: it takes another number format, or returns anything but such a floating point tensor.
+        UsageError: it fails, takes another number format, or returns anything but such a floating point tensor.
     """
     if not dtype.is_floating_point:
         raise UsageError(f"dtype must be a floating point one, such as torch.float32, got {dtype}")
     try:
         with evaluating(module_of(fn)):
             value = fn(x.to(dtype, copy=True), levels, class_labels)  # which may write into what it is given
-    except RuntimeError as error:
-        reason = " ".join(str(error).split())[:160]
-        if any(words in str(error) for words in _OF_DEVICES):
-            raise UsageError(
-                f"the teacher's function was given tensors on {x.device} and computes elsewhere ({reason}); say where with "
-                "device=, as in from_denoiser(fn, shape, device='cuda')"
-            ) from error
-        if not any(words in str(error) for words in _OF_NUMBER_FORMATS):
+    except (KoopstepError, MemoryError):
+        raise
+    except Exception as error:
+        words = _in_words(error, dtype, x.device)
+        if words is None:  # a full memory
             raise
-        raise UsageError(
-            f"the teacher's function does not take {dtype} ({reason}); name its own with dtype=, as in "
-            "from_denoiser(fn, shape, dtype=torch.float64)"
-        ) from error
+        raise UsageError(f"the teacher's function {words}") from error
     if not isinstance(value, Tensor):
         raise UsageError(f"the teacher's function must return a tensor, got {type(value).__name__}")
     if value.shape != x.shape:
@@ -146,6 +142,24 @@ def call(fn: Function, dtype: torch.dtype, x: Tensor, levels: Tensor, class_labe
     if value.device != x.device:
         raise UsageError(f"the teacher's function was given a tensor on {x.device} and returned one on {value.device}")
     return value
+
+
+def _in_words(error: Exception, dtype: torch.dtype, device: torch.device) -> str | None:
+    """What went wrong in a function, and what to do; None of a full memory, which has its own words."""
+    text = " ".join(str(error).split())
+    if any(words in text.lower() for words in _OF_MEMORY):
+        return None
+    if isinstance(error, RuntimeError) and any(words in text for words in _OF_DEVICES):
+        return (
+            f"was given tensors on {device} and computes elsewhere ({text[:160]}); say where with device=, as in "
+            "from_denoiser(fn, shape, device='cuda')"
+        )
+    if isinstance(error, RuntimeError) and any(words in text for words in _OF_NUMBER_FORMATS):
+        return (
+            f"does not take {dtype} ({text[:160]}); name its own with dtype=, as in "
+            "from_denoiser(fn, shape, dtype=torch.float64)"
+        )
+    return f"failed: {said(error)}; it is called as fn(x, level, class_labels): x (B, *shape), level (B,), labels (B,) or None"
 
 
 class DenoiserTeacher(_FunctionTeacher):

@@ -176,13 +176,20 @@ def register_analysis(name: str, *, about: str, needs: Sequence[Need] = ()) -> C
         UsageError: the name is taken, or there is no such need.
     """
     from koopstep.core.registry import add, origin_of
+    from koopstep.core.user_code import guarded
 
     for need in needs:
         if need not in get_args(Need):
             raise UsageError(f"the analysis {name!r} cannot need {need!r}; known: {', '.join(get_args(Need))}")
 
     def register(made: Made) -> Made:
-        add("analysis", ANALYSES, name, Entry(about, tuple(needs), made), origin_of(made))
+        add(
+            "analysis",
+            ANALYSES,
+            name,
+            Entry(about, tuple(needs), guarded(f"the analysis {name!r}", made)),
+            origin_of(made),
+        )
         return made
 
     return register

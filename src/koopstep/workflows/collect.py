@@ -19,7 +19,7 @@ from koopstep.data.manifest import Autocast
 from koopstep.data.repair import repair as mend
 from koopstep.data.store import Store
 from koopstep.teachers.base import Teacher
-from koopstep.teachers.files import is_same_teacher
+from koopstep.teachers.files import goes_by
 from koopstep.teachers.packaged import packaged_teachers
 from koopstep.workflows.teacher_source import load_teacher
 
@@ -219,8 +219,7 @@ def _maker(store: Store, teacher: AnyPath | Teacher | None, job: Job) -> Teacher
             "not at hand; name it with --teacher FILE, or --teacher package.module:function"
         )
     found = load_teacher(teacher or identity.name, device=job.place.device)
-    file = found.source if found.source is not None and found.source.is_file() else None
-    if identity.sha256 and file is not None and is_same_teacher(file, identity.sha256):
+    if identity.sha256 and goes_by(found, identity.sha256):
         found = copy.copy(found)  # it may be a conversion of what the store was made from
         found.sha256 = identity.sha256
     return found

@@ -17,6 +17,7 @@ from koopstep.data.sources import DataSource
 from koopstep.data.store import TrajectoryStore
 from koopstep.recipes.derive import default_method, derive, of_lengths, of_steps
 from koopstep.recipes.recipe import Recipe, change_recipe
+from koopstep.teachers.files import goes_by
 from koopstep.training.checkpoint import flat
 from koopstep.training.settings import may_change
 from koopstep.workflows.plan import Costs, Full, Plan, Wish, in_words, lengths, stage_seconds
@@ -205,7 +206,7 @@ def on_store(recipe: Recipe, store: TrajectoryStore, source: Source) -> Recipe:
             f"{store.folder} holds shape {manifest.shape} with {made_by.num_classes} classes, the teacher makes "
             f"{tuple(teacher.shape)} with {teacher.num_classes}; name pairs of this teacher with --data"
         )
-    own = made_by.sha256 == teacher.sha256 and (bool(teacher.sha256) or made_by.name == teacher.name)
+    own = goes_by(teacher, made_by.sha256) if made_by.sha256 else (teacher.name, teacher.sha256) == (made_by.name, "")
     if not own and made_by.kind != "imported":
         raise UsageError(f"{store.folder} holds paths of the teacher {made_by.name!r}, not of this {teacher.name!r}")
     if not manifest.hold_out:

@@ -16,7 +16,7 @@ import torch
 
 from koopstep.data.collect import CollectSettings, collect
 from koopstep.data.importers import import_source
-from koopstep.data.store import TrajectoryStore
+from koopstep.data.store import Store
 from koopstep.teachers.functions import from_denoiser
 
 COUNT, BATCH, BATCHES, SHAPE = 4000, 128, 40, (3, 32, 32)
@@ -41,14 +41,14 @@ def main() -> None:
         teacher = from_denoiser(lambda x, sigma, labels: torch.tanh(x / 80), SHAPE)
         for _ in collect(teacher, folder / "collected", CollectSettings(count=COUNT, steps=2, hold_out=0)):
             pass
-        collected = TrajectoryStore.open(folder / "collected")
+        collected = Store.open(folder / "collected")
         everything = collected.batch(np.arange(COUNT))
         (folder / "pairs").mkdir()
         for row in range(COUNT):
             np.savez(folder / "pairs" / f"{row:05d}.npz", arr_0=everything.states[:, row].numpy())
         np.save(folder / "paths.npy", everything.states.numpy())
         import_source(folder / "paths.npy", folder / "imported", 0, "auto")
-        imported = TrajectoryStore.open(folder / "imported")
+        imported = Store.open(folder / "imported")
 
         def one_file_a_pair(rows: np.ndarray) -> torch.Tensor:
             pairs = [np.load(folder / "pairs" / f"{row:05d}.npz")["arr_0"] for row in rows]

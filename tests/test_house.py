@@ -252,7 +252,7 @@ LONG_FUNCTION = "def f() -> None:\n" + "    pass\n" * 60
     [
         (unknown_rooms, {"koopstep.core.utils": ""}),
         (unknown_rooms, {"koopstep.attic.box": ""}),
-        (upward_arrows, {"koopstep.core.a": "from koopstep.data.store import TrajectoryStore"}),
+        (upward_arrows, {"koopstep.core.a": "from koopstep.data.store import Store"}),
         (upward_arrows, {"koopstep.core.a": "import koopstep.data.store"}),
         (upward_arrows, {"koopstep.core.a": "def f():\n    from koopstep.cli import main"}),
         (upward_arrows, {"koopstep.nets.a": "from koopstep.operators.base import Operator"}),
@@ -270,7 +270,7 @@ LONG_FUNCTION = "def f() -> None:\n" + "    pass\n" * 60
             },
         ),
         (late_imports, {"koopstep.data.a": "def f():\n    from koopstep.core.noise import gaussian"}),
-        (relative_imports, {"koopstep.data.a": "from .store import TrajectoryStore"}),
+        (relative_imports, {"koopstep.data.a": "from .store import Store"}),
         (sizes, {"koopstep.core.a": "x = 1\n" * 301}),
         (sizes, {"koopstep.core.a": LONG_FUNCTION}),
         (foreign_code, {"koopstep.core.a": "import pickle"}),
@@ -298,13 +298,13 @@ def test_each_rule_sees_what_breaks_it(rule: Rule, sources: dict[str, str]) -> N
 def test_no_rule_objects_to_a_good_house(rule: Rule) -> None:
     good = build(
         {
-            "koopstep": "from koopstep.data.store import TrajectoryStore",
+            "koopstep": "from koopstep.data.store import Store",
             "koopstep.core": '"""Ground."""',
             "koopstep.core.noise": "m.eval()",
             "koopstep.formats.a": "import pickletools, zipfile\nnp.load('f', allow_pickle=False)",
             "koopstep.data.store": "from koopstep.core import noise\nfrom koopstep.core.files import f",
             "koopstep.cli.main": "def main():\n    from koopstep.workflows.demo import demo\n    print(demo)",
-            "koopstep.workflows.demo": "def demo():\n    from koopstep.data.store import TrajectoryStore",
+            "koopstep.workflows.demo": "def demo():\n    from koopstep.data.store import Store",
         }
     )
     assert not list(rule(good))

@@ -8,7 +8,7 @@ import torch
 
 from koopstep.data.collect import CollectSettings, collect, plan
 from koopstep.data.rows import make_unit
-from koopstep.data.store import TrajectoryStore
+from koopstep.data.store import Store
 from koopstep.teachers.files import read_teacher_file
 
 
@@ -23,6 +23,6 @@ def test_bfloat16_is_close_recorded_and_repeatable(tmp_path: Path) -> None:
     assert torch.equal(states[0], exact_states[0])
     for report in collect(teacher, tmp_path / "store", rough):
         assert report.total == 24
-    store = TrajectoryStore.open(tmp_path / "store")
+    store = Store.open(tmp_path / "store")
     assert store.manifest.autocast == "bfloat16"
     assert torch.equal(make_unit(teacher, store.manifest, 0)[0][-1], store.batch(torch.arange(24).numpy()).data)

@@ -15,7 +15,7 @@ from koopstep.core.errors import Interrupted, StorageError, UsageError
 from koopstep.data.collect import CollectSettings, collect
 from koopstep.data.manifest import Manifest
 from koopstep.data.repair import repair
-from koopstep.data.store import TrajectoryStore
+from koopstep.data.store import Store
 from koopstep.data.writer import StoreWriter
 
 TEACHER = LinearTeacher(num_classes=4)
@@ -26,10 +26,10 @@ def settings(count: int, **changes: object) -> CollectSettings:
     return CollectSettings.parse(plain | changes, "test")
 
 
-def fill(folder: Path, count: int, **changes: object) -> TrajectoryStore:
+def fill(folder: Path, count: int, **changes: object) -> Store:
     for _ in collect(TEACHER, folder, settings(count, **changes)):
         pass
-    return TrajectoryStore.open(folder)
+    return Store.open(folder)
 
 
 def begin_to_grow(folder: Path, count: int, batches: int = 5) -> None:
@@ -77,7 +77,7 @@ def test_rows_held_out_stay_the_same(tmp_path: Path) -> None:
 
 def test_a_grown_store_knows_what_it_was(tmp_path: Path) -> None:
     roots = [fill(tmp_path, count).root for count in (40, 60, 90)]
-    history = TrajectoryStore.open(tmp_path).history()
+    history = Store.open(tmp_path).history()
     assert list(history) == roots and [m.count for m in history.values()] == [40, 60, 90]
     assert history[roots[0]].training_rows().max() < 40
     again = {p: p.stat().st_mtime_ns for p in (tmp_path / "shards").iterdir()}
@@ -88,7 +88,7 @@ def test_a_grown_store_knows_what_it_was(tmp_path: Path) -> None:
 def test_a_store_that_grows_stays_the_old_one_until_the_end(tmp_path: Path) -> None:
     old = fill(tmp_path / "a", 30)
     begin_to_grow(tmp_path / "a", 80)
-    between = TrajectoryStore.open(tmp_path / "a")
+    between = Store.open(tmp_path / "a")
     assert (between.root, between.count, between.verify()) == (old.root, 30, [])
     assert list(repair(tmp_path / "a", TEACHER)) == []
     fill(tmp_path / "b", 30)
@@ -121,7 +121,7 @@ def test_a_kill_at_the_end_leaves_the_old_store_or_the_new_one(
     with monkeypatch.context() as patch, pytest.raises(Killed):
         patch.setattr(StoreWriter, killed_in, dies)
         fill(tmp_path, 50)
-    found = TrajectoryStore.open(tmp_path)
+    found = Store.open(tmp_path)
     assert (found.count, found.root == old.root) == ((30, True) if killed_in == "seal" else (50, False))
     assert found.verify() == [] and len(found.batch(found.training_rows()).noise) == found.count - 3
     grown = fill(tmp_path, 60 if killed_in == "_end_growth" else 50)
@@ -131,7 +131,7 @@ def test_a_kill_at_the_end_leaves_the_old_store_or_the_new_one(
 def test_an_interrupted_store_goes_on_with_more_rows(tmp_path: Path) -> None:
     begin_to_grow(tmp_path, 60)
     with pytest.raises(UsageError, match="1 of 3 units committed"):
-        TrajectoryStore.open(tmp_path)
+        Store.open(tmp_path)
     grown = fill(tmp_path, 90)
     assert grown.count == 90 and grown.verify() == [] and grown.manifest.hold_out == 6
 
@@ -143,7 +143,7 @@ def test_damage_in_a_grown_store_is_repaired(tmp_path: Path) -> None:
     for unit in (1, 2):
         (tmp_path / "shards" / f"{unit:05d}.safetensors").unlink()
     assert [report.identical for report in repair(tmp_path, TEACHER)] == [True, True]
-    assert contents(tmp_path) == good and TrajectoryStore.open(tmp_path).root == root
+    assert contents(tmp_path) == good and Store.open(tmp_path).root == root
 
 
 def test_workers_grow_a_store_together(tmp_path: Path) -> None:
@@ -152,10 +152,8 @@ def test_workers_grow_a_store_together(tmp_path: Path) -> None:
     fill(tmp_path / "three", 30)
     for rank in (1, 2, 0):
         last = list(collect(TEACHER, tmp_path / "three", settings(110), rank=rank, world=3))[-1]
-        assert last.complete == (rank == 0) and TrajectoryStore.open(tmp_path / "three").count == (
-            110 if last.complete else 30
-        )
-    assert TrajectoryStore.open(tmp_path / "three").root == root
+        assert last.complete == (rank == 0) and Store.open(tmp_path / "three").count == (110 if last.complete else 30)
+    assert Store.open(tmp_path / "three").root == root
 
 
 def test_more_than_the_disk_holds_is_refused_at_once(tmp_path: Path) -> None:
@@ -176,7 +174,7 @@ def test_a_store_that_announces_far_too_many_rows_opens_at_once(tmp_path: Path) 
     manifest = json.loads((tmp_path / "manifest.json").read_text())
     (tmp_path / "manifest.json").write_text(json.dumps(manifest | {"count": 10**14}))
     with pytest.raises(UsageError, match="1 of 5000000000000 units committed"):
-        TrajectoryStore.open(tmp_path)
+        Store.open(tmp_path)
 
 
 def test_every_row_has_one_place() -> None:

@@ -15,7 +15,7 @@ from koopstep.core.errors import DamagedError, KoopstepError, UsageError
 from koopstep.data.importers import import_source
 from koopstep.data.repair import repair
 from koopstep.data.statistics import NumberStatistics
-from koopstep.data.store import TrajectoryStore
+from koopstep.data.store import Store
 
 SHAPE = (3, 4, 4)
 LAYOUTS = {
@@ -52,7 +52,7 @@ def test_every_layout(tmp_path: Path, layout: str, named: bool) -> None:
     scale = LAYOUTS[layout][2]
     assert (report.layout, report.count, report.noise_scale) == (layout, 30, scale)
     assert report.data_scale == pytest.approx(_ends(30, scale)[1].std(), rel=1e-6)
-    store = TrajectoryStore.open(tmp_path / "out")
+    store = Store.open(tmp_path / "out")
     assert report.root == store.root
     assert layout in store.manifest.source
     batch = store.batch(np.arange(30))
@@ -79,7 +79,7 @@ def test_auto_with_unit_noise_and_batch_axis(tmp_path: Path) -> None:
     for i in range(20):
         np.savez(tmp_path / "c" / f"{i}.npz", np.stack([noise[i : i + 1], data[i : i + 1]]))
     assert import_source(tmp_path / "c", tmp_path / "c-out", hold_out=0).layout == "kdm-cifar10"
-    assert TrajectoryStore.open(tmp_path / "c-out").manifest.shape == SHAPE
+    assert Store.open(tmp_path / "c-out").manifest.shape == SHAPE
 
 
 def test_unclear_or_wrong_layout(tmp_path: Path) -> None:
@@ -108,7 +108,7 @@ def test_npy(tmp_path: Path, dtype: type[np.floating], fortran: bool) -> None:
     np.save(tmp_path / "a.npy", np.asfortranarray(path) if fortran else path)
     report = import_source(tmp_path / "a.npy", tmp_path / "out", hold_out=50)
     assert (report.layout, report.count, report.noise_scale) == ("npy", 500, 1.0)
-    store = TrajectoryStore.open(tmp_path / "out")
+    store = Store.open(tmp_path / "out")
     batch = store.batch(np.arange(500))
     assert batch.states.shape == (10, 500, 2)
     torch.testing.assert_close(batch.states, torch.from_numpy(path).float())
@@ -277,6 +277,6 @@ def test_the_range_of_imported_images(tmp_path: Path) -> None:
     with pytest.warns(UserWarning, match=r"images are in \[-1, 1\], its samples go from 0 to 1"):
         import_source(tmp_path / "paths.npy", tmp_path / "usual")
     import_source(tmp_path / "paths.npy", tmp_path / "store", data_range=(0.0, 1.0))  # a warning would be an error here
-    assert TrajectoryStore.open(tmp_path / "store").manifest.teacher.data_range == (0.0, 1.0)
+    assert Store.open(tmp_path / "store").manifest.teacher.data_range == (0.0, 1.0)
     import_source(tmp_path / "paths.npy", tmp_path / "latents", data_range=None)
-    assert TrajectoryStore.open(tmp_path / "latents").manifest.teacher.data_range is None
+    assert Store.open(tmp_path / "latents").manifest.teacher.data_range is None

@@ -82,7 +82,7 @@ def zygote(base: Path) -> None:
     import torch
 
     torch.set_num_threads(1)
-    from koopstep.data.store import TrajectoryStore
+    from koopstep.data.store import Store
 
     chance = random.Random(0)
     start = time.monotonic()
@@ -101,7 +101,7 @@ def zygote(base: Path) -> None:
         interrupted += 1
         if _contents(folder) != good:
             raise RuntimeError("the finished store differs from the uninterrupted one")
-        if TrajectoryStore.open(folder).verify():
+        if Store.open(folder).verify():
             raise RuntimeError("the finished store is damaged")
         finished += 1
         shutil.rmtree(folder)

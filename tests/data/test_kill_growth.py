@@ -52,7 +52,7 @@ def zygote(base: Path) -> None:
     import torch
 
     torch.set_num_threads(1)
-    from koopstep.data.store import TrajectoryStore
+    from koopstep.data.store import Store
 
     chance = random.Random(0)
     _collect(base / "small", 23)
@@ -61,14 +61,14 @@ def zygote(base: Path) -> None:
     _collect(base / "good", 53)
     whole = time.monotonic() - start
     good = _contents(base / "good")
-    known = {TrajectoryStore.open(base / name).root: count for name, count in (("small", 23), ("good", 53))}
+    known = {Store.open(base / name).root: count for name, count in (("small", 23), ("good", 53))}
     kills = finished = between = 0
     folder = base / "killed"
     while kills < KILLS or finished < 2:
         if not folder.exists():
             shutil.copytree(base / "small", folder)
         kills += _killed(folder, 53, chance.uniform(0.0, whole))
-        store = TrajectoryStore.open(folder)
+        store = Store.open(folder)
         if known[store.root] != store.count or store.verify():
             raise RuntimeError("a kill left neither the old store nor the new one")
         store.batch(store.training_rows())

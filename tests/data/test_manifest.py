@@ -12,7 +12,7 @@ from koopstep.core.config import dump
 from koopstep.data.collect import CollectSettings, collect, plan
 from koopstep.data.commits import root_digest
 from koopstep.data.manifest import Manifest, differing_teacher_field
-from koopstep.data.store import TrajectoryStore
+from koopstep.data.store import Store
 from koopstep.teachers.base import TrainingData
 
 OF_0_1: dict[str, Any] = {
@@ -58,7 +58,7 @@ def test_a_manifest_names_the_data_that_the_teacher_learned_from(tmp_path: Path)
     teacher = LinearTeacher()
     teacher.training_data = DATA
     list(collect(teacher, tmp_path, SETTINGS))
-    assert TrajectoryStore.open(tmp_path).manifest.teacher.training_data == DATA
+    assert Store.open(tmp_path).manifest.teacher.training_data == DATA
     written = json.loads((tmp_path / "manifest.json").read_text())
     assert written["teacher"]["training_data"] == {
         "name": "points",
@@ -77,7 +77,7 @@ def test_an_interrupted_store_of_version_0_1_is_finished_as_it_began(tmp_path: P
     knowing = LinearTeacher()
     knowing.training_data = DATA
     list(collect(knowing, begun, SETTINGS))
-    assert TrajectoryStore.open(begun).root == TrajectoryStore.open(whole).root
+    assert Store.open(begun).root == Store.open(whole).root
 
 
 def test_other_training_data_is_another_teacher() -> None:

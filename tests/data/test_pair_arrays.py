@@ -16,7 +16,7 @@ from torch import Tensor
 from koopstep.core.errors import DamagedError, UsageError
 from koopstep.core.tensors import save_tensors
 from koopstep.data.importers import import_source
-from koopstep.data.store import TrajectoryStore
+from koopstep.data.store import Store
 from koopstep.workflows.import_pairs import import_pairs
 
 GENERATOR = torch.Generator().manual_seed(0)
@@ -25,8 +25,8 @@ DATA = (2 * NOISE).tanh()
 LABELS = torch.arange(60) % 10
 
 
-def check(folder: Path, labels: bool = True) -> TrajectoryStore:
-    store = TrajectoryStore.open(folder)
+def check(folder: Path, labels: bool = True) -> Store:
+    store = Store.open(folder)
     batch = store.batch(np.arange(60))
     torch.testing.assert_close(batch.noise, NOISE)
     torch.testing.assert_close(batch.data, DATA)
@@ -123,12 +123,12 @@ def test_what_is_guessed_is_said(tmp_path: Path) -> None:
     assert said((last(NOISE), last(DATA)), tmp_path / "a") == [
         "the pairs: (60, 8, 8, 3) is taken as (N, H, W, C), channels last"
     ]
-    torch.testing.assert_close(TrajectoryStore.open(tmp_path / "a").batch(np.arange(60)).noise, NOISE)
+    torch.testing.assert_close(Store.open(tmp_path / "a").batch(np.arange(60)).noise, NOISE)
     pictures = ((DATA + 1) * 127.5).round().byte()
     assert said((NOISE, pictures), tmp_path / "b", data_range=(0.0, 1.0)) == [
         "the pairs: the data are bytes; 0 to 255 become 0 to 1"
     ]
-    data = TrajectoryStore.open(tmp_path / "b").batch(np.arange(60)).data
+    data = Store.open(tmp_path / "b").batch(np.arange(60)).data
     torch.testing.assert_close(data, pictures / 255)
     assert "standard deviation 3" in said((3 * NOISE, DATA), tmp_path / "c")[0]
     assert said((80 * NOISE, DATA), tmp_path / "d") == []

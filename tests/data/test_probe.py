@@ -17,7 +17,7 @@ from koopstep.core.pixels import DataRange
 from koopstep.data.collect import CollectSettings, collect
 from koopstep.data.commits import root_digest
 from koopstep.data.manifest import Manifest
-from koopstep.data.store import TrajectoryStore
+from koopstep.data.store import Store
 from koopstep.teachers.analytic import MixtureDenoiser
 from koopstep.teachers.base import Teacher
 from koopstep.teachers.functions import from_denoiser, from_velocity
@@ -25,10 +25,10 @@ from koopstep.teachers.functions import from_denoiser, from_velocity
 SETTINGS = CollectSettings(count=64, steps=3, unit_size=32)
 
 
-def fill(folder: Path, teacher: object, settings: CollectSettings = SETTINGS) -> TrajectoryStore:
+def fill(folder: Path, teacher: object, settings: CollectSettings = SETTINGS) -> Store:
     for _ in collect(teacher, folder, settings):  # type: ignore[arg-type]
         pass
-    return TrajectoryStore.open(folder)
+    return Store.open(folder)
 
 
 def bars(low: float, high: float) -> Callable[..., Tensor]:

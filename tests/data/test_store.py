@@ -19,7 +19,7 @@ from koopstep.data.collect import CollectReport, CollectSettings, collect, kept_
 from koopstep.data.commits import read_manifest
 from koopstep.data.manifest import Manifest
 from koopstep.data.repair import repair
-from koopstep.data.store import TrajectoryStore
+from koopstep.data.store import Store
 from koopstep.data.writer import StoreWriter
 from koopstep.teachers.base import Teacher
 
@@ -61,7 +61,7 @@ def test_round_trip(
     assert [r.done for r in reports if r.made == r.done] == [20, 40, 60, 80, 100, 103, 103]
     assert [r.made for r in reports[:6]] == [7, 14, 20, 20, 27, 34]  # a bar moves within a shard
     assert [r.complete for r in reports].index(True) == len(reports) - 1
-    store = TrajectoryStore.open(tmp_path)
+    store = Store.open(tmp_path)
     kept = kept_states(6, settings.keep)
     assert (store.count, store.manifest.kept) == (103, kept)
     assert reports[-1].bytes == store.nbytes == sum(p.stat().st_size for p in tmp_path.rglob("*.safetensors"))
@@ -90,7 +90,7 @@ def test_round_trip(
 
 def test_float16(tmp_path: Path) -> None:
     fill(tmp_path, settings=SETTINGS.model_copy(update={"dtype": "float16"}))
-    store = TrajectoryStore.open(tmp_path)
+    store = Store.open(tmp_path)
     rows = np.arange(103)
     want = expected(rows, LinearTeacher(num_classes=4), store.manifest.kept)
     torch.testing.assert_close(store.batch(rows).states, want, atol=2e-3, rtol=1e-3)
@@ -101,7 +101,7 @@ def test_float16(tmp_path: Path) -> None:
 def test_held_out_rows(tmp_path: Path, count: int, hold_out: int) -> None:
     settings = CollectSettings(count=count, steps=1, hold_out=hold_out)
     fill(tmp_path, LinearTeacher(), settings)
-    store = TrajectoryStore.open(tmp_path)
+    store = Store.open(tmp_path)
     held, training = store.held_out_rows(), store.training_rows()
     assert len(held) == hold_out
     assert sorted([*held, *training]) == list(range(count))
@@ -137,7 +137,7 @@ def test_bytes_do_not_depend_on_the_split(tmp_path: Path) -> None:
         assert last.complete == (rank == 1)
         if not last.complete:
             with pytest.raises(UsageError, match=r"of 6 units committed in .*; run collect again"):
-                TrajectoryStore.open(tmp_path / "three")
+                Store.open(tmp_path / "three")
     assert contents(tmp_path / "three") == whole
     assert fill(tmp_path / "three")[-1].complete  # complete already: nothing changes
     assert contents(tmp_path / "three") == whole
@@ -199,7 +199,7 @@ def test_foreign_folders_are_refused(tmp_path: Path) -> None:
         fill(tmp_path / "holiday.jpg")
     for place in (tmp_path, tmp_path / "nowhere", tmp_path / "holiday.jpg"):
         with pytest.raises(UsageError, match="no trajectory store"):
-            TrajectoryStore.open(place)
+            Store.open(place)
 
 
 class BrokenTeacher(LinearTeacher):
@@ -266,7 +266,7 @@ def test_tampering_is_found_and_repaired(tmp_path: Path) -> None:
     (shards / "00003.safetensors").unlink()
     (shards / "00004.json").unlink()
     (shards / "00005.safetensors").write_bytes(before["shards/00005.safetensors"][:-1])
-    store = TrajectoryStore.open(tmp_path)
+    store = Store.open(tmp_path)
     damaged = store.verify()
     assert [(d.unit, d.start, d.stop) for d in damaged] == [
         (1, 20, 40),
@@ -291,10 +291,10 @@ def test_mapped_store_sees_cut_shards(tmp_path: Path, monkeypatch: pytest.Monkey
     for broken in (good[:-1], b"\xff" * len(good), (0).to_bytes(8, "little") + good[8:]):
         path.write_bytes(broken)
         with pytest.raises(DamagedError, match="00002"):
-            TrajectoryStore.open(tmp_path).batch(np.array([41]))
+            Store.open(tmp_path).batch(np.array([41]))
     path.unlink()
     with pytest.raises(DamagedError, match="00002"):
-        TrajectoryStore.open(tmp_path).batch(np.array([41]))
+        Store.open(tmp_path).batch(np.array([41]))
 
 
 def test_altered_descriptions_are_refused(tmp_path: Path) -> None:
@@ -318,17 +318,17 @@ def test_altered_descriptions_are_refused(tmp_path: Path) -> None:
     ):
         altered(name, key, value)
         with pytest.raises(DamagedError) as caught:
-            TrajectoryStore.open(tmp_path)
+            Store.open(tmp_path)
         assert "\n" not in str(caught.value)
         (tmp_path / name).write_bytes(good[name])
     (tmp_path / "manifest.json").write_bytes(b"\x00garbage")
     with pytest.raises(DamagedError):
-        TrajectoryStore.open(tmp_path)
+        Store.open(tmp_path)
 
 
 def test_single_bit_flips_are_all_found(tmp_path: Path) -> None:
     fill(tmp_path)
-    store = TrajectoryStore.open(tmp_path)
+    store = Store.open(tmp_path)
     random = np.random.RandomState(0)
     for _ in range(200):
         unit = int(random.randint(6))
@@ -352,7 +352,7 @@ def test_half_written_store_is_finished(tmp_path: Path) -> None:
     (half / "shards" / "00003.safetensors").write_bytes(b"short")
     (half / "shards" / ".00005.json.tmp-999999999-0-elsewhere").write_bytes(b"rest")
     with pytest.raises(UsageError, match="2 of 6 units committed"):
-        TrajectoryStore.open(half)
+        Store.open(half)
     fill(half)
     (half / "shards" / ".00005.json.tmp-999999999-0-elsewhere").unlink()
     assert contents(half) == good
@@ -362,7 +362,7 @@ def test_store_identity(tmp_path: Path) -> None:
     fill(tmp_path / "a")
     fill(tmp_path / "b", settings=SETTINGS.model_copy(update={"seed": 4}))
     fill(tmp_path / "c")
-    a, b, c = (TrajectoryStore.open(tmp_path / name) for name in "abc")
+    a, b, c = (Store.open(tmp_path / name) for name in "abc")
     assert a.root == c.root != b.root
     assert isinstance(read_manifest(tmp_path / "a"), Manifest)
 

@@ -14,7 +14,7 @@ from koopstep.core.errors import UsageError
 from koopstep.core.records import Batch
 from koopstep.data.collect import CollectSettings, collect
 from koopstep.data.sources import load_source
-from koopstep.data.store import TrajectoryStore
+from koopstep.data.store import Store
 from koopstep.losses.config import ObjectiveConfig
 from koopstep.losses.objective import build_objective
 from koopstep.losses.passes import RealRows
@@ -80,7 +80,7 @@ def _train(store: Path, out: Path, *changes: str) -> None:
 
 
 def test_a_training_with_real_data(store: Path, tmp_path: Path) -> None:
-    assert TrajectoryStore.open(store).count == 24
+    assert Store.open(store).count == 24
     _train(store, tmp_path / "real", "objective.discriminator_data=real")
     assert (tmp_path / "real" / "student" / "config.json").is_file()
     state = json.loads((tmp_path / "real" / "checkpoints" / "step-00000002" / "state.json").read_text())

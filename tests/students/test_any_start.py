@@ -13,7 +13,7 @@ from koopstep.core.devices import Place
 from koopstep.core.noise import gaussian
 from koopstep.data.checkerboard import sample
 from koopstep.data.importers import import_source
-from koopstep.data.store import TrajectoryStore
+from koopstep.data.store import Store
 from koopstep.losses.config import ObjectiveConfig
 from koopstep.losses.objective import build_objective
 from koopstep.nets.mlp import MLPConfig
@@ -38,11 +38,11 @@ def turn(x: Tensor, t: Tensor, class_labels: Tensor | None) -> Tensor:
     return torch.pi / 2 * torch.stack([-x[:, 1], x[:, 0]], dim=1)
 
 
-def stored(folder: Path, starts: Tensor) -> TrajectoryStore:
+def stored(folder: Path, starts: Tensor) -> Store:
     teacher = from_velocity(turn, (2,), solver="midpoint")
     np.save(folder / "paths.npy", teacher.path(starts, steps=16).numpy())
     import_source(folder / "paths.npy", folder / "store", hold_out=200)
-    return TrajectoryStore.open(folder / "store")
+    return Store.open(folder / "store")
 
 
 @pytest.mark.parametrize("name", STARTS)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from koopstep.core.errors import UsageError
 from koopstep.data.sources import FixedSet
-from koopstep.data.store import TrajectoryStore
+from koopstep.data.store import Store
 from koopstep.training.denoising import Denoising
 from koopstep.training.loop import Losses
 
@@ -28,7 +28,7 @@ OPERATORS: list[dict[str, object]] = [
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> TrajectoryStore:
+def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
     return paths(tmp_path_factory.mktemp("paths"))
 
 
@@ -39,7 +39,7 @@ def _values(losses: Losses) -> dict[str, float]:
     )
 
 
-def test_a_step_is_a_function_of_its_number(store: TrajectoryStore) -> None:
+def test_a_step_is_a_function_of_its_number(store: Store) -> None:
     task = distillation(store, adversarial=0.1)
     forwards = [_values(task.losses(step, slice(0, 16))) for step in range(6)]
     backwards = [
@@ -49,7 +49,7 @@ def test_a_step_is_a_function_of_its_number(store: TrajectoryStore) -> None:
     assert len({value["prediction"] for value in forwards}) == 6
 
 
-def test_rows_add_up_to_the_batch(store: TrajectoryStore) -> None:
+def test_rows_add_up_to_the_batch(store: Store) -> None:
     task = distillation(store, adversarial=0.1)
     whole = _values(task.losses(2, slice(0, 16)))
     parts = [_values(task.losses(2, slice(start, start + 4))) for start in (8, 0, 12, 4)]
@@ -57,7 +57,7 @@ def test_rows_add_up_to_the_batch(store: TrajectoryStore) -> None:
         assert sum(part[name] for part in parts) / 4 == pytest.approx(value, abs=1e-12)
 
 
-def test_held_out_rows_are_never_seen(store: TrajectoryStore, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_held_out_rows_are_never_seen(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     task, seen = distillation(store), []
     batch = store.batch
     monkeypatch.setattr(store, "batch", lambda rows: seen.extend(rows) or batch(rows))
@@ -67,20 +67,20 @@ def test_held_out_rows_are_never_seen(store: TrajectoryStore, monkeypatch: pytes
 
 
 @pytest.mark.parametrize("adversarial", [0.0, 0.3])
-def test_accumulation_changes_nothing(store: TrajectoryStore, adversarial: float) -> None:
+def test_accumulation_changes_nothing(store: Store, adversarial: float) -> None:
     whole, _ = run(distillation(store, adversarial=adversarial), settings(gradient_clip=1.0))
     parts, _ = run(distillation(store, adversarial=adversarial), settings(gradient_clip=1.0, micro_batch=2))
     assert distance(numbers(whole), numbers(parts)) < 1e-12
 
 
 @pytest.mark.parametrize("term", ["trajectory", "linearity", "generator", "adversarial_within"])
-def test_a_discrete_operator_has_no_place_within_the_path(store: TrajectoryStore, term: str) -> None:
+def test_a_discrete_operator_has_no_place_within_the_path(store: Store, term: str) -> None:
     with pytest.raises(UsageError, match="a discrete operator only makes whole steps"):
         distillation(store, operator={"kind": "factorised"}, adversarial=0.1, **{term: 1.0})
     distillation(store, operator={"kind": "spectral"}, adversarial=0.1, **{term: 1.0})
 
 
-def test_latent_noise_is_there_and_differs_from_step_to_step(store: TrajectoryStore) -> None:
+def test_latent_noise_is_there_and_differs_from_step_to_step(store: Store) -> None:
     still, noisy = distillation(store, latent_noise=0.0), distillation(store, latent_noise=1.0)
     for step in range(2):
         rows = slice(0, 16)
@@ -92,7 +92,7 @@ def test_latent_noise_is_there_and_differs_from_step_to_step(store: TrajectorySt
 
 
 @pytest.mark.parametrize("operator", OPERATORS, ids=lambda operator: "-".join(map(str, operator.values())))
-def test_every_operator_learns_in_bfloat16(store: TrajectoryStore, operator: dict[str, object]) -> None:
+def test_every_operator_learns_in_bfloat16(store: Store, operator: dict[str, object]) -> None:
     weights: dict[str, object] = {"spectral": 0.01} if operator["kind"] in ("factorised", "spectral") else {}
     if operator["kind"] == "factorised":
         weights["inverse_consistency"] = 0.01
@@ -102,7 +102,7 @@ def test_every_operator_learns_in_bfloat16(store: TrajectoryStore, operator: dic
     assert reports[-1].terms["prediction"] < reports[0].terms["prediction"]
 
 
-def test_terms_that_are_switched_off_leave_their_networks_alone(store: TrajectoryStore) -> None:
+def test_terms_that_are_switched_off_leave_their_networks_alone(store: Store) -> None:
     """The control `direct` trains neither the data encoder nor anything else that sampling does not need."""
     task = distillation(store, operator={"kind": "identity"}, reconstruction=0.0, latent=0.0)
     before = {name: value.clone() for name, value in task.model.state_dict().items()}
@@ -156,4 +156,4 @@ def test_no_rows_to_train_on(tmp_path: Path) -> None:
     with pytest.raises(UsageError):
         for _ in collect(teacher, tmp_path / "store", CollectSettings(count=4, steps=2, hold_out=4)):
             pass
-        distillation(TrajectoryStore.open(tmp_path / "store"))
+        distillation(Store.open(tmp_path / "store"))

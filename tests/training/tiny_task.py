@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from koopstep.core.devices import Place
 from koopstep.data.collect import CollectSettings, collect
-from koopstep.data.store import TrajectoryStore
+from koopstep.data.store import Store
 from koopstep.losses.config import ObjectiveConfig
 from koopstep.losses.objective import build_objective
 from koopstep.nets.discriminators import build_discriminator
@@ -92,16 +92,16 @@ def distance(one: dict[str, Tensor], other: dict[str, Tensor]) -> float:
 
 
 @functools.cache
-def paths(folder: Path) -> TrajectoryStore:
+def paths(folder: Path) -> Store:
     """A store of 60 paths of a mixture in the plane, made in ``folder``."""
     teacher = mixture_teacher(torch.tensor([[2.0, 0.0], [-1.0, 1.5]]), 0.2)
     for _ in collect(teacher, folder, CollectSettings(count=60, steps=2, hold_out=10)):
         pass
-    return TrajectoryStore.open(folder)
+    return Store.open(folder)
 
 
 def distillation(
-    store: TrajectoryStore,
+    store: Store,
     *,
     operator: dict[str, object] | None = None,
     adversarial: float = 0.0,

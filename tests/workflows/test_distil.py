@@ -74,10 +74,7 @@ def test_the_whole_way_and_again(teacher: Path, tmp_path: Path) -> None:
     said = distil(teacher, out, console=told)
     assert list(said["seconds"]) == STAGES
     assert said["plan"]["method"] == "kdm" and (said["plan"]["count"], said["plan"]["steps"]) == (120, 12)
-    assert (
-        said["plan"]["bytes"] == 120 * 2 * 4 == ks.TrajectoryStore.open(out / "store").nbytes // 1
-        or said["plan"]["bytes"] > 0
-    )
+    assert said["plan"]["bytes"] == 120 * 2 * 4 == ks.Store.open(out / "store").nbytes // 1 or said["plan"]["bytes"] > 0
     assert said["plan"]["seconds"] == pytest.approx(sum(said["plan"]["stages"].values()), abs=0.5)
     assert said["teacher"]["nfe"] == 23 and said["student"]["nfe"] == 1
     assert {"pair_mse", "pair_mse_permuted"} <= set(said["metrics"])
@@ -129,7 +126,7 @@ def test_more_steps_paths_or_budget_extend_it(teacher: Path, tmp_path: Path) -> 
     assert longer["seconds"]["collect"] == first["seconds"]["collect"]
     grown = distil(teacher, out, count=180, steps=None)
     assert (grown["plan"]["count"], grown["plan"]["steps"]) == (180, 30)  # and as many more steps
-    assert ks.TrajectoryStore.open(out / "store").count == 180
+    assert ks.Store.open(out / "store").count == 180
     held = json.loads((out / "report" / "evaluation.json").read_text())["protocol"]["count"]
     assert held == read_plan(out).recipe.collect.hold_out == 30  # type: ignore[union-attr]
     less = distil(teacher, out, count=100, steps=5)

@@ -18,7 +18,7 @@ from koopstep.core.config import dump
 from koopstep.core.errors import Interrupted, UsageError
 from koopstep.data.collect import CollectSettings, collect
 from koopstep.data.importers import import_source
-from koopstep.data.store import TrajectoryStore
+from koopstep.data.store import Store
 from koopstep.nets.mlp import MLPConfig
 from koopstep.recipes.recipe import Recipe
 from koopstep.teachers.edm import EDMConfig, build_edm
@@ -167,7 +167,7 @@ def test_overwrite_never_deletes_what_is_read(tmp_path: Path, store: Path, capsy
         assert run(line) == 2
         said = capsys.readouterr().err
         assert "is what this command reads" in said or data == out
-    assert (out / "config.yaml").read_bytes() == before and steps_of(out) == [1] and TrajectoryStore.open(inside)
+    assert (out / "config.yaml").read_bytes() == before and steps_of(out) == [1] and Store.open(inside)
     line = ["train", "checkerboard", "--data", str(store), "--out", str(store), "--overwrite", "--device", "cpu"]
     assert run(line) == 2 and "is what this command reads" in capsys.readouterr().err
 

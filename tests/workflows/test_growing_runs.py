@@ -11,7 +11,7 @@ from tiny_way import MEANS, steps_of, tiny_recipe, tiny_store, tiny_teacher, tra
 from jobs import quiet_job
 from koopstep.cli.main import run
 from koopstep.core.errors import Interrupted, UsageError
-from koopstep.data.store import TrajectoryStore
+from koopstep.data.store import Store
 from koopstep.workflows.comparison import compare_on_held_out
 from koopstep.workflows.run_folder import EarlierData, read_config
 
@@ -22,10 +22,10 @@ def longer(steps: int) -> list[str]:
 
 def test_a_finished_run_goes_on_with_a_store_that_has_grown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     store, out = tiny_store(tmp_path / "store"), tmp_path / "run"
-    old = TrajectoryStore.open(store)
+    old = Store.open(store)
     train_tiny(tiny_recipe(), store, out)
     tiny_store(store, count=300)
-    grown = TrajectoryStore.open(store)
+    grown = Store.open(store)
     held_out = compare_on_held_out(out, None, None, quiet_job())  # before a step has learned from the new paths
     assert held_out.store.root == grown.root and len(held_out.batch) == 20
     assert run(["train", str(out), "--resume", "--device", "cpu"]) == 0
@@ -66,7 +66,7 @@ def test_a_run_that_never_came_to_a_checkpoint_begins_with_the_grown_store(tmp_p
     tiny_store(store, count=200)
     assert train_tiny(tiny_recipe("training.steps=2"), store, tmp_path / "run", resume=True).step == 2
     config = read_config(tmp_path / "run")
-    assert config.data_root == TrajectoryStore.open(store).root and config.earlier_data == ()
+    assert config.data_root == Store.open(store).root and config.earlier_data == ()
 
 
 @pytest.mark.filterwarnings("ignore:.*is not the store this student learned from")
@@ -91,6 +91,6 @@ def test_collect_says_that_a_store_grows(tmp_path: Path, capsys: pytest.CaptureF
     assert "grow" not in capsys.readouterr().err
     assert run([*line, "--count", "80"]) == 0
     assert "holds 50 paths and is to grow to 80" in capsys.readouterr().err
-    assert TrajectoryStore.open(tmp_path / "store").manifest.grown == (50,)
+    assert Store.open(tmp_path / "store").manifest.grown == (50,)
     assert run([*line, "--count", "60"]) == 2
     assert "a store of 80 paths, and 60 were asked for: a store grows and never shrinks" in capsys.readouterr().err

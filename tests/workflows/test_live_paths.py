@@ -15,7 +15,7 @@ from koopstep.core.noise import gaussian
 from koopstep.data.collect import CollectSettings, collect
 from koopstep.data.importers import import_source
 from koopstep.data.live import LivePaths
-from koopstep.data.store import TrajectoryStore
+from koopstep.data.store import Store
 from koopstep.recipes.recipe import Recipe, load_recipe
 from koopstep.teachers.files import read_teacher_file
 from koopstep.workflows.train import train_student
@@ -49,7 +49,7 @@ def train(folder: Path, out: Path, asked: Recipe, stop_after: int = 10**9, resum
 
 
 def test_rows_go_on_where_the_store_ends(store: Path) -> None:
-    opened, teacher = TrajectoryStore.open(store), read_teacher_file("digits-cond-edm").teacher
+    opened, teacher = Store.open(store), read_teacher_file("digits-cond-edm").teacher
     live = LivePaths(teacher, opened.manifest, CPU)
     batch = live.batch(5, 3)
     torch.testing.assert_close(batch.noise, gaussian(0, range(29, 32), (1, 8, 8)))
@@ -93,6 +93,6 @@ def test_another_teacher_is_refused(store: Path, tmp_path: Path) -> None:
 def test_imported_paths_have_no_teacher(tmp_path: Path) -> None:
     np.save(tmp_path / "x.npy", np.random.default_rng(0).normal(size=(3, 20, 1, 8, 8)).astype(np.float32))
     import_source(tmp_path / "x.npy", tmp_path / "store", hold_out=4)
-    manifest = TrajectoryStore.open(tmp_path / "store").manifest
+    manifest = Store.open(tmp_path / "store").manifest
     with pytest.raises(UsageError, match="set paths=stored"):
         LivePaths(read_teacher_file("digits-cond-edm").teacher, manifest, CPU)

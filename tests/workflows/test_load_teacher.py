@@ -19,7 +19,7 @@ from koopstep.core.config import dump
 from koopstep.core.errors import UsageError
 from koopstep.core.tensors import save_tensors
 from koopstep.data.collect import CollectSettings, collect
-from koopstep.data.store import TrajectoryStore
+from koopstep.data.store import Store
 from koopstep.nets.mlp import MLPConfig
 from koopstep.nets.unet import UNetConfig
 from koopstep.teachers.base import Teacher
@@ -198,7 +198,7 @@ def test_a_state_dict_in_memory_is_the_same_teacher_as_its_conversion(weights: P
         warnings.simplefilter("ignore")  # an untrained network makes what it makes
         for _ in collect(teacher, "store", CollectSettings(count=8, steps=2)):
             pass
-    found = TrajectoryStore.open(Path("store")).manifest.teacher
+    found = Store.open(Path("store")).manifest.teacher
     assert run(["teacher", "convert", str(weights), "--out", "t.safetensors"]) == 0
     own = own_teacher(["t.safetensors"], found.name, found.sha256).need()
     assert torch.equal(own.teacher.sample(4), teacher.sample(4))
@@ -226,7 +226,7 @@ def test_the_paths_of_a_function_are_made_again_by_it(here: Path, capsys: pytest
     assert "made by the function 'told beside'" in capsys.readouterr().err
     teacher = ks.load_teacher("mine_teachers:teacher")
     assert run(["data", "repair", "store", "--teacher", "mine_teachers:teacher"]) == 0
-    assert (teacher.sha256, TrajectoryStore.open(Path("store")).verify()) == ("", [])
+    assert (teacher.sha256, Store.open(Path("store")).verify()) == ("", [])
 
 
 def test_a_named_config_and_its_refusals(weights: Path) -> None:
@@ -249,7 +249,7 @@ def test_samples_are_the_ends_of_the_stored_paths(tmp_path: Path) -> None:
     teacher = ks.load_teacher("digits-cond-edm", device="cpu")
     for _ in collect(teacher, tmp_path, CollectSettings(count=5, steps=3, seed=7)):
         pass
-    store = TrajectoryStore.open(tmp_path)
+    store = Store.open(tmp_path)
     torch.testing.assert_close(teacher.sample(5, seed=7, steps=3), store.batch(range(5)).data)
     ones = teacher.sample(2, steps=2, class_labels=1)
     assert torch.equal(ones, teacher.sample(2, steps=2, class_labels=[1, 1]))

@@ -10,7 +10,7 @@ from tiny_way import tiny_recipe, tiny_store, train_tiny
 
 from koopstep.cli.main import run
 from koopstep.core.errors import DamagedError, UsageError
-from koopstep.data.store import TrajectoryStore
+from koopstep.data.store import Store
 from koopstep.workflows.run import Run
 from koopstep.workflows.run_folder import own_store, read_config
 
@@ -39,7 +39,7 @@ def test_a_run_that_was_moved_finds_its_store(tmp_path: Path, inside: bool) -> N
 def test_a_copy_with_its_store_does_not_take_what_is_now_in_the_old_place(tmp_path: Path) -> None:
     (tmp_path / "here").mkdir()
     out = trained(tmp_path / "here", inside=True)
-    root = TrajectoryStore.open(out / "store").root
+    root = Store.open(out / "store").root
     shutil.copytree(out, tmp_path / "copy")
     shutil.rmtree(out / "store")
     tiny_store(out / "store", seed=5)

@@ -16,7 +16,7 @@ from koopstep.cli.main import run
 from koopstep.core.config import dump
 from koopstep.core.errors import UsageError
 from koopstep.core.yaml_reader import LARGEST_TEXT
-from koopstep.data.store import TrajectoryStore
+from koopstep.data.store import Store
 from koopstep.recipes.recipe import load_recipe, load_teacher_recipe
 from koopstep.students.student import DataFacts
 from koopstep.workflows.presets import preset_yaml, show_preset
@@ -214,7 +214,7 @@ def test_a_student_is_trained_from_a_file(tmp_path: Path, store: Path) -> None:
 
 
 def test_facts_are_those_of_the_store(store: Path) -> None:
-    manifest = TrajectoryStore.open(store).manifest
+    manifest = Store.open(store).manifest
     facts, teacher = DataFacts.of(manifest), manifest.teacher
     assert facts == DataFacts(
         shape=(2,),

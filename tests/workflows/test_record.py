@@ -17,7 +17,7 @@ from koopstep.cli.main import run
 from koopstep.core.errors import UsageError
 from koopstep.core.lock import LOCK_NAME, locked
 from koopstep.data.collect import CollectSettings, collect, plan, settings_of
-from koopstep.data.store import TrajectoryStore
+from koopstep.data.store import Store
 from koopstep.teachers.files import read_teacher_file
 from koopstep.workflows.record import choose_run
 from koopstep.workflows.run_folder import read_config, read_metrics
@@ -53,7 +53,7 @@ def test_a_run_names_the_store_and_the_teacher_it_had(tmp_path: Path) -> None:
     settings = CollectSettings(count=60, steps=5, keep=3, seed=7, hold_out=6, dtype="float16")
     for _ in collect(teacher, tmp_path / "store", settings):
         pass
-    manifest = TrajectoryStore.open(tmp_path / "store").manifest
+    manifest = Store.open(tmp_path / "store").manifest
     assert plan(teacher, settings_of(manifest)) == manifest
     _train(tmp_path / "known", tmp_path / "store", f"teacher.file={tmp_path}/mine.safetensors", "training.steps=1")
     known = read_config(tmp_path / "known").recipe

@@ -10,7 +10,7 @@ import torch
 from tiny_way import generated, tiny_recipe, tiny_store, train_tiny
 
 from koopstep.core.errors import Interrupted, UsageError
-from koopstep.data.store import TrajectoryStore
+from koopstep.data.store import Store
 from koopstep.workflows.evaluate import evaluate
 from koopstep.workflows.run import Run
 
@@ -29,7 +29,7 @@ def test_what_a_run_holds(folder: Path) -> None:
     run = Run.open(folder / "run", device="cpu")
     assert run.finished and run.trained_steps == 12 == run.recipe.training.steps
     assert [row["step"] for row in run.history] == list(range(1, 13))
-    assert run.store.root == TrajectoryStore.open(folder / "store").root
+    assert run.store.root == Store.open(folder / "store").root
     noise = run.store.batch(range(8)).noise  # type: ignore[arg-type]
     assert torch.equal(run.student.generate(noise), generated(folder / "run", folder / "store"))
     assert run.student is run.student

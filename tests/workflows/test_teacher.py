@@ -15,7 +15,7 @@ from koopstep.core.errors import DamagedError, Interrupted, UsageError
 from koopstep.core.tensors import load_tensors
 from koopstep.data.collect import CollectSettings
 from koopstep.data.sources import load_source
-from koopstep.data.store import TrajectoryStore
+from koopstep.data.store import Store
 from koopstep.recipes.recipe import TeacherRecipe, load_recipe, load_teacher_recipe
 from koopstep.teachers.files import read_teacher_file
 from koopstep.workflows import teacher as workflow
@@ -63,7 +63,7 @@ def test_from_scratch_to_paths(tmp_path: Path, preset: str) -> None:
         job=QUIET,
     )
     assert collected["complete"] is True
-    assert TrajectoryStore.open(tmp_path / "store").manifest.teacher.training_data == data
+    assert Store.open(tmp_path / "store").manifest.teacher.training_data == data
 
 
 @pytest.mark.parametrize(("preset", "classes"), [("digits", 0), ("digits-cond", 10)])

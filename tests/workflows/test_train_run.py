@@ -11,7 +11,7 @@ from tiny_way import generated, spoil, steps_of, tiny_recipe, tiny_store, train_
 
 from koopstep.core.errors import DamagedError, Interrupted, NumericsError, StorageError, UsageError
 from koopstep.core.tensors import load_tensors
-from koopstep.data.store import TrajectoryStore
+from koopstep.data.store import Store
 from koopstep.students.files import load_student
 from koopstep.training.distillation import Distillation
 from koopstep.training.loop import Losses
@@ -49,7 +49,7 @@ def test_what_is_there_in_the_end(finished: Path, store: Path) -> None:
         == tiny_recipe()
     )
     assert config.data == str(store.resolve())
-    assert config.data_root == TrajectoryStore.open(store).root
+    assert config.data_root == Store.open(store).root
     provenance = json.loads((finished / "student" / "config.json").read_text())["provenance"]
     assert provenance["data_root"] == config.data_root and provenance["preset"] == "tiny"
 
@@ -71,7 +71,7 @@ def test_the_student_samples_as_the_averaged_model_did(
     save = workflow.save_student
     monkeypatch.setattr(workflow, "save_student", lambda *a: (kept.append(a[2]), save(*a)))
     train_tiny(tiny_recipe(), store, tmp_path / "run")
-    batch = TrajectoryStore.open(store).batch(torch.arange(8).numpy())
+    batch = Store.open(store).batch(torch.arange(8).numpy())
     with torch.no_grad():
         assert torch.equal(kept[0].generate(batch.noise), generated(tmp_path / "run", store))
     student, _ = load_student(tmp_path / "run" / "student")

@@ -12,7 +12,7 @@ import torch
 
 from koopstep.cli.main import run
 from koopstep.core.tensors import load_tensors
-from koopstep.data.store import TrajectoryStore
+from koopstep.data.store import Store
 from koopstep.sampling.onestep import generate
 from koopstep.students.files import load_student
 from koopstep.workflows.run_folder import open_run, read_config
@@ -24,7 +24,7 @@ RUNS = ("kdm", "kdm-f", "kdm-spectral", "hkd-board", "hkd-digits")
 
 @pytest.mark.parametrize("name", STORES)
 def test_a_store_opens_whole_and_keeps_its_digest(name: str) -> None:
-    store = TrajectoryStore.open(FIXTURES / name)
+    store = Store.open(FIXTURES / name)
     assert store.verify() == []
     assert store.root == json.loads((FIXTURES / name / "complete.json").read_text())["root"]
 
@@ -46,7 +46,7 @@ def test_a_student_folder_opens_by_itself() -> None:
 
 @pytest.mark.parametrize("name", RUNS)
 def test_a_config_is_read(name: str) -> None:
-    assert read_config(FIXTURES / name).data_root in {TrajectoryStore.open(FIXTURES / s).root for s in STORES}
+    assert read_config(FIXTURES / name).data_root in {Store.open(FIXTURES / s).root for s in STORES}
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from jobs import QUIET, quiet_job
 from koopstep.core.errors import DamagedError, Interrupted, UsageError
 from koopstep.core.files import sha256_file
 from koopstep.data.collect import CollectSettings
-from koopstep.data.store import TrajectoryStore
+from koopstep.data.store import Store
 from koopstep.students.files import save_student
 from koopstep.students.kdm import KDMConfig
 from koopstep.students.student import DataFacts
@@ -87,7 +87,7 @@ def test_collect_goes_on(way: Way, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="1 of 3 units committed"):
         store_info(tmp_path / "store")
     assert _collect(way.teacher, tmp_path / "store")["complete"] is True
-    assert TrajectoryStore.open(tmp_path / "store").root == TrajectoryStore.open(way.store).root
+    assert Store.open(tmp_path / "store").root == Store.open(way.store).root
 
 
 @pytest.mark.parametrize(("rank", "world"), [(2, 2), (-1, 2), (0, 0)])
@@ -119,7 +119,7 @@ def test_store_info_verify_and_repair(way: Way, tmp_path: Path) -> None:
     shutil.copytree(way.store, store)
     info = store_info(store)
     assert (info["count"], info["held_out"], info["shape"], info["states"]) == (120, 20, [2], 2)
-    assert info["damaged"] == [] and info["root"] == TrajectoryStore.open(way.store).root
+    assert info["damaged"] == [] and info["root"] == Store.open(way.store).root
     shard = store / "shards" / "00001.safetensors"
     whole = shard.read_bytes()
     spoil(shard)
@@ -157,7 +157,7 @@ def test_evaluation_says(way: Way) -> None:
     protocol = result["protocol"]
     assert protocol["count"] == 20
     assert protocol["reference"] == "checkerboard" and protocol["reference_sha256"]
-    assert TrajectoryStore.open(way.store).root in protocol["noise_rows"]
+    assert Store.open(way.store).root in protocol["noise_rows"]
     assert result["files"] == [str(way.run / "report" / "evaluation.json")]
     saved = read_evaluation(way.run)
     assert saved["metrics"] == result["metrics"] and saved["protocol"] == protocol
@@ -165,7 +165,7 @@ def test_evaluation_says(way: Way) -> None:
 
 
 def test_pair_mse_is_that_of_the_held_out_rows(way: Way) -> None:
-    store = TrajectoryStore.open(way.store)
+    store = Store.open(way.store)
     batch = store.batch(store.held_out_rows())
     from koopstep.students.files import load_student
 

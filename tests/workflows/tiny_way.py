@@ -10,7 +10,7 @@ from jobs import quiet_job
 from koopstep.core.config import dump, override
 from koopstep.core.devices import Place
 from koopstep.data.collect import CollectSettings, collect
-from koopstep.data.store import TrajectoryStore
+from koopstep.data.store import Store
 from koopstep.recipes.recipe import Recipe
 from koopstep.students.files import load_student
 from koopstep.teachers.analytic import MixtureConfig, MixtureDenoiser, mixture_teacher
@@ -80,7 +80,7 @@ def train_tiny(recipe: Recipe, store: Path, out: Path, *, resume: bool = False, 
 def generated(run: Path, store: Path, count: int = 8) -> torch.Tensor:
     """What the student in a run's folder makes of the store's first rows."""
     student, _ = load_student(run / "student")
-    batch = TrajectoryStore.open(store).batch(torch.arange(count).numpy())
+    batch = Store.open(store).batch(torch.arange(count).numpy())
     with torch.no_grad():
         return student.generate(batch.noise, batch.class_labels)
 

@@ -11,7 +11,7 @@ import torch
 from koopstep.core.errors import UsageError
 from koopstep.data.manifest import PHILOX, differing_teacher_field
 from koopstep.data.rows import make_unit
-from koopstep.data.store import DamagedUnit, TrajectoryStore
+from koopstep.data.store import DamagedUnit, Store
 from koopstep.data.writer import StoreWriter
 from koopstep.teachers.base import Teacher
 
@@ -43,7 +43,7 @@ def repair(folder: Path, teacher: Teacher, *, device: torch.device | str = "cpu"
         UsageError: `folder` is no complete store, was imported, or comes from another teacher.
         StorageError: the disk is full; run again to go on.
     """
-    store = TrajectoryStore.open(folder)
+    store = Store.open(folder)
     manifest = store.manifest
     damaged = store.verify()
     if manifest.noise_scheme != PHILOX:

@@ -13,7 +13,7 @@ from koopstep.data.batches import BatchStream
 from koopstep.data.live import LivePaths
 from koopstep.data.prefetch import ReadAhead
 from koopstep.data.sources import DataSource
-from koopstep.data.store import TrajectoryStore
+from koopstep.data.store import Store
 from koopstep.losses.objective import Objective
 from koopstep.losses.passes import RealRows
 from koopstep.students.student import KoopmanStudent
@@ -31,7 +31,7 @@ class Distillation(Task):
         self,
         student: KoopmanStudent,
         objective: Objective,
-        store: TrajectoryStore,
+        store: Store,
         *,
         batch_size: int,
         seed: int,

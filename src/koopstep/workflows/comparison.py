@@ -18,7 +18,7 @@ from koopstep.data.cells import Cells
 from koopstep.data.manifest import PHILOX, Manifest
 from koopstep.data.reference import RealData, load_reference
 from koopstep.data.sources import DataSource, in_range
-from koopstep.data.store import TrajectoryStore
+from koopstep.data.store import Store
 from koopstep.sampling.fewstep import ONE_STEP, Stepping
 from koopstep.sampling.onestep import generate_in_batches
 from koopstep.workflows.origin import find_data, training_data
@@ -39,7 +39,7 @@ class Comparison:
     """
 
     run: OpenRun
-    store: TrajectoryStore
+    store: Store
     batch: Batch
     student: Tensor
     named: DataSource | None = None
@@ -91,7 +91,7 @@ def compare_on_held_out(
         UsageError: if there is no store, it holds nothing out, fewer rows than asked, or data of another kind or teacher.
     """
     opened = open_run(run, job.place.device)
-    store = own_store(run, opened.recipe("name a store with --data")) if data is None else TrajectoryStore.open(data)
+    store = own_store(run, opened.recipe("name a store with --data")) if data is None else Store.open(data)
     data = store.folder
     facts = opened.student.facts
     _check_same_teacher(opened, store.manifest, data)
@@ -145,7 +145,7 @@ def _check_same_teacher(opened: OpenRun, manifest: Manifest, data: Path) -> None
         )
 
 
-def _check_unseen(opened: OpenRun, store: TrajectoryStore, data: Path) -> None:
+def _check_unseen(opened: OpenRun, store: Store, data: Path) -> None:
     """Refuse held-out rows that the student was trained on: another store of the same seed holds the same noise.
 
     Of functions, which have no digest, only a name says that two stores have one teacher: that is said aloud.

@@ -14,7 +14,7 @@ from koopstep.core.job import Job
 from koopstep.data import collect as collecting
 from koopstep.data.manifest import Manifest
 from koopstep.data.sources import DataSource
-from koopstep.data.store import TrajectoryStore
+from koopstep.data.store import Store
 from koopstep.recipes.derive import default_method, derive, of_lengths, of_steps
 from koopstep.recipes.recipe import Recipe, change_recipe
 from koopstep.teachers.files import goes_by
@@ -66,7 +66,7 @@ def make_plan(
     why: str,
     wish: Wish | None,
     *,
-    store: TrajectoryStore | None = None,
+    store: Store | None = None,
     reference: str | None = None,
     job: Job,
     started: float,
@@ -193,7 +193,7 @@ def check_same(
     return plan.model_copy(update={"recipe": recipe})
 
 
-def on_store(recipe: Recipe, store: TrajectoryStore, source: Source) -> Recipe:
+def on_store(recipe: Recipe, store: Store, source: Source) -> Recipe:
     """``recipe`` for pairs that exist: without states within the path where the store has none of them.
 
     Raises:
@@ -226,7 +226,7 @@ def on_store(recipe: Recipe, store: TrajectoryStore, source: Source) -> Recipe:
     return recipe.model_copy(update=update)
 
 
-def _of_store(recipe: Recipe, store: TrajectoryStore, steps: int) -> Recipe:
+def _of_store(recipe: Recipe, store: Store, steps: int) -> Recipe:
     return of_steps(recipe, steps, len(store.training_rows()))
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from koopstep.core.config import refuse_changes
 from koopstep.core.errors import DamagedError, UsageError
 from koopstep.data.collect import settings_of
-from koopstep.data.store import TrajectoryStore
+from koopstep.data.store import Store
 from koopstep.recipes.layers import preset_names
 from koopstep.recipes.recipe import Recipe, TeacherChoice, change_recipe, load_recipe
 from koopstep.teachers.base import TeacherIdentity
@@ -20,7 +20,7 @@ from koopstep.workflows.origin import own_teacher_file
 from koopstep.workflows.run_folder import EarlierData, RunConfig, own_store, read_config
 
 
-def record(recipe: Recipe, store: TrajectoryStore, run: Path, before: RunConfig | None) -> RunConfig:
+def record(recipe: Recipe, store: Store, run: Path, before: RunConfig | None) -> RunConfig:
     """What happens when ``recipe`` is trained on ``store``: the store's collection and teacher stand in place of the preset's.
 
     Args:
@@ -45,7 +45,7 @@ def record(recipe: Recipe, store: TrajectoryStore, run: Path, before: RunConfig 
     )
 
 
-def with_growth(config: RunConfig, before: RunConfig | None, store: TrajectoryStore, step: int) -> RunConfig:
+def with_growth(config: RunConfig, before: RunConfig | None, store: Store, step: int) -> RunConfig:
     """``config`` of a run that goes on at ``step``, and whose store may have grown since ``before``."""
     held = None if before is None else store.history().get(before.data_root)
     if before is None or held is None or held.count == store.count:
@@ -58,7 +58,7 @@ def with_growth(config: RunConfig, before: RunConfig | None, store: TrajectorySt
     return config.model_copy(update={"earlier_data": (*before.earlier_data, earlier)})
 
 
-def growth_note(config: RunConfig, before: RunConfig | None, store: TrajectoryStore, step: int) -> str | None:
+def growth_note(config: RunConfig, before: RunConfig | None, store: Store, step: int) -> str | None:
     """What it means that a run's store has grown since ``before``; None where it has not."""
     held = None if before is None else store.history().get(before.data_root)
     if held is None or held.count == store.count:

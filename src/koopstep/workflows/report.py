@@ -17,7 +17,7 @@ from koopstep.core.job import Job, working
 from koopstep.core.records import Found
 from koopstep.data.manifest import Manifest
 from koopstep.data.reference import RealData
-from koopstep.data.store import TrajectoryStore
+from koopstep.data.store import Store
 from koopstep.figures.html import MARK, Chapter, write_report
 from koopstep.teachers.base import Teacher
 from koopstep.workflows import report_words as words
@@ -148,7 +148,7 @@ def _manifest(opened: OpenRun, data: Path | None) -> Manifest | None:
     if data is None and opened.config is None:
         return None
     try:
-        return (own_store(opened.folder, opened.recipe("")) if data is None else TrajectoryStore.open(data)).manifest
+        return (own_store(opened.folder, opened.recipe("")) if data is None else Store.open(data)).manifest
     except KoopstepError:
         return None
 

@@ -17,7 +17,7 @@ from koopstep.core.files import read_json, read_limited, write_atomic
 from koopstep.core.renamed import renamed_path
 from koopstep.core.yaml_reader import LARGEST_TEXT, parse_yaml
 from koopstep.data.commits import MANIFEST
-from koopstep.data.store import TrajectoryStore
+from koopstep.data.store import Store
 from koopstep.recipes.recipe import Recipe, student_part
 from koopstep.students.files import StudentFile, load_student, run_within, student_folder
 from koopstep.students.student import KoopmanStudent
@@ -81,7 +81,7 @@ class OpenRun:
         return self.config
 
 
-def own_store(run: Path, config: RunConfig) -> TrajectoryStore:
+def own_store(run: Path, config: RunConfig) -> Store:
     """The store that a run learned from: where it was, or in or beside the run's folder, which may have been moved or copied.
 
     Where none of these is that store, one that took its place is returned.
@@ -92,13 +92,13 @@ def own_store(run: Path, config: RunConfig) -> TrajectoryStore:
     """
     beside = [] if config.data_beside is None else [run / config.data_beside]
     places = dict.fromkeys(path.resolve() for path in (Path(config.data), run / STORE, *beside))
-    others: list[TrajectoryStore] = []
+    others: list[Store] = []
     error: KoopstepError | None = None
     for place in places:
         if not (place / MANIFEST).is_file():
             continue
         try:
-            store = TrajectoryStore.open(place)
+            store = Store.open(place)
         except KoopstepError as broken:
             error = error or broken
             continue

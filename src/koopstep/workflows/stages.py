@@ -10,7 +10,7 @@ from koopstep.core.errors import Interrupted, KoopstepError, UsageError
 from koopstep.core.files import is_temporary, read_json, write_json
 from koopstep.core.job import Job
 from koopstep.data.commits import read_complete
-from koopstep.data.store import TrajectoryStore
+from koopstep.data.store import Store
 from koopstep.figures.html import Chapter, write_report
 from koopstep.students.files import read_student_file
 from koopstep.training.checkpoint import checkpoints
@@ -90,7 +90,7 @@ def _stages(plan: Plan, source: Source, store: Path, out: Path, clock: Clock, jo
         told = tell(out, store, job, teacher=source.teacher)
     chapter = replace(told.chapter, seconds=clock.seconds)
     write_report(page, told.title, told.lead, [chapter])
-    identity = TrajectoryStore.open(store).manifest.teacher
+    identity = Store.open(store).manifest.teacher
     result = {
         "run": str(out),
         "report": str(page),

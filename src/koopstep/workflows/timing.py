@@ -17,7 +17,7 @@ from koopstep.data import collect as collecting
 from koopstep.data.manifest import Manifest
 from koopstep.data.probe import PROBED_ROWS, check_repeats
 from koopstep.data.rows import make_rows
-from koopstep.data.store import TrajectoryStore
+from koopstep.data.store import Store
 from koopstep.data.writer import StoreWriter
 from koopstep.recipes.recipe import Recipe
 from koopstep.students.student import DataFacts
@@ -107,7 +107,7 @@ def _fastest(recipe: Recipe, task: Distillation, place: Place) -> tuple[Recipe, 
     return (half, seconds) if seconds < _WORTH_IT * plain else (recipe, plain)
 
 
-def _sample(task: Distillation, store: TrajectoryStore, rows: int, place: Place) -> object:
+def _sample(task: Distillation, store: Store, rows: int, place: Place) -> object:
     batch = store.batch(store.training_rows()[:rows]).to(place.device)
     with torch.no_grad():
         return task.model.generate(batch.noise, batch.class_labels).cpu()
@@ -131,7 +131,7 @@ def _grown(run: Callable[[int], object], most: int, enough: float) -> tuple[floa
         rows = min(4 * rows, most)
 
 
-def _made_up_store(folder: Path, teacher: Teacher, recipe: Recipe) -> TrajectoryStore:
+def _made_up_store(folder: Path, teacher: Teacher, recipe: Recipe) -> Store:
     """A store of this teacher's kind that holds noise: what is in it does not change what a step takes."""
     batch = recipe.training.batch_size
     settings = recipe.collect.model_copy(
@@ -144,7 +144,7 @@ def _made_up_store(folder: Path, teacher: Teacher, recipe: Recipe) -> Trajectory
     labels = torch.arange(manifest.count) % teacher.num_classes if teacher.num_classes else None
     writer.commit(0, states, labels)
     writer.seal()
-    return TrajectoryStore.open(folder)
+    return Store.open(folder)
 
 
 def _fitting(

@@ -35,11 +35,12 @@ LEFT_OUT = {"distil": ("--budget",)}
 ARGUMENTS = {"count": 80, "hold_out": 24}
 ARGUMENTS_OF = {"distil": {"steps": 3}, "train_teacher": {"steps": 3}}
 
-# How long a plan tries things out, and how finely figures are drawn.
+# How long a plan tries things out and a report analyses, and how finely figures are drawn.
 CONSTANTS = {
     "koopstep.workflows.timing._LONG_ENOUGH": 0.01,
     "koopstep.workflows.timing._MOST_STEPS": 1,
     "koopstep.workflows.timing._WARM_UP": 0,
+    "koopstep.workflows.report_figures.SECONDS": 0.0,
     "koopstep.figures.sheet.DPI": 20,
 }
 

@@ -17,6 +17,7 @@ from koopstep.core.console import Quiet
 from koopstep.core.errors import UsageError
 from koopstep.core.job import Job
 from koopstep.data.collect import CollectSettings, collect
+from koopstep.students.student import DataFacts
 from koopstep.teachers.files import read_teacher_file
 from koopstep.teachers.functions import from_denoiser
 from koopstep.workflows import report_figures
@@ -184,6 +185,15 @@ def test_classes_and_a_student_without_an_operator(tmp_path: Path, monkeypatch: 
     names = page.data[0]["names"]
     assert names == sorted(names) and set(names) == {"0", "1", "2"}
     assert "the operator leaves the latent as it is" in page.text
+
+
+def test_large_images_are_shown_smaller() -> None:
+    facts, noise = DataFacts(shape=(1, 300, 200)), torch.zeros(2, 1, 300, 200)
+    found = report_figures._image_links(
+        facts, noise, None, {"student": noise}, {"noise": "a", "student": "b"}, "It is."
+    )
+    assert {images.shape for images in found.panels.values()} == {(2, 100, 67, 3)}
+    assert found.text.strip() == "Of 3 x 3 pixels one is shown."
 
 
 @pytest.mark.parametrize("name", ["kdm", "hkd-board", "hkd-digits"])

@@ -33,6 +33,7 @@ from koopstep.workflows.run_folder import read_metrics
 from koopstep.workflows.subject import RunSubject
 
 _POINTS, _IMAGES, _LARGE_IMAGES, _LARGE = 500, 36, 24, 48
+_MOST_SIDE = 128
 _PAIRS = 40
 SECONDS = 15.0
 """What a report takes for analyses that were not made yet."""
@@ -85,13 +86,17 @@ def _image_links(
     finding: str,
 ) -> ImageLinks:
     planes = facts.shape[0] not in (1, 3)
+    every = -(-max(facts.shape[1:]) // _MOST_SIDE)  # of large images every second pixel, or third, ...
     text = ""
     if planes:
         text = f"A sample has {facts.shape[0]} planes, shown side by side in grey, two standard deviations either way."
     elif not facts.is_image:
         text = "These samples are no images; black and white are two standard deviations either way."
+    if every > 1:
+        text += f" Of {every} x {every} pixels one is shown."
 
     def shown(data: Tensor, low: float, high: float) -> np.ndarray:
+        data = data[..., ::every, ::every]
         return pixels(tiled_planes(data, high) if planes else data, (low, high))
 
     low, high = facts.shown_range

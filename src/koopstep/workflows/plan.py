@@ -19,7 +19,7 @@ MARGIN = 0.1  # of a budget, left free: no machine does everything in the time i
 _CHEAP, _SEEN = 0.25, 2  # paths are made in a quarter of the training's time where few would be seen more than twice
 LEAST_COUNT, LEAST_STEPS = 400, 50  # below which no student is worth judging
 MOST_COUNT, MOST_STEPS = 1_000_000, 800_000  # as published; more was measured by nobody
-_EVALUATE_SAMPLES, _REPORT_SAMPLES, _REPORT_ROWS = 1, 6, 10_000  # how often held-out rows go through the student
+_EVALUATE_SAMPLES, _REPORT_SAMPLES, _REPORT_ROWS = 1, 3, 10_000  # how often held-out rows go through the student
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _TERM = re.compile(r"(\d+(?:\.\d+)?)([smhd])")
 

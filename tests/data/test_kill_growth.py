@@ -13,7 +13,7 @@ from pathlib import Path
 
 import forks
 
-KILLS = 16
+KILLS = 10
 
 
 def _collect(folder: Path, count: int) -> None:
@@ -73,7 +73,7 @@ def zygote(base: Path) -> None:
             raise RuntimeError("a kill left neither the old store nor the new one")
         store.batch(store.training_rows())
         between += (folder / "growing.json").exists()
-        if kills % 6 == 5:
+        if kills % 4 == 3:
             _collect(folder, 53)
             if _contents(folder) != good:
                 raise RuntimeError("the finished store differs from the uninterrupted one")

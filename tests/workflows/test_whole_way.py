@@ -214,7 +214,7 @@ def _untrained(folder: Path, shape: tuple[int, ...], classes: int = 0) -> Path:
         ({"count": 0}, "--count must be from 1 to the 20"),
         ({"data": Path("/no/such/store")}, "/no/such/store"),
         ({"reference": "no-such-data"}, "no data 'no-such-data'"),
-        ({"reference": "digits"}, "'digits' has shape (1, 8, 8), the student makes (2,)"),
+        ({"reference": "digits"}, "'digits' has shape (1, 8, 8), the samples have (2,)"),
     ],
 )
 def test_evaluations_that_cannot_be_made(way: Way, options: dict[str, Any], words: str) -> None:

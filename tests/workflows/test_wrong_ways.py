@@ -105,11 +105,11 @@ WRONG: dict[str, tuple[list[str], str]] = {
     "reference: a name mistyped": (["evaluate", "{}/kdm", "--reference", "chekerboard"], "checkerboard"),
     "reference: images for points": (
         ["evaluate", "{}/kdm", "--reference", "digits"],
-        "8, 8., the student makes",
+        "8, 8., the samples have",
     ),
     "reference: points for images": (
         ["evaluate", "{}/hkd", "--reference", "checkerboard"],
-        "2,., the student makes",
+        "2,., the samples have",
     ),
     "reference: a file of floats": (["evaluate", "{}/hkd", "--reference", "{}/floats.npz"], "uint8|float"),
     "reference: of one image": (["evaluate", "{}/hkd", "--reference-count", "1"], "reference-count"),

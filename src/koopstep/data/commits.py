@@ -69,7 +69,10 @@ def read_manifest(folder: Path) -> Manifest:
     """
     path = folder / MANIFEST
     if not path.is_file():
-        raise UsageError(f"{folder} is no trajectory store (no {MANIFEST}); make one with `koopstep collect`")
+        raise UsageError(
+            f"{folder} is no trajectory store (no {MANIFEST}); make one with `koopstep collect`, or of pairs that exist with "
+            "`koopstep data import`"
+        )
     return _parse_manifest(path)
 
 

@@ -47,7 +47,7 @@ def curves(view: Curves, sheet: Sheet) -> None:
         panel.set_xlabel(view.across)
         if number % columns == 0:
             panel.set_ylabel(view.up)
-        panel.set_title(head)
+        panel.set_title(sheet.head(head))
         if beside:
             panel.legend(**_OUTSIDE)
         elif len(lines) > 1 and not together:
@@ -112,7 +112,7 @@ def bars(view: Bars, sheet: Sheet) -> None:
         panel.grid(True, axis="y")
         panel.set_axisbelow(True)
         panel.set_ylim(0, top or 1.0)
-        panel.set_title(head)
+        panel.set_title(sheet.head(head))
         if number == 0:
             panel.set_ylabel(view.up)
         if number == len(panels) - 1 and (len(sets) > 1 or view.spread is not None):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import textwrap
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -19,7 +20,12 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _DRAWING = threading.RLock()  # settings are global to matplotlib while something is drawn
-_BETWEEN = 0.35  # of a panel's side, free between panels on a caller's axes
+_SHORT = 18  # letters of a line over a small panel
+_BETWEEN, _BELOW, _HEAD = (
+    0.35,
+    0.55,
+    0.92,
+)  # on a caller's axes: free beside and below a panel; of the height, below a title
 
 
 @contextmanager
@@ -83,14 +89,23 @@ class Sheet:
             )
         return self._panels
 
+    @property
+    def crowded(self) -> bool:
+        """Whether several panels share a caller's axes: there is room for few ticks only."""
+        return len(self._given) == 1 and len(self._panels) > 1
+
     def title(self, text: str) -> None:
-        """Words over everything; nothing where a caller's single axes has a title of its panel already."""
+        """Words over everything; nothing where a caller's axes hold one panel that has a title already."""
         if not text:
             return
         if not self._given:
             self.figure.suptitle(text, fontsize=9)
         elif len(self._given) == 1 and not self._given[0].get_title(loc="left"):
             self._given[0].set_title(text, fontsize=9)
+
+    def head(self, text: str) -> str:
+        """The title of a panel, broken where panels are small."""
+        return "\n".join(textwrap.wrap(text, _SHORT)) if self.crowded else text
 
     def bar(self, panel: Axes, shown: ScalarMappable, label: str, ticks: Sequence[float] | None = None) -> Axes:
         """A colour bar at the right of a panel; returns its axes."""
@@ -112,16 +127,12 @@ class Sheet:
 
 
 def _shared_out(host: Axes, rows: int, columns: int) -> list[Axes]:
-    """Panels in the place of one axes, which shows nothing but its title any more."""
+    """Panels within one axes, which shows nothing of itself but a title any more."""
     host.set_axis_off()
-    place = host.get_subplotspec()
-    if place is not None and host.figure is not None:
-        grid = place.subgridspec(rows, columns, wspace=_BETWEEN, hspace=_BETWEEN + 0.15)
-        return [host.figure.add_subplot(grid[row, column]) for row in range(rows) for column in range(columns)]
-    wide, high = 1 / (columns + _BETWEEN * (columns - 1)), 1 / (rows + _BETWEEN * (rows - 1))
-    step_right, step_down = wide * (1 + _BETWEEN), high * (1 + _BETWEEN)
+    wide, high = 1 / (columns + _BETWEEN * (columns - 1)), _HEAD / (rows + _BELOW * (rows - 1))
+    step_right, step_down = wide * (1 + _BETWEEN), high * (1 + _BELOW)
     return [
-        host.inset_axes((column * step_right, 1 - high - row * step_down, wide, high))
+        host.inset_axes((column * step_right, _HEAD - high - row * step_down, wide, high))
         for row in range(rows)
         for column in range(columns)
     ]

@@ -97,11 +97,12 @@ def _rate_plane(view: LevelRates, sheet: Sheet) -> None:
         panel.scatter(_thin(alpha), _thin(beta), s=7, c=LINES[1], linewidths=0, alpha=0.5)
         panel.set_xlim(-wide, wide)
         panel.set_ylim(-0.03 * high, high)
-        panel.locator_params(axis="x", nbins=5)
-        panel.set_title(f"{name}: {alpha.size:,} modes", fontsize=9)
+        panel.locator_params(axis="x", nbins=2 if sheet.crowded else 5)
+        panel.set_title(name if sheet.crowded else f"{name}: {alpha.size:,} modes", fontsize=9)
         if not (alpha.any() or beta.any()):
             panel.text(0.5, 0.5, "stays as it is", ha="center", va="center", transform=panel.transAxes)
-        panel.set_xlabel("growth rate α (shaded: decays)")
+        if not sheet.crowded or number + columns >= len(view.names):
+            panel.set_xlabel("growth α" if sheet.crowded else "growth rate α (shaded: decays)")
         if number % columns == 0:
             panel.set_ylabel("rotation rate |β|, radians")
     sheet.title(f"rates of the modes over the whole path, axes scaled to each level; rates {identifiable(view.gauge)}")

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import sklearn.cluster  # noqa: F401 - sets variables and filters of its own when it is first imported
 import torch
 from tiny_way import MEANS, SPREAD, tiny_recipe
 
@@ -19,6 +20,7 @@ import koopstep
 from koopstep.core.devices import flushes_denormals
 
 QUIET: dict[str, Any] = {"device": "cpu", "quiet": True}
+SMALL = {"training.batch_size": 16}
 TAUGHT = {
     "teacher.training.steps": 2,
     "teacher.training.batch_size": 8,
@@ -64,6 +66,9 @@ def verbs(run: koopstep.Run, out: Path) -> dict[str, Callable[[], object]]:
         "repair": lambda: koopstep.repair(run.store, teacher, **QUIET),
         "train_teacher": lambda: koopstep.train_teacher("checkerboard", out / "t.safetensors", changes=TAUGHT, **QUIET),
         "train": lambda: koopstep.train(tiny_recipe(), run.store, out / "run", **QUIET),
+        "distil": lambda: koopstep.distil(
+            teacher, out / "whole", count=200, steps=4, method="kdm", changes=SMALL, **QUIET
+        ),
         "evaluate": lambda: run.evaluate(quiet=True),
         "report": lambda: run.report(out / "page.html", quiet=True),
         "sample": lambda: koopstep.Student.load(run, device="cpu").sample(4),

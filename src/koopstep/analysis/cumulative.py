@@ -85,13 +85,11 @@ def along_the_path(subject: Subject) -> Findings:
     unit = "change of the state read at u, over its mean square" if student.codec.reads_path else "change when decoded"
     panels: dict[str, dict[str, Line]] = {}
     for order, curves in found.items():
-        panels[f"share of the latent, by {ORDER_WORDS[order]}"] = {
-            band: (curves.u, curves.energy[band]) for band in BANDS
-        }
+        panels[f"share, by {ORDER_WORDS[order]}"] = {band: (curves.u, curves.energy[band]) for band in BANDS}
     for order, curves in found.items():
         panels[f"effect, by {ORDER_WORDS[order]}"] = {band: (curves.u, curves.decoded[band]) for band in BANDS}
     gauge = gauge_of(student.spectrum())
-    title = f"each third of the modes along the path; shares and order {identifiable(gauge)}\neffect: {unit}"
+    title = f"each third's share of the latent and effect along the path; shares and order {identifiable(gauge)}\neffect: {unit}"
     heads, half = list(panels), len(panels) // 2
     view = Curves(
         "cumulative.png",

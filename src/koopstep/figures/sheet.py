@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _DRAWING = threading.RLock()  # settings are global to matplotlib while something is drawn
-_SHORT = 18  # letters of a line over a small panel
+_SHORT = 22  # letters of a line over a small panel
 _BETWEEN, _BELOW, _HEAD = (
     0.35,
     0.55,

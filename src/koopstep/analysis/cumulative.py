@@ -89,7 +89,7 @@ def along_the_path(subject: Subject) -> Findings:
     for order, curves in found.items():
         panels[f"effect, by {ORDER_WORDS[order]}"] = {band: (curves.u, curves.decoded[band]) for band in BANDS}
     gauge = gauge_of(student.spectrum())
-    title = f"each third's share of the latent and effect along the path; shares and order {identifiable(gauge)}\neffect: {unit}"
+    title = f"share of the latent and effect of each third along the path; shares and order {identifiable(gauge)}"
     heads, half = list(panels), len(panels) // 2
     view = Curves(
         "cumulative.png",

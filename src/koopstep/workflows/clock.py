@@ -41,6 +41,10 @@ class Clock:
         finally:
             if not finished:
                 before = 0.0 if again else self.seconds.get(name, 0.0)
-                self.seconds[name] = round(before + time.perf_counter() - started, 2)
-                make_folder(self._path.parent)
-                write_json(self._path, self.seconds)
+                self.note(name, before + time.perf_counter() - started)
+
+    def note(self, name: str, seconds: float) -> None:
+        """Write down what a stage took."""
+        self.seconds[name] = round(seconds, 2)
+        make_folder(self._path.parent)
+        write_json(self._path, self.seconds)

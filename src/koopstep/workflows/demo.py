@@ -82,10 +82,10 @@ def _one(recipe: Recipe, folder: Path, job: Job) -> _Shown:
     job.console.say(f"{recipe.preset}: {recipe.about}")
     source, clock, before = find_source(recipe.teacher.file, out, job), Clock(out / SECONDS), read_plan(out)
     if before is None:
-        with clock.stage("plan", again=True):
-            plan = make_plan(source, recipe, "the preset's settings", None, job=job, started=started)
+        plan = make_plan(source, recipe, "the preset's settings", None, job=job, started=started)
         make_folder(out)
         write_plan(out, plan)
+        clock.note("plan", time.perf_counter() - started)
     else:
         plan = _gone_on(before, recipe, source, clock, out)
     outcome = carry_out(plan, before, source, out, clock, job=job)

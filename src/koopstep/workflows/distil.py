@@ -143,11 +143,12 @@ def run_distil(
     given = None if reference is None or real is None else real.sha256()
     if before is None:
         recipe, why = chosen_recipe(source, real, method, changes)
-        with clock.stage("plan", again=True):
-            store = None if data is None else _existing(data, out, source.teacher)
-            plan = make_plan(source, recipe, why, wish, store=store, reference=given, job=job, started=started)
+        planning = time.perf_counter()
+        store = None if data is None else _existing(data, out, source.teacher)
+        plan = make_plan(source, recipe, why, wish, store=store, reference=given, job=job, started=started)
         make_folder(out)
         write_plan(out, plan)
+        clock.note("plan", time.perf_counter() - planning)
     else:
         plan = extended(check_same(before, source, method, changes, data, out), wish, clock.seconds)
         plan = plan if given is None else plan.model_copy(update={"reference": given})

@@ -34,7 +34,9 @@ _SLOW_STEP, _WORTH_IT = (
 )  # a step of so many seconds is tried in bfloat16, and done in it if that takes so much of it
 _MOST_SECONDS, _MOST_STEPS, _WARM_UP = 2.5, 12, 2
 _PROBED_STEPS = 2
-_EVALUATE, _CLASSIFY, _REPORT = 1.0, 2.0, 10.0  # seconds of metrics, a classifier, and figures, whoever the teacher is
+_EVALUATE, _CLASSIFY = 1.0, 3.0  # seconds of metrics and of a classifier, whoever the teacher is
+_REPORT = {"kdm": 4.0}  # seconds of the figures and the page; students of whole paths have more analyses
+_LONG_REPORT = 10.0
 _COVARIANCE = 4e-10  # seconds a cubed number of a sample: the root of a covariance
 _MEMORY_SHARE = 0.5
 
@@ -66,7 +68,14 @@ def measure(teacher: Teacher, recipe: Recipe, place: Place, *, collects: bool) -
     evaluate = (
         _EVALUATE + _COVARIANCE * size**3 * ("frechet_pixel" in measured) + _CLASSIFY * ("class_balance" in measured)
     )
-    return Costs(start=0.0, path=path, step=step, row=row, evaluate=evaluate, report=_REPORT), recipe
+    return Costs(
+        start=0.0,
+        path=path,
+        step=step,
+        row=row,
+        evaluate=evaluate,
+        report=_REPORT.get(recipe.student.kind, _LONG_REPORT),
+    ), recipe
 
 
 def time_path(teacher: Teacher, recipe: Recipe, place: Place) -> float:

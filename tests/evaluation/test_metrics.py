@@ -17,7 +17,7 @@ from koopstep.core.noise import gaussian, integers, permutation
 from koopstep.data import checkerboard, digits
 from koopstep.evaluation.classifier import fit
 from koopstep.evaluation.feature_metrics import FEATURE_METRICS
-from koopstep.evaluation.metrics import METRICS, applicable, evaluate, inapplicable
+from koopstep.evaluation.metrics import METRICS, applicable, evaluate, inapplicable, inflated
 from koopstep.evaluation.samples import NEEDS, Samples
 from koopstep.features.extract import Extractor
 from koopstep.features.networks import Features
@@ -166,3 +166,10 @@ def test_refusals() -> None:
         evaluate(replace(board(), student=student), ["in_cell"])
     with pytest.raises(UsageError, match=r"shape \(N, 2\)"):
         evaluate(replace(images(), cells=checkerboard.CELLS), ["in_cell"])
+
+
+def test_frechet_distances_of_few_samples_are_called_too_large() -> None:
+    assert inflated("frechet_pixel", 411, 64)
+    assert not inflated("frechet_pixel", 10_000, 64)
+    assert inflated("fid_768", 4000, 64)
+    assert not inflated("pair_mse", 2, 64)

@@ -20,7 +20,7 @@ from koopstep.data.reference import RealData
 from koopstep.data.sources import DataSource
 from koopstep.evaluation import classifier as classifiers
 from koopstep.evaluation.classifier import SupportVectorClassifier
-from koopstep.evaluation.metrics import METRICS, applicable, inapplicable
+from koopstep.evaluation.metrics import METRICS, applicable, inapplicable, inflated
 from koopstep.evaluation.metrics import evaluate as measure
 from koopstep.evaluation.outcome import Evaluation
 from koopstep.evaluation.protocol import Protocol, software_versions
@@ -117,6 +117,12 @@ def _measured(
         raise UsageError("; ".join(f"metric {name!r}: {reason}" for name, reason in left_out.items()))
     names = tuple(name for name in named if name not in left_out)
     job.console.say(f"measuring {', '.join(names)} on {len(student.student)} held-out rows")
+    few = [name for name in names if inflated(name, len(student.student), student.student[0].numel())]
+    if few:
+        job.console.say(
+            f"{', '.join(few)}: on so few samples a Fréchet distance is too large for student and teacher alike, and their "
+            "ratio too near 1; compare it at equal numbers of samples only"
+        )
     values, of_teacher = measure(student, names), measure(teacher, applicable(teacher, names))
     protocol = _protocol(names, compared, real, judge, extractor).model_copy(update=_sampled(stepping))
     found = Evaluation(values, of_teacher, left_out, protocol)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from koopstep.analysis.subject import HeldOut
 from koopstep.data.manifest import Manifest
-from koopstep.evaluation.metrics import METRICS
+from koopstep.evaluation.metrics import METRICS, inflated
 from koopstep.evaluation.scores import pair_mse, pair_mse_permuted
 from koopstep.figures.html import Fact, Row, duration, number
 from koopstep.students.student import DataFacts
@@ -84,7 +85,8 @@ def facts_of(
         yield Fact(number(metrics["pair_mse"]), "held-out mean squared error to the teacher", note)
     name = next((name for name in _QUALITY if name in metrics and name in teacher), None)
     if name is not None:
-        yield _quality(name, metrics[name], teacher[name])
+        few = inflated(name, (measured or {})["protocol"]["count"], math.prod(run.student.facts.shape))
+        yield _quality(name, metrics[name], teacher[name], few)
     everything, sampling = run.student.parameter_counts()
     note = f"of {everything:,} trained" if everything != sampling else ""
     yield Fact(f"{sampling:,}", "parameters that the student samples with", note)
@@ -105,11 +107,12 @@ def duration_text(seconds: float) -> str:
     return f"{number(1000 * seconds)} ms" if seconds < 1 else duration(seconds)
 
 
-def _quality(name: str, student: float, teacher: float) -> Fact:
+def _quality(name: str, student: float, teacher: float, few: bool) -> Fact:
     label = _QUALITY_NAMES.get(name, "Fréchet distance to real data")
     if METRICS[name].direction != "lower" or teacher <= 0 or student <= 0:
         return Fact(number(student), label, f"the teacher: {number(teacher)} ({METRICS[name].direction} is better)")
     note = f"{number(student)} against {number(teacher)} ({name}; lower is better)"
+    note += "; too few samples: both are too large, and their ratio is too near 1" if few else ""
     return Fact(f"{number(student / teacher)}×", f"the teacher's {label}", note)
 
 

@@ -48,6 +48,7 @@ def test_it_is_measured(folder: Path, tmp_path: Path, capfd: pytest.CaptureFixtu
     assert set(found.metrics) == {"pair_mse", "pair_mse_permuted"} and "sliced_wasserstein" in found.left_out
     assert found.metrics["pair_mse"] < 10 * found.metrics["pair_mse_permuted"]
     assert run.evaluation.plain() == found.plain()
+    assert list(run.evaluation.metrics) == list(found.metrics) == ["pair_mse", "pair_mse_permuted"]
     assert "pair_mse" in repr(run) and "20 held-out rows" in repr(found) and "pair_mse" in found._repr_html_()
     few = evaluate(str(run.folder), metrics="pair_mse", count=5, device="cpu")
     assert list(few.metrics) == ["pair_mse"] and few.protocol.count == 5

@@ -34,7 +34,9 @@ class Evaluation:
     def of(cls, plain: Mapping[str, Any], where: Path) -> Evaluation:
         """What ``evaluation.json`` holds: the content of the file ``where``."""
         protocol = Protocol.parse(plain["protocol"], f"protocol in {where}")
-        return cls(plain["metrics"], plain["teacher"], plain.get("left_out", {}), protocol, (where,))
+        # as they were measured: files are sorted by name
+        values = {name: plain["metrics"][name] for name in protocol.metrics if name in plain["metrics"]}
+        return cls(values, plain["teacher"], plain.get("left_out", {}), protocol, (where,))
 
     def plain(self) -> dict[str, Any]:
         """The same without ``files``, as JSON holds it."""

@@ -208,7 +208,7 @@ class Run:
             "trained": f"{total:,} steps" if self.finished else f"{steps:,} of {total:,} steps, not finished",
         }
         try:
-            measured = read_evaluation(self.folder)["metrics"]
+            measured = self.evaluation.metrics
         except KoopstepError:
             return facts
         numbers = (f"{name} {value:.4g}" for name, value in measured.items() if isinstance(value, int | float))

@@ -130,7 +130,7 @@ def test_a_kill_at_the_end_leaves_the_old_store_or_the_new_one(
 
 def test_an_interrupted_store_goes_on_with_more_rows(tmp_path: Path) -> None:
     begin_to_grow(tmp_path, 60)
-    with pytest.raises(UsageError, match="1 of 3 units committed"):
+    with pytest.raises(UsageError, match="2 of 3 units committed"):
         Store.open(tmp_path)
     grown = fill(tmp_path, 90)
     assert grown.count == 90 and grown.verify() == [] and grown.manifest.hold_out == 6

@@ -12,6 +12,7 @@ import torch
 from linear_teacher import LinearTeacher
 from torch import Tensor
 
+import koopstep.data.collect as collect_module
 import koopstep.data.store as store_module
 from koopstep.core.errors import DamagedError, Interrupted, NumericsError, StorageError, UsageError
 from koopstep.core.noise import gaussian, integers
@@ -145,8 +146,12 @@ def test_bytes_do_not_depend_on_the_split(tmp_path: Path) -> None:
         list(collect(LinearTeacher(num_classes=4), tmp_path / "one", SETTINGS, rank=3, world=3))
 
 
-def test_stop_and_go_on(tmp_path: Path) -> None:
+def test_stop_and_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fill(tmp_path / "one")
+    asked = iter([False] * 7 + [True])
+    with pytest.raises(Interrupted, match="60 of 103 rows"):  # the unit in work would soon be done
+        list(collect(LinearTeacher(num_classes=4), tmp_path / "soon", SETTINGS, should_stop=lambda: next(asked, True)))
+    monkeypatch.setattr(collect_module, "_SOON", 0.0)
     asked = iter([False] * 7 + [True])
     with pytest.raises(Interrupted, match="40 of 103 rows") as caught:
         list(collect(LinearTeacher(num_classes=4), tmp_path / "two", SETTINGS, should_stop=lambda: next(asked)))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import shutil
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +24,7 @@ from koopstep.data.writer import StoreWriter
 from koopstep.teachers.base import Teacher
 
 _MOST_HELD_OUT = 10_000
+_SOON = 5.0  # seconds in which a unit is finished before a stop is obeyed, as what is not committed is lost
 
 
 class CollectSettings(Config):
@@ -151,7 +154,7 @@ def _fresh(teacher: Teacher, settings: CollectSettings) -> Manifest:
     )
 
 
-def _open(teacher: Teacher, settings: CollectSettings, folder: Path) -> StoreWriter:
+def _open(teacher: Teacher, settings: CollectSettings, folder: Path, device: torch.device | str) -> StoreWriter:
     """The store as it is to be.
 
     Raises:
@@ -165,9 +168,12 @@ def _open(teacher: Teacher, settings: CollectSettings, folder: Path) -> StoreWri
             f"{folder} is a store of {begun.count} paths, and {settings.count} were asked for: a store grows and never "
             f"shrinks; ask for {begun.count} or more, or choose another folder"
         )
-    done, _ = _totals(committed(folder, manifest))
-    _check_space(folder, (manifest.count - done) * manifest.row_bytes)
-    return StoreWriter(folder, manifest)
+    records = committed(folder, manifest)
+    _check_space(folder, (manifest.count - _totals(records)[0]) * manifest.row_bytes)
+    writer = StoreWriter(folder, manifest)
+    if records and not manifest.teacher.sha256:
+        check_goes_on(teacher, writer, min(records), device)
+    return writer
 
 
 def _check_space(folder: Path, needed: int) -> None:
@@ -202,7 +208,7 @@ def collect(
         rank: number of this process, 0 ... `world` - 1; it makes every `world`-th unit.
         world: number of processes that share the work.
         device: where the noise is put before it goes through the teacher.
-        should_stop: asked before each micro-batch.
+        should_stop: asked before each micro-batch; a unit that ends within seconds is finished first.
 
     Yields:
         A report after each micro-batch, and one at the end.
@@ -216,18 +222,20 @@ def collect(
     Warns:
         UserWarning: samples contradict the teacher's `data_scale` or `data_range`.
     """
-    writer = _open(teacher, settings, Path(folder))
-    manifest, records = writer.manifest, writer.committed()
-    done, size = _totals(records)
-    if records and not manifest.teacher.sha256:
-        check_goes_on(teacher, writer, min(records), device)
+    writer = _open(teacher, settings, Path(folder), device)
+    manifest, (done, size) = writer.manifest, _totals(writer.committed())
     tried = False
     for unit in writer.pending_units(rank, world):
         parts: list[Made] = []
+        seconds, stopping = math.inf, False
         for rows in micro_batches(manifest, unit):
-            if should_stop():
+            stopping = stopping or should_stop()
+            left = (manifest.rows_of(unit).stop - rows.start) / manifest.micro_batch
+            if stopping and (not parts or left * seconds > _SOON):
                 raise Interrupted(f"stopped after {done} of {manifest.count} rows; run the same command again to go on")
+            began = time.perf_counter()
             parts.append(make_rows(teacher, manifest, rows, device))
+            seconds = time.perf_counter() - began
             made = done + sum(states.shape[1] for states, _ in parts)
             yield CollectReport(done, manifest.count, size, complete=False, made=made)
         states, labels = joined(parts)

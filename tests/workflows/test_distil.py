@@ -21,7 +21,7 @@ from koopstep.teachers.base import Teacher
 from koopstep.workflows import stages, timing
 from koopstep.workflows.distil import run_distil
 from koopstep.workflows.planning import read_plan
-from koopstep.workflows.report import Told
+from koopstep.workflows.report import Content
 
 SMALL = [
     f"student.{part}={{kind: mlp, width: 16, depth: 2, fourier: 0}}" for part in ("encoder", "data_encoder", "decoder")
@@ -58,7 +58,7 @@ def distil(
 @pytest.fixture
 def light(monkeypatch: pytest.MonkeyPatch) -> None:
     """Reports without analyses, where these are not what is tried."""
-    said = Told("title", "lead", Chapter("chapter", "lead", [], [], None, [], "", []))
+    said = Content("title", "lead", Chapter("chapter", "lead", [], [], None, [], "", []))
     monkeypatch.setattr(stages, "tell", lambda out, store, job, teacher: said)
     monkeypatch.setattr(timing, "_MOST_SECONDS", 0.02)
     monkeypatch.setattr(timing, "_LONG_ENOUGH", 0.02)

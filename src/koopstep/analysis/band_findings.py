@@ -53,10 +53,10 @@ def bands(subject: Subject) -> Findings:
         }
     values[CHANCE] = _order_values(chance, CHANCE, control)
     views = [_order_view(subject, order, whole, found, gauge) for order in ORDERS]
-    told = {order: order_finding(found, order, control) for order in ORDERS}
+    sentence = {order: order_finding(found, order, control) for order in ORDERS}
     captions = {
         view.file: Caption(
-            f"Thirds of the modes by {ORDER_WORDS[order]}", _BANDS_TEXT + how_shown(subject), _sentence(told[order])
+            f"Thirds of the modes by {ORDER_WORDS[order]}", _BANDS_TEXT + how_shown(subject), _sentence(sentence[order])
         )
         for view, order in zip(views, ORDERS, strict=True)
     }
@@ -74,7 +74,7 @@ def bands(subject: Subject) -> Findings:
             "Power of what a third adds to the sample, by spatial frequency; pale: a random third; dashed: whole samples.",
             _finest_finding(found),
         )
-    return Findings(values, views, _conclusion(told, values), captions, _numbers(found, control, values))
+    return Findings(values, views, _conclusion(sentence, values), captions, _numbers(found, control, values))
 
 
 _BANDS_TEXT = (
@@ -87,12 +87,12 @@ def _sentence(text: str) -> str:
     return f"{text[0].upper()}{text[1:]}."
 
 
-def _conclusion(told: dict[Order, str], values: dict[str, Any]) -> str:
+def _conclusion(sentence: dict[Order, str], values: dict[str, Any]) -> str:
     """The order that does most beyond random modes, or that none does."""
     best = min(ORDERS, key=lambda order: (values[order]["share_as_far"] or 1.0, values[order]["share_as_large"]))
     if any(values[order]["stands_out"] or values[order]["effect_stands_out"] for order in ORDERS):
-        return _sentence(told[best])
-    return "No order of the modes does more than the random-mode control: " + told[best] + "."
+        return _sentence(sentence[best])
+    return "No order of the modes does more than the random-mode control: " + sentence[best] + "."
 
 
 def _numbers(found: list[Band], control: Control, values: dict[str, Any]) -> dict[str, Any]:

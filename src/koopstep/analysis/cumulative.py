@@ -99,14 +99,14 @@ def along_the_path(subject: Subject) -> Findings:
         alike=[heads[:half], heads[half:]],
         title=title,
     )
-    told = path_sentence(found["real"])
+    sentence = path_sentence(found["real"])
     text = (
         "Share of each third of the modes in the latent's square along the path, and how far the decoded sample moves when "
         f"that third is left out at u ({unit})."
     )
     values = {order: curves.summary() for order, curves in found.items()} | {"gauge": gauge}
-    caption = Caption("Thirds of the modes along the path", text, told)
-    return Findings(values, [view], told, {view.file: caption}, _numbers(found))
+    caption = Caption("Thirds of the modes along the path", text, sentence)
+    return Findings(values, [view], sentence, {view.file: caption}, _numbers(found))
 
 
 def path_sentence(found: Cumulative) -> str:

@@ -138,7 +138,7 @@ def straightness(subject: Subject) -> Findings:
         ordered=("relative error of the latent",),
         title="the student's straight path against the teacher's states",
     )
-    values, told = found.summary(), straight_sentence(found)
+    values, sentence = found.summary(), straight_sentence(found)
     text = (
         "Left: error of the evolved latent against that of the teacher's state at u, relative; pale, what a latent that "
         "never moves would score. Right: the same decoded, from noise to each state and from each state to the end."
@@ -149,8 +149,8 @@ def straightness(subject: Subject) -> Findings:
         "without evolution": short(values["latent_error_without_evolution"]),
         "end-point error over the data's mean square": short(found.endpoint),
     }
-    captions = {view.file: Caption("Is the path straight in the latent?", text, told)}
-    return Findings(values, [view], told, captions, numbers)
+    captions = {view.file: Caption("Is the path straight in the latent?", text, sentence)}
+    return Findings(values, [view], sentence, captions, numbers)
 
 
 def straight_sentence(found: Linearity) -> str:

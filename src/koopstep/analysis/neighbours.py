@@ -121,11 +121,11 @@ def by_outcome(subject: Subject) -> Findings:
     }
     space = NoiseSpace("noise_space.png", batch.noise, panels, found.names, found.cells, "teacher")
     flat = student.facts.shape == (2,)
-    told, numbers = neighbour_sentence(shared), _numbers(shared)
-    captions = {space.file: Caption("Noise space, by what it becomes", _space_text(flat), told)}
+    sentence, numbers = neighbour_sentence(shared), _numbers(shared)
+    captions = {space.file: Caption("Noise space, by what it becomes", _space_text(flat), sentence)}
     source = subject.reference()
     if source.value is None:
-        return Findings(values | {"left_out": {"memorisation": source.reason}}, [space], told, captions, numbers)
+        return Findings(values | {"left_out": {"memorisation": source.reason}}, [space], sentence, captions, numbers)
     real, _ = source.value.reference()
     copies = {
         "student": memorisation(held_out.samples[:MOST_ROWS], real),
@@ -139,7 +139,7 @@ def by_outcome(subject: Subject) -> Findings:
         views.append(Pairs("nearest_real.png", near, ours, ("nearest real", "student"), display.data_range))
         how = "Above each of the student's samples the real image it is nearest to."
         captions["nearest_real.png"] = Caption("Nearest real images", how, copy_sentence(copies))
-    return Findings(values, views, f"{told} {copy_sentence(copies)}", captions, numbers | _copy_numbers(copies))
+    return Findings(values, views, f"{sentence} {copy_sentence(copies)}", captions, numbers | _copy_numbers(copies))
 
 
 def _space_text(flat: bool) -> str:

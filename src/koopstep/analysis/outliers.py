@@ -199,14 +199,14 @@ def between_cells(subject: Subject) -> Findings:
         cells,
     )
     text = f"Crosses: samples that lie apart from all others (DBSCAN, eps {EPS:g}), and the noise they come from (KDM Fig. 5)."
-    told = outlier_sentence(found)
+    sentence = outlier_sentence(found)
     numbers = {
         f"{name}'s outliers": f"{int(result.mask.sum())} of {len(result.mask):,} ({percent(result.share)})"
         for name, result in found.items()
     }
     values = {name: result.summary() for name, result in found.items()}
-    caption = Caption("Outliers and where they come from", text, told)
-    return Findings(values, [view], told, {view.file: caption}, numbers)
+    caption = Caption("Outliers and where they come from", text, sentence)
+    return Findings(values, [view], sentence, {view.file: caption}, numbers)
 
 
 def outlier_sentence(found: dict[str, Outliers]) -> str:

@@ -72,7 +72,7 @@ def spectrum(subject: Subject) -> Findings:
         return _of_rates(student)
     spectra = student.spectrum()
     values = summarise(spectra)
-    told = eigenvalue_sentence(values)
+    sentence = eigenvalue_sentence(values)
     text = (
         "Eigenvalues of the map that is applied, over the whole path, with the unit circle: inside it a mode decays, its "
         f"angle is the rotation over the path. {values['reading'].capitalize()}."
@@ -85,8 +85,8 @@ def spectrum(subject: Subject) -> Findings:
     return Findings(
         values,
         [Eigenvalues("spectrum.png", spectra)],
-        f"{told} {in_short(spectra)}",
-        {"spectrum.png": Caption("The operator's eigenvalues", text, told)},
+        f"{sentence} {in_short(spectra)}",
+        {"spectrum.png": Caption("The operator's eigenvalues", text, sentence)},
         numbers | {"eigenvalues": identifiable(gauge_of(spectra))},
     )
 
@@ -129,16 +129,18 @@ def _of_rates(student: KoopmanStudent) -> Findings:
             + identifiable(gauge),
         )
     )
-    told, effect = rate_sentence(read), effect_sentence(read)
+    sentence, effect = rate_sentence(read), effect_sentence(read)
     drawn = {view.file for view in views}
-    captions = {file: one for file, one in _captions(read, told, effect, values["reading"]).items() if file in drawn}
+    captions = {
+        file: one for file, one in _captions(read, sentence, effect, values["reading"]).items() if file in drawn
+    }
     numbers = {
         "modes": f"{sum(level.alpha.numel() for level in read.rates):,} on {len(names)} levels",
         "effect of a third by growth": ", ".join(f"{band} {short(size)}" for band, size in effects["real"].items()),
         "random-mode control": f"{short(control.spread[0])} to {short(control.spread[1])}",
         "rates": identifiable(gauge),
     }
-    return Findings(values, views, f"{told} {effect} {in_short(read.spectra)}", captions, numbers)
+    return Findings(values, views, f"{sentence} {effect} {in_short(read.spectra)}", captions, numbers)
 
 
 def rate_sentence(read: RateReading) -> str:
@@ -167,7 +169,7 @@ def effect_sentence(read: RateReading) -> str:
     )
 
 
-def _captions(read: RateReading, told: str, effect: str, reading: str) -> dict[str, Caption]:
+def _captions(read: RateReading, sentence: str, effect: str, reading: str) -> dict[str, Caption]:
     fastest = max(read.levels, key=lambda name: read.levels[name]["beta_size"] or 0.0)
     turns = read.levels[fastest]["beta_size"] or 0.0
     return {
@@ -175,7 +177,7 @@ def _captions(read: RateReading, told: str, effect: str, reading: str) -> dict[s
             "The rates of the modes",
             "Each dot is a pair of channels: left of the line it decays, right of it it grows; upwards it rotates faster. "
             f"Axes are scaled to each level. {reading.capitalize()}.",
-            told,
+            sentence,
         ),
         "times.png": Caption(
             "How fast modes are",

@@ -129,7 +129,7 @@ def beside_the_teacher(subject: Subject) -> Findings:
         if found.reads_path
         else "the student's latents at u, decoded as if at the end; the teacher's states at unit size"
     )
-    told, text = film_sentence(found), f"Each column is a moment of the path from x_T to x_0: {title}."
+    sentence, text = film_sentence(found), f"Each column is a moment of the path from x_T to x_0: {title}."
     middle, end, others = found.apart()
     numbers = {
         "distance to the teacher at the middle": "unknown" if middle is None else short(middle),
@@ -146,8 +146,8 @@ def beside_the_teacher(subject: Subject) -> Findings:
             sets |= {f"{name}, {head}": points for head, points in zip(heads, states, strict=True)}
     ends = batch.data.cpu()
     strip = view_of_sets(subject, "trajectory.png", sets, heads=heads, columns=len(heads), title=title, colours=ends)
-    captions = {strip.file: Caption("The path, beside the teacher's", text + how_shown(subject), told)}
-    return Findings(found.summary(), [strip, _movie(subject, found, ends)], told, captions, numbers)
+    captions = {strip.file: Caption("The path, beside the teacher's", text + how_shown(subject), sentence)}
+    return Findings(found.summary(), [strip, _movie(subject, found, ends)], sentence, captions, numbers)
 
 
 def _movie(subject: Subject, found: Film, ends: Tensor) -> Movie:

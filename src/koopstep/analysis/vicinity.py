@@ -112,7 +112,7 @@ def moved_noise(subject: Subject) -> Findings:
     values = found.summary() | {"unrelated": chance, "teacher_at_hand": teacher is not None}
     values |= {} if teacher is not None else {"left_out": {"teacher": found_teacher.reason}}
     views = [curves, _samples_view(subject, found)]
-    told, what = vicinity_sentence(found, chance), next(iter(chance))
+    sentence, what = vicinity_sentence(found, chance), next(iter(chance))
     at = found.sigmas.index(_NEAR)
     numbers = {
         f"{name} moved by, at s = {_NEAR:g}": short(each[what][at]) for name, each in found.distances.items()
@@ -120,10 +120,10 @@ def moved_noise(subject: Subject) -> Findings:
     text = (
         "How far samples move when their noise is moved by s (KDM Fig. 3); the pale line: samples of unrelated noise."
     )
-    captions = {"vicinity.png": Caption("Near noise, near samples?", text, told)}
+    captions = {"vicinity.png": Caption("Near noise, near samples?", text, sentence)}
     text = "What the same noise becomes when it is moved further and further." + how_shown(subject)
     captions["vicinity_samples.png"] = Caption("Samples of moved noise", text, _far_sentence(found, chance))
-    return Findings(values, views, told, captions, numbers)
+    return Findings(values, views, sentence, captions, numbers)
 
 
 def vicinity_sentence(found: Vicinity, chance: dict[str, float]) -> str:

@@ -28,7 +28,7 @@ from koopstep.students.student import KoopmanStudent
 Task = Literal["inpaint", "colorize", "superres"]
 
 _DRAWN, _AT_ONCE = 8, 64
-_SAME_DB = 0.2  # PSNRs nearer than that are told as equal
+_SAME_DB = 0.2  # PSNRs nearer than that count as equal
 _BREAK = "\n"
 _HEADINGS: dict[str, str] = {
     "inpaint": "Filling in what is missing",
@@ -134,7 +134,7 @@ def fill_pictures(
 
 
 def _findings(values: dict[str, Any], view: Images) -> Findings:
-    told, calls = fill_sentence(values), values["network_calls"]
+    sentence, calls = fill_sentence(values), values["network_calls"]
     text = f"The truth, what of it is given, and what each way makes of that in {calls} network calls."
     numbers = {
         "pictures": f"{values['count']} of {values['images']}",
@@ -144,7 +144,7 @@ def _findings(values: dict[str, Any], view: Images) -> Findings:
             for name, one in values["results"].items()
         },
     }
-    return Findings(values, [view], told, {view.file: Caption(_HEADINGS[values["what"]], text, told)}, numbers)
+    return Findings(values, [view], sentence, {view.file: Caption(_HEADINGS[values["what"]], text, sentence)}, numbers)
 
 
 def fill_sentence(values: dict[str, Any]) -> str:

@@ -253,12 +253,14 @@ def _shown(
         Images("mix.png", rows, columns=heads, mask=setting.mask, scale="mean |change|\nof [-1, 1]"),
         Curves("mix_curves.png", panels, across="mixing ratio", logarithmic=["structure error"]),
     ]
-    told = mix_sentence(values)
+    sentence = mix_sentence(values)
     text = "Modes of the reference mixed into the outlined part, at rising ratios; last, all modes. Below: the mean change."
     captions = {
-        "mix.png": Caption("Mixing modes of a reference", text, told),
+        "mix.png": Caption("Mixing modes of a reference", text, sentence),
         "mix_curves.png": Caption(
-            "How far the edit reaches", "Change outside over inside the mask, and loss of structure inside it.", told
+            "How far the edit reaches",
+            "Change outside over inside the mask, and loss of structure inside it.",
+            sentence,
         ),
     }
     numbers = {
@@ -270,7 +272,7 @@ def _shown(
             for kind, error in values["at_this_ratio"]["structure_error"].items()
         },
     }
-    return Edit(Findings(values, views, told, captions, numbers), final[drawn, setting.ratios[-1]])
+    return Edit(Findings(values, views, sentence, captions, numbers), final[drawn, setting.ratios[-1]])
 
 
 def mix_sentence(values: dict[str, Any]) -> str:

@@ -135,10 +135,10 @@ def losses(records: Sequence[Mapping[str, Any]], *, names: Sequence[str] = ()) -
     if not rows or not found:
         raise UsageError("figure: the metrics hold no step with a loss; train for at least one logged step")
     steps = [step for step, _ in rows]
-    told = {
+    terms = {
         name.replace("_", " "): (steps, [_positive(values.get(name, math.nan)) for _, values in rows]) for name in found
     }
-    return Curves("losses.png", {"loss of each term, before its weight": told}, across="step", logarithmic=_ALL)
+    return Curves("losses.png", {"loss of each term, before its weight": terms}, across="step", logarithmic=_ALL)
 
 
 def loss_curves(path: Path, records: Sequence[Mapping[str, Any]], *, names: Sequence[str] = ()) -> Path:

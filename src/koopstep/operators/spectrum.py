@@ -12,7 +12,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Mode:
-    """One real mode of a map: a real eigenvalue, or a conjugate pair told once with angle > 0.
+    """One real mode of a map: a real eigenvalue, or a conjugate pair, counted once, with angle > 0.
 
     Attributes:
         eigenvalue: of the map over du = 1, imaginary part >= 0.

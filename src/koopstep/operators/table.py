@@ -23,7 +23,7 @@ class OperatorEntry:
     """One kind of operator.
 
     Attributes:
-        config: its config class, told apart by the field `kind`.
+        config: its config class, which differ by the field `kind`.
         build: makes it from its config, the shape of the level and a CPU generator for the initial weights.
     """
 

@@ -51,11 +51,14 @@ def steps(subject: RunSubject) -> Findings:
         title=f"quality against steps, {len(noise)} held-out rows",
     )
     plain = {str(way): found for way, found in values.items()} | {"teacher": of_teacher, "left_out": scores.left_out}
-    told, text = steps_sentence(values, of_teacher), "Each metric against the number of network evaluations a sample."
+    sentence, text = (
+        steps_sentence(values, of_teacher),
+        "Each metric against the number of network evaluations a sample.",
+    )
     shown, seen = _samples(subject, ways, counts)
     how = "Samples in one place are of one noise x_T." + how_shown(subject)
     captions = {
-        "steps.png": Caption("What further steps are worth", text, told),
+        "steps.png": Caption("What further steps are worth", text, sentence),
         "steps_samples.png": Caption("The same noise in more steps", how, seen),
     }
     main = main_metric(one_step)
@@ -66,7 +69,7 @@ def steps(subject: RunSubject) -> Findings:
     }
     if main in of_teacher:
         numbers[f"{main} of the teacher"] = short(of_teacher[main])
-    return Findings(plain, [curves, shown], told, captions, numbers)
+    return Findings(plain, [curves, shown], sentence, captions, numbers)
 
 
 def main_metric(measured: Mapping[str, float]) -> str:
@@ -115,6 +118,6 @@ def _samples(subject: RunSubject, ways: list[Between], counts: list[int]) -> tup
                 sets["1 step" if count == 1 else f"{count} {_WAYS[way]}"] = made.cpu()
     apart = {name: float((made - sets["teacher"]).square().mean()) for name, made in sets.items() if name != "teacher"}
     far = max(apart, key=lambda name: apart[name])
-    told = f"These samples are {short(apart['1 step'])} from the teacher's in one step"
-    told += "." if len(apart) == 1 else f" and at most {short(apart[far])} in more ({far}; mean squared)."
-    return view_of_sets(subject, "steps_samples.png", sets), told
+    sentence = f"These samples are {short(apart['1 step'])} from the teacher's in one step"
+    sentence += "." if len(apart) == 1 else f" and at most {short(apart[far])} in more ({far}; mean squared)."
+    return view_of_sets(subject, "steps_samples.png", sets), sentence

@@ -63,8 +63,8 @@ def report(
     page = folder / "report" / "index.html" if out is None else Path(out)
     check_page(page)
     with working(job, device, quiet) as job:
-        told = tell(folder, None if data is None else Path(data), job, reference=reference)
-        return write_report(page, told.title, told.lead, [told.chapter])
+        content = tell(folder, None if data is None else Path(data), job, reference=reference)
+        return write_report(page, content.title, content.lead, [content.chapter])
 
 
 def check_page(page: Path) -> None:
@@ -80,7 +80,7 @@ def check_page(page: Path) -> None:
 
 
 @dataclass(frozen=True)
-class Told:
+class Content:
     """A run's chapter, and the heading and lead of a page that has no other."""
 
     title: str
@@ -90,7 +90,7 @@ class Told:
 
 def tell(
     run: Path, data: Path | None, job: Job, *, reference: RealData | None = None, teacher: Teacher | None = None
-) -> Told:
+) -> Content:
     """Measure and draw what is missing (into the ``report`` folder of ``run``), and say what there is.
 
     Args:
@@ -127,7 +127,7 @@ def tell(
         details=_details(opened, measured, analyses, speed),
     )
     steps = 1 if measured.value is None else measured.value["protocol"].get("student_steps", 1)
-    return Told(words.title(manifest, steps), words.lead(manifest, facts), chapter)
+    return Content(words.title(manifest, steps), words.lead(manifest, facts), chapter)
 
 
 def _name(opened: OpenRun) -> str:

@@ -87,9 +87,9 @@ def _stages(plan: Plan, source: Source, store: Path, out: Path, clock: Clock, jo
         measured = evaluate(out, data=store, job=job).plain()
     page = out / "report" / "index.html"
     with clock.stage("report", again=True):
-        told = tell(out, store, job, teacher=source.teacher)
-    chapter = replace(told.chapter, seconds=clock.seconds)
-    write_report(page, told.title, told.lead, [chapter])
+        content = tell(out, store, job, teacher=source.teacher)
+    chapter = replace(content.chapter, seconds=clock.seconds)
+    write_report(page, content.title, content.lead, [chapter])
     identity = Store.open(store).manifest.teacher
     result = {
         "run": str(out),

@@ -258,9 +258,7 @@ def _shown(
     captions = {
         "mix.png": Caption("Mixing modes of a reference", text, sentence),
         "mix_curves.png": Caption(
-            "How far the edit reaches",
-            "Change outside over inside the mask, and loss of structure inside it.",
-            sentence,
+            "How far the edit reaches", "Change outside over inside the mask, and structure lost inside it.", sentence
         ),
     }
     numbers = {

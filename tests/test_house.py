@@ -22,6 +22,8 @@ FLOORS = (
     ("losses", "sampling", "analysis", "export"),
     ("training", "figures", "editing"),
     ("recipes",),
+    ("runs",),
+    ("planning",),
     ("workflows",),
     ("studio",),
     ("cli",),

@@ -12,8 +12,8 @@ import pytest
 
 from koopstep.cli import main
 from koopstep.evaluation.outcome import Evaluation
-from koopstep.workflows.findings import Written
-from koopstep.workflows.resumable import Trained
+from koopstep.runs.findings import Written
+from koopstep.runs.resumable import Trained
 
 NETWORK = "{kind: mlp, width: 8, depth: 2}"
 TINY = [

@@ -14,9 +14,9 @@ from koopstep.core.tensors import load_tensors, save_tensors
 from koopstep.core.terminal import Screen
 from koopstep.figures import html
 from koopstep.recipes.recipe import load_recipe
+from koopstep.runs.card import student_card
 from koopstep.students.student import DataFacts
 from koopstep.teachers.files import find_teacher
-from koopstep.workflows.card import student_card
 
 EVIL = "\x1b]0;owned\x07\x1b[31m\n---\nlicense: mit\n---\n<script>alert(1)</script>"
 

@@ -37,9 +37,9 @@ ARGUMENTS_OF = {"distil": {"steps": 3}, "train_teacher": {"steps": 3}}
 
 # How long a plan tries things out and a report analyses, and how finely figures are drawn.
 CONSTANTS = {
-    "koopstep.workflows.timing._LONG_ENOUGH": 0.01,
-    "koopstep.workflows.timing._MOST_STEPS": 1,
-    "koopstep.workflows.timing._WARM_UP": 0,
+    "koopstep.planning.timing._LONG_ENOUGH": 0.01,
+    "koopstep.planning.timing._MOST_STEPS": 1,
+    "koopstep.planning.timing._WARM_UP": 0,
     "koopstep.workflows.report_figures.SECONDS": 0.0,
     "koopstep.figures.sheet.DPI": 20,
 }

@@ -89,7 +89,7 @@ def _mixed() -> None:
 def _vote() -> None:
     """When one process is told to stop, all stop."""
     from koopstep.core.devices import prepare
-    from koopstep.workflows.resumable import _agreed
+    from koopstep.runs.resumable import _agreed
 
     place = prepare("cpu")
     if _agreed(place.rank == 1, place) is not True or _agreed(False, place) is not False:

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from koopstep.workflows import report_figures, speed
+from koopstep.runs import speed
+from koopstep.workflows import report_figures
 
 
 @pytest.fixture(autouse=True, scope="module")

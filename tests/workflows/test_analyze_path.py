@@ -15,9 +15,9 @@ from jobs import QUIET
 from koopstep.core.errors import UsageError
 from koopstep.data.collect import CollectSettings, collect
 from koopstep.recipes.recipe import load_recipe
+from koopstep.runs.findings import Written
 from koopstep.teachers.files import read_teacher_file
 from koopstep.workflows.analyze import analyze_run
-from koopstep.workflows.findings import Written
 from koopstep.workflows.train import train_student
 
 Analysed = Callable[[str, str], Written]

@@ -21,13 +21,13 @@ from koopstep.core.pixels import DataRange, byte_values, from_plain_range, in_pl
 from koopstep.data.collect import CollectSettings, collect
 from koopstep.data.sources import in_range, load_source
 from koopstep.nets.mlp import MLPConfig
+from koopstep.runs.subject import RunSubject
 from koopstep.students.files import load_student
 from koopstep.teachers.files import TeacherHeader, read_teacher_file, save_teacher
 from koopstep.teachers.flow import FlowConfig, build_flow
 from koopstep.teachers.functions import from_velocity
 from koopstep.workflows.report import side_by_side
 from koopstep.workflows.sample import sample_run
-from koopstep.workflows.subject import RunSubject
 
 RANGES: list[DataRange] = [(-1.0, 1.0), (-0.5, 0.5), (0.0, 1.0), (0.0, 255.0)]
 

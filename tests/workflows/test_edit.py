@@ -22,6 +22,7 @@ from koopstep.nets.unet import UNetConfig
 from koopstep.operators.block import BlockConfig
 from koopstep.operators.dense import DenseConfig
 from koopstep.recipes.recipe import load_recipe
+from koopstep.runs.findings import Written
 from koopstep.students.files import save_student
 from koopstep.students.hkd import HKDConfig
 from koopstep.students.kdm import KDMConfig
@@ -29,7 +30,6 @@ from koopstep.students.student import DataFacts
 from koopstep.students.table import StudentConfig, build_student
 from koopstep.teachers.files import read_teacher_file
 from koopstep.workflows.edit import fill_run, mix_run
-from koopstep.workflows.findings import Written
 from koopstep.workflows.train import train_student
 
 UNET = UNetConfig(model_channels=4, channel_mult=(1, 2), channel_mult_emb=1, num_blocks=1, attention_resolutions=())

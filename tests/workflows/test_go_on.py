@@ -21,12 +21,12 @@ from koopstep.data.importers import import_source
 from koopstep.data.store import Store
 from koopstep.nets.mlp import MLPConfig
 from koopstep.recipes.recipe import Recipe
+from koopstep.runs import origin, task
+from koopstep.runs.folder import read_config
 from koopstep.teachers.edm import EDMConfig, build_edm
 from koopstep.teachers.files import TeacherHeader, read_header, read_teacher_file, save_teacher
 from koopstep.training import checkpoint
-from koopstep.workflows import origin, task
 from koopstep.workflows import train as workflow
-from koopstep.workflows.run_folder import read_config
 from koopstep.workflows.teacher import train_teacher
 
 

@@ -12,8 +12,8 @@ from jobs import quiet_job
 from koopstep.cli.main import run
 from koopstep.core.errors import Interrupted, UsageError
 from koopstep.data.store import Store
-from koopstep.workflows.comparison import compare_on_held_out
-from koopstep.workflows.run_folder import EarlierData, read_config
+from koopstep.runs.comparison import compare_on_held_out
+from koopstep.runs.folder import EarlierData, read_config
 
 
 def longer(steps: int) -> list[str]:

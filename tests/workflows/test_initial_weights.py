@@ -10,9 +10,9 @@ from koopstep.operators.dense import DenseConfig
 from koopstep.operators.table import OPERATORS, build_operator
 from koopstep.recipes.layers import method_names
 from koopstep.recipes.recipe import Recipe, load_recipe
+from koopstep.runs.task import first_student
 from koopstep.students.student import DataFacts, KoopmanStudent
 from koopstep.teachers.base import TeacherIdentity
-from koopstep.workflows.task import first_student
 
 FACTS = DataFacts(shape=(2,), noise_scale=80.0, data_scale=0.7)
 TEACHER = TeacherIdentity(

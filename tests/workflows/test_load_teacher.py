@@ -22,11 +22,11 @@ from koopstep.data.collect import CollectSettings, collect
 from koopstep.data.store import Store
 from koopstep.nets.mlp import MLPConfig
 from koopstep.nets.unet import UNetConfig
+from koopstep.runs.origin import own_teacher
 from koopstep.teachers.base import Teacher
 from koopstep.teachers.edm import EDMConfig, build_edm
 from koopstep.teachers.files import TeacherHeader, goes_by, read_teacher_file, save_teacher
 from koopstep.teachers.packaged import packaged_teachers
-from koopstep.workflows.origin import own_teacher
 
 CODE = """
 import torch

@@ -11,8 +11,8 @@ from tiny_way import tiny_recipe, tiny_store, train_tiny
 from koopstep.cli.main import run
 from koopstep.core.errors import DamagedError, UsageError
 from koopstep.data.store import Store
+from koopstep.runs.folder import own_store, read_config
 from koopstep.workflows.run import Run
-from koopstep.workflows.run_folder import own_store, read_config
 
 
 def trained(folder: Path, inside: bool) -> Path:

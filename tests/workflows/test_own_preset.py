@@ -18,9 +18,9 @@ from koopstep.core.errors import UsageError
 from koopstep.core.yaml_reader import LARGEST_TEXT
 from koopstep.data.store import Store
 from koopstep.recipes.recipe import load_recipe, load_teacher_recipe
+from koopstep.runs.folder import read_config
 from koopstep.students.student import DataFacts
 from koopstep.workflows.presets import preset_yaml, show_preset
-from koopstep.workflows.run_folder import read_config
 from koopstep.workflows.teacher import teacher_info, train_teacher
 
 

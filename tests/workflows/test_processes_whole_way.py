@@ -11,7 +11,7 @@ import pytest
 
 import forks
 from koopstep.core.tensors import load_tensors
-from koopstep.workflows.run_folder import read_metrics
+from koopstep.runs.folder import read_metrics
 
 NETWORK = "{kind: unet, model_channels: 8, channel_mult: [1, 2], channel_mult_emb: 2, num_blocks: 1, attention_resolutions: []}"
 TEACH = [

@@ -18,9 +18,9 @@ from koopstep.core.errors import UsageError
 from koopstep.core.lock import LOCK_NAME, locked
 from koopstep.data.collect import CollectSettings, collect, plan, settings_of
 from koopstep.data.store import Store
+from koopstep.runs.folder import read_config, read_metrics
+from koopstep.runs.record import choose_run
 from koopstep.teachers.files import read_teacher_file
-from koopstep.workflows.record import choose_run
-from koopstep.workflows.run_folder import read_config, read_metrics
 from koopstep.workflows.train import train_student
 
 

@@ -21,13 +21,13 @@ from koopstep.data.collect import CollectSettings, collect
 from koopstep.data.importers import import_source
 from koopstep.data.sources import load_source
 from koopstep.recipes.recipe import Recipe
+from koopstep.runs.folder import read_config
+from koopstep.runs.origin import find_data, own_teacher, training_data
 from koopstep.teachers.analytic import mixture_teacher
 from koopstep.teachers.base import TrainingData
 from koopstep.teachers.functions import from_velocity
 from koopstep.workflows.analyze import analyze_run
 from koopstep.workflows.evaluate import evaluate
-from koopstep.workflows.origin import find_data, own_teacher, training_data
-from koopstep.workflows.run_folder import read_config
 
 BOARD = ["evaluation.metrics=[pair_mse, in_cell, sliced_wasserstein]"]
 FIXTURES = Path(__file__).resolve().parent.parent / "fixtures" / "v0.1"

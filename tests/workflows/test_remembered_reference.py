@@ -13,10 +13,10 @@ from tiny_way import MEANS, tiny_recipe, tiny_store, train_tiny
 from jobs import QUIET
 from koopstep.data.reference import RealData, load_reference
 from koopstep.data.sources import load_source
+from koopstep.runs.folder import open_run
+from koopstep.runs.references import remember_reference, remembered_reference
 from koopstep.workflows.analyze import analyze_run
 from koopstep.workflows.evaluate import evaluate
-from koopstep.workflows.references import remember_reference, remembered_reference
-from koopstep.workflows.run_folder import open_run
 
 
 @pytest.fixture

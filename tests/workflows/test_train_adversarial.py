@@ -15,7 +15,7 @@ from koopstep.core.errors import Interrupted, UsageError
 from koopstep.core.tensors import load_tensors
 from koopstep.data.importers import import_source
 from koopstep.recipes.recipe import Recipe
-from koopstep.workflows import task as workflow
+from koopstep.runs import task as workflow
 
 UNET = {
     "kind": "unet",

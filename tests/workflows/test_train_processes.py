@@ -19,7 +19,7 @@ from tiny_way import generated, steps_of, tiny_store
 
 from koopstep.cli import main
 from koopstep.core.tensors import load_tensors
-from koopstep.workflows.run_folder import read_config, read_metrics
+from koopstep.runs.folder import read_config, read_metrics
 
 COMMAND = [sys.executable, "-m", "koopstep"]
 TINY = [

@@ -12,11 +12,11 @@ from tiny_way import generated, spoil, steps_of, tiny_recipe, tiny_store, train_
 from koopstep.core.errors import DamagedError, Interrupted, NumericsError, StorageError, UsageError
 from koopstep.core.tensors import load_tensors
 from koopstep.data.store import Store
+from koopstep.runs.folder import open_run, read_config, read_metrics
 from koopstep.students.files import load_student
 from koopstep.training.distillation import Distillation
 from koopstep.training.loop import Losses
 from koopstep.workflows import train as workflow
-from koopstep.workflows.run_folder import open_run, read_config, read_metrics
 
 
 @pytest.fixture(scope="module")

@@ -13,9 +13,9 @@ import torch
 from koopstep.cli.main import run
 from koopstep.core.tensors import load_tensors
 from koopstep.data.store import Store
+from koopstep.runs.folder import open_run, read_config
 from koopstep.sampling.onestep import generate
 from koopstep.students.files import load_student
-from koopstep.workflows.run_folder import open_run, read_config
 
 FIXTURES = Path(__file__).resolve().parent.parent / "fixtures" / "v0.1"
 STORES = ("board-store", "digits-store")

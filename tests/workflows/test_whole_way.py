@@ -19,6 +19,7 @@ from koopstep.core.errors import DamagedError, Interrupted, UsageError
 from koopstep.core.files import sha256_file
 from koopstep.data.collect import CollectSettings
 from koopstep.data.store import Store
+from koopstep.runs.folder import read_evaluation
 from koopstep.students.files import save_student
 from koopstep.students.kdm import KDMConfig
 from koopstep.students.student import DataFacts
@@ -29,7 +30,6 @@ from koopstep.workflows.collect import collect_store, repair_store, store_info, 
 from koopstep.workflows.compare import compare_runs
 from koopstep.workflows.evaluate import evaluate
 from koopstep.workflows.import_pairs import import_store
-from koopstep.workflows.run_folder import read_evaluation
 from koopstep.workflows.sample import sample_run
 
 

@@ -12,10 +12,10 @@ from koopstep.core.devices import Place
 from koopstep.data.collect import CollectSettings, collect
 from koopstep.data.store import Store
 from koopstep.recipes.recipe import Recipe
+from koopstep.runs.resumable import Trained
 from koopstep.students.files import load_student
 from koopstep.teachers.analytic import MixtureConfig, MixtureDenoiser, mixture_teacher
 from koopstep.teachers.files import TeacherHeader, save_teacher
-from koopstep.workflows.resumable import Trained
 from koopstep.workflows.train import train_student
 
 MEANS = torch.tensor([[2.0, 0.0], [-1.0, 1.7], [-1.0, -1.7]])

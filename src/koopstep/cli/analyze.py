@@ -12,7 +12,7 @@ from koopstep.workflows.analyses import ANALYSES, find_entry
 
 if TYPE_CHECKING:
     from koopstep.cli.output import Page
-    from koopstep.workflows.findings import Written
+    from koopstep.runs.findings import Written
 
 
 JSON_KEYS = "JSON: files, values."

@@ -12,7 +12,7 @@ from koopstep.core.errors import UsageError
 
 if TYPE_CHECKING:
     from koopstep.cli.output import Output
-    from koopstep.workflows.findings import Written
+    from koopstep.runs.findings import Written
 
 
 JSON_KEYS = "JSON: files, values."

@@ -14,7 +14,7 @@ from koopstep.core.errors import UsageError
 
 if TYPE_CHECKING:
     from koopstep.analysis.findings import Findings
-    from koopstep.workflows.subject import RunSubject
+    from koopstep.runs.subject import RunSubject
 
 Need = Literal["held-out rows", "path", "rates", "points", "outcomes"]
 """What an analysis needs: held-out rows of a store; a student that knows its path; modes with rates; data in the plane; data

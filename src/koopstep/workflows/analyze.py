@@ -16,9 +16,9 @@ from koopstep.core.arguments import AnyPath
 from koopstep.core.errors import UsageError
 from koopstep.core.job import Job, working
 from koopstep.data.reference import RealData
+from koopstep.runs.findings import Written, free_folder, write_findings
+from koopstep.runs.subject import RunSubject
 from koopstep.workflows.analyses import ANALYSES, Entry, Need, find_entry
-from koopstep.workflows.findings import Written, free_folder, write_findings
-from koopstep.workflows.subject import RunSubject
 
 __all__ = [*ANALYSES]
 

@@ -11,10 +11,10 @@ from koopstep.analysis.findings import Caption, Curves, Findings, Line, View
 from koopstep.analysis.sets import how_shown, view_of_sets
 from koopstep.analysis.words import short
 from koopstep.evaluation.metrics import METRICS
+from koopstep.runs.judging import scorer
+from koopstep.runs.subject import RunSubject
 from koopstep.sampling.fewstep import Between, Stepping, generate_in_steps
 from koopstep.sampling.onestep import generate_in_batches
-from koopstep.workflows.evaluate import scorer
-from koopstep.workflows.subject import RunSubject
 
 _COUNTS = (1, 2, 3, 4, 6, 8, 12)
 _WAYS: dict[Between, str] = {"noise": "by fresh noise", "path": "along the path"}

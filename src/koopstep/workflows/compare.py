@@ -7,7 +7,7 @@ from typing import Any
 
 from koopstep.core.errors import UsageError
 from koopstep.evaluation.protocol import Protocol, comparable
-from koopstep.workflows.run_folder import read_evaluation
+from koopstep.runs.folder import read_evaluation
 
 
 def compare_runs(runs: list[Path]) -> dict[str, Any]:

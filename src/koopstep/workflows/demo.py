@@ -12,9 +12,9 @@ from koopstep.core.errors import UsageError
 from koopstep.core.files import make_folder
 from koopstep.core.job import Job
 from koopstep.figures.html import Chapter, write_report
+from koopstep.planning.plan import Plan, Wish
 from koopstep.recipes.recipe import Recipe, load_recipe
-from koopstep.workflows.clock import Clock
-from koopstep.workflows.plan import Plan, Wish
+from koopstep.runs.clock import Clock
 from koopstep.workflows.planning import PLAN, check_same, extended, make_plan, read_plan, write_plan
 from koopstep.workflows.report import tell
 from koopstep.workflows.source import Source, find_source

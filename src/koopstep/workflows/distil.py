@@ -14,12 +14,12 @@ from koopstep.core.files import make_folder
 from koopstep.core.job import Job, working
 from koopstep.data.reference import RealData
 from koopstep.data.store import Store
+from koopstep.planning.plan import Wish, read_budget
+from koopstep.runs.clock import Clock
+from koopstep.runs.references import remember_reference
 from koopstep.teachers.base import Teacher
-from koopstep.workflows.clock import Clock
 from koopstep.workflows.import_pairs import import_store
-from koopstep.workflows.plan import Wish, read_budget
 from koopstep.workflows.planning import check_same, chosen_recipe, extended, make_plan, read_plan, write_plan
-from koopstep.workflows.references import remember_reference
 from koopstep.workflows.run import Run
 from koopstep.workflows.source import TEACHER, find_source, is_foreign, real_data
 from koopstep.workflows.stages import SECONDS, STORE, carry_out, check_folder

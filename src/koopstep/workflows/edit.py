@@ -13,7 +13,9 @@ from koopstep.editing.fill import FillOptions, Task, basis_of, fill_pictures
 from koopstep.editing.masks import Rectangle
 from koopstep.editing.mix import Edit, MixOptions, mix_modes
 from koopstep.figures.images import write_images
-from koopstep.workflows.edit_images import (
+from koopstep.runs.findings import Written, free_folder, write_findings
+from koopstep.runs.folder import OpenRun
+from koopstep.runs.pictures import (
     check_training,
     mean_picture,
     open_images,
@@ -21,8 +23,6 @@ from koopstep.workflows.edit_images import (
     real_pictures,
     teacher_network,
 )
-from koopstep.workflows.findings import Written, free_folder, write_findings
-from koopstep.workflows.run_folder import OpenRun
 
 __all__ = ["colorize", "inpaint", "mix", "superres"]
 

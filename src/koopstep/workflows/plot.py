@@ -22,11 +22,11 @@ from koopstep.core.job import Job, working
 from koopstep.data.reference import RealData
 from koopstep.figures.draw import draw_on
 from koopstep.figures.lines import losses as loss_view
+from koopstep.runs.folder import read_config, read_metrics
+from koopstep.runs.subject import RunSubject
 from koopstep.sampling.onestep import generate
 from koopstep.workflows.analyses import ANALYSES, Entry
 from koopstep.workflows.analyze import require
-from koopstep.workflows.run_folder import read_config, read_metrics
-from koopstep.workflows.subject import RunSubject
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -19,15 +19,15 @@ from koopstep.data.manifest import Manifest
 from koopstep.data.reference import RealData
 from koopstep.data.store import Store
 from koopstep.figures.html import MARK, Chapter, write_report
+from koopstep.planning.plan import Plan
+from koopstep.runs.folder import OpenRun, own_store, read_evaluation
+from koopstep.runs.speed import Speed, speed_of
+from koopstep.runs.subject import RunSubject
 from koopstep.teachers.base import Teacher
 from koopstep.workflows import report_words as words
 from koopstep.workflows.evaluate import evaluate
-from koopstep.workflows.plan import Plan
 from koopstep.workflows.planning import read_plan
 from koopstep.workflows.report_figures import Analyses, attempt, links, losses_part, samples_part
-from koopstep.workflows.run_folder import OpenRun, own_store, read_evaluation
-from koopstep.workflows.speed import Speed, speed_of
-from koopstep.workflows.subject import RunSubject
 
 
 def report(

@@ -24,13 +24,13 @@ from koopstep.figures.html_links import ImageLinks, PointLinks
 from koopstep.figures.images import pixels, tiled_planes
 from koopstep.figures.lines import loss_curves
 from koopstep.figures.style import colours_of
+from koopstep.runs.findings import Captions, read_captions, write_findings
+from koopstep.runs.folder import read_metrics
+from koopstep.runs.subject import RunSubject
 from koopstep.sampling.onestep import generate_in_batches, sampling_labels
 from koopstep.students.student import DataFacts
 from koopstep.workflows.analyses import ANALYSES, Entry
 from koopstep.workflows.analyze import require
-from koopstep.workflows.findings import Captions, read_captions, write_findings
-from koopstep.workflows.run_folder import read_metrics
-from koopstep.workflows.subject import RunSubject
 
 _POINTS, _IMAGES, _LARGE_IMAGES, _LARGE = 500, 36, 24, 48
 _MOST_SIDE = 128

@@ -12,10 +12,10 @@ from koopstep.data.manifest import Manifest
 from koopstep.evaluation.metrics import METRICS, inflated
 from koopstep.evaluation.scores import pair_mse, pair_mse_permuted
 from koopstep.figures.html import Fact, Row, duration, number
+from koopstep.planning.plan import Plan
+from koopstep.runs.folder import OpenRun, RunConfig
+from koopstep.runs.speed import Speed
 from koopstep.students.student import DataFacts
-from koopstep.workflows.plan import Plan
-from koopstep.workflows.run_folder import OpenRun, RunConfig
-from koopstep.workflows.speed import Speed
 
 # the first of these that student and teacher were both measured by stands for quality
 _QUALITY = ("fid", "fid_768", "frechet_resnet56", "frechet_pixel", "in_cell", "sliced_wasserstein", "mmd")

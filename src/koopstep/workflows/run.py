@@ -17,10 +17,10 @@ from koopstep.data.reference import RealData
 from koopstep.data.store import Store
 from koopstep.evaluation.outcome import Evaluation
 from koopstep.recipes.recipe import Recipe
+from koopstep.runs.folder import RunConfig, own_store, read_config, read_evaluation, read_metrics
+from koopstep.runs.resumable import Trained
 from koopstep.sampling.fewstep import Between
 from koopstep.sampling.student import Student
-from koopstep.workflows.resumable import Trained
-from koopstep.workflows.run_folder import RunConfig, own_store, read_config, read_evaluation, read_metrics
 
 
 class Run:

@@ -16,9 +16,9 @@ from koopstep.core.job import Job
 from koopstep.core.outputs import check_output
 from koopstep.figures.images import write_grid, write_images
 from koopstep.figures.points import scatter
+from koopstep.runs.folder import open_run
 from koopstep.sampling.fewstep import ONE_STEP, Stepping
 from koopstep.sampling.onestep import generate
-from koopstep.workflows.run_folder import open_run
 
 
 def sample_run(

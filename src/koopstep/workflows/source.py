@@ -11,6 +11,7 @@ from koopstep.core.job import Job
 from koopstep.data.reference import RealData, load_reference
 from koopstep.data.sources import DataSource
 from koopstep.recipes.material import Material, calls_twice
+from koopstep.runs.origin import find_data
 from koopstep.teachers.base import Teacher
 from koopstep.teachers.files import (
     TeacherHeader,
@@ -23,7 +24,6 @@ from koopstep.teachers.foreign.table import source_sha256
 from koopstep.teachers.packaged import packaged_teachers
 from koopstep.teachers.table import TeacherConfig
 from koopstep.workflows.convert import convert
-from koopstep.workflows.origin import find_data
 from koopstep.workflows.teacher_source import load_teacher
 
 TEACHER = "teacher.safetensors"  # of a run: its foreign teacher, converted

@@ -12,12 +12,12 @@ from koopstep.core.job import Job
 from koopstep.data.commits import read_complete
 from koopstep.data.store import Store
 from koopstep.figures.html import Chapter, write_report
+from koopstep.planning.plan import Plan
+from koopstep.runs.clock import Clock
 from koopstep.students.files import read_student_file
 from koopstep.training.checkpoint import checkpoints
-from koopstep.workflows.clock import Clock
 from koopstep.workflows.collect import collect_store
 from koopstep.workflows.evaluate import evaluate
-from koopstep.workflows.plan import Plan
 from koopstep.workflows.planning import PLAN, plan_note, write_plan
 from koopstep.workflows.report import tell
 from koopstep.workflows.source import TEACHER, Source

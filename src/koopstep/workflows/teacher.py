@@ -21,15 +21,15 @@ from koopstep.data.augment import LABELS
 from koopstep.data.sources import DataSource, in_range, load_source
 from koopstep.recipes.layers import own_files
 from koopstep.recipes.recipe import TeacherRecipe, load_teacher_recipe
+from koopstep.runs.claim import CONFIG, claimed
+from koopstep.runs.folder import write_config
+from koopstep.runs.record import course_note
+from koopstep.runs.resumable import Trained, begin_training, run_training
 from koopstep.teachers.base import Teacher
 from koopstep.teachers.files import TeacherHeader, header_of, save_teacher
 from koopstep.teachers.table import TEACHERS
 from koopstep.training.checkpoint import checkpoints, flat
 from koopstep.training.denoising import Denoising
-from koopstep.workflows.claim import CONFIG, claimed
-from koopstep.workflows.record import course_note
-from koopstep.workflows.resumable import Trained, begin_training, run_training
-from koopstep.workflows.run_folder import write_config
 from koopstep.workflows.teacher_source import load_teacher
 
 _DECIDES = ("data", "teacher")  # of config.yaml: what makes it the same training

@@ -18,13 +18,10 @@ from koopstep.core.job import Job, working
 from koopstep.data.store import Store
 from koopstep.recipes.layers import own_files
 from koopstep.recipes.recipe import Recipe
-from koopstep.students.files import save_student
-from koopstep.students.initialise import note_on_start
-from koopstep.students.student import DataFacts
-from koopstep.training.checkpoint import checkpoints
-from koopstep.workflows.card import student_card
-from koopstep.workflows.claim import claimed
-from koopstep.workflows.record import (
+from koopstep.runs.card import student_card
+from koopstep.runs.claim import claimed
+from koopstep.runs.folder import RunConfig, write_config
+from koopstep.runs.record import (
     choose_run,
     growth_note,
     longer_note,
@@ -33,10 +30,13 @@ from koopstep.workflows.record import (
     recorded,
     with_growth,
 )
-from koopstep.workflows.resumable import Trained, begin_training, run_training
+from koopstep.runs.resumable import Trained, begin_training, run_training
+from koopstep.runs.task import first_student, task_of
+from koopstep.students.files import save_student
+from koopstep.students.initialise import note_on_start
+from koopstep.students.student import DataFacts
+from koopstep.training.checkpoint import checkpoints
 from koopstep.workflows.run import Run
-from koopstep.workflows.run_folder import RunConfig, write_config
-from koopstep.workflows.task import first_student, task_of
 
 # of config.yaml: what makes it the same run
 _DECIDES = (

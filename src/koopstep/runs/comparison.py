@@ -19,11 +19,11 @@ from koopstep.data.manifest import PHILOX, Manifest
 from koopstep.data.reference import RealData, load_reference
 from koopstep.data.sources import DataSource, in_range
 from koopstep.data.store import Store
+from koopstep.runs.folder import OpenRun, open_run, own_store
+from koopstep.runs.origin import find_data, training_data
+from koopstep.runs.references import remembered_reference
 from koopstep.sampling.fewstep import ONE_STEP, Stepping
 from koopstep.sampling.onestep import generate_in_batches
-from koopstep.workflows.origin import find_data, training_data
-from koopstep.workflows.references import remembered_reference
-from koopstep.workflows.run_folder import OpenRun, open_run, own_store
 
 
 @dataclass(frozen=True)

@@ -15,11 +15,11 @@ from koopstep.core.errors import Interrupted
 from koopstep.core.files import make_folder, remove_stale
 from koopstep.core.job import Job
 from koopstep.recipes.recipe import Tracking
+from koopstep.runs.folder import read_metrics
+from koopstep.runs.tracking import open_logs
 from koopstep.training.checkpoint import load_latest, save_checkpoint
 from koopstep.training.loop import StepReport, Task, TrainingState, train
 from koopstep.training.settings import TrainingConfig
-from koopstep.workflows.run_folder import read_metrics
-from koopstep.workflows.tracking import open_logs
 
 
 @dataclass(frozen=True)

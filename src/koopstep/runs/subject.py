@@ -10,10 +10,10 @@ from koopstep.core.job import Job
 from koopstep.core.records import Found
 from koopstep.data.reference import RealData
 from koopstep.data.sources import DataSource
+from koopstep.runs.comparison import Comparison, compare_on_held_out
+from koopstep.runs.folder import open_run
+from koopstep.runs.origin import teacher_of_run
 from koopstep.teachers.base import Teacher
-from koopstep.workflows.comparison import Comparison, compare_on_held_out
-from koopstep.workflows.origin import teacher_of_run
-from koopstep.workflows.run_folder import open_run
 
 
 class RunSubject(Subject):

@@ -12,12 +12,12 @@ from koopstep.data.collect import settings_of
 from koopstep.data.store import Store
 from koopstep.recipes.layers import preset_names
 from koopstep.recipes.recipe import Recipe, TeacherChoice, change_recipe, load_recipe
+from koopstep.runs.folder import EarlierData, RunConfig, own_store, read_config
+from koopstep.runs.origin import own_teacher_file
 from koopstep.teachers.base import TeacherIdentity
 from koopstep.teachers.files import read_header
 from koopstep.teachers.packaged import packaged_teachers
 from koopstep.training.settings import TrainingConfig
-from koopstep.workflows.origin import own_teacher_file
-from koopstep.workflows.run_folder import EarlierData, RunConfig, own_store, read_config
 
 
 def record(recipe: Recipe, store: Store, run: Path, before: RunConfig | None) -> RunConfig:

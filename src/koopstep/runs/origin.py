@@ -14,10 +14,10 @@ import torch
 from koopstep.core.errors import DamagedError, UsageError
 from koopstep.core.records import Found
 from koopstep.data.sources import DataSource, load_source
+from koopstep.runs.folder import OpenRun
+from koopstep.runs.references import remembered_reference
 from koopstep.teachers.base import TeacherIdentity, TrainingData
 from koopstep.teachers.files import TeacherFile, find_teacher, is_same_teacher, read_teacher_file
-from koopstep.workflows.references import remembered_reference
-from koopstep.workflows.run_folder import OpenRun
 
 
 def own_teacher(

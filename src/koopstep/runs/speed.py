@@ -18,10 +18,10 @@ from koopstep.core.errors import KoopstepError
 from koopstep.core.files import read_json, write_json
 from koopstep.core.noise import gaussian, integers
 from koopstep.data.manifest import Manifest
+from koopstep.runs.folder import OpenRun
+from koopstep.runs.origin import teacher_of_run
 from koopstep.students.student import DataFacts
 from koopstep.teachers.base import Teacher
-from koopstep.workflows.origin import teacher_of_run
-from koopstep.workflows.run_folder import OpenRun
 
 _REPEATS = 3
 MOST_SECONDS = 5.0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from koopstep.core.errors import UsageError
-from koopstep.workflows.plan import (
+from koopstep.planning.plan import (
     LEAST_COUNT,
     LEAST_STEPS,
     MARGIN,

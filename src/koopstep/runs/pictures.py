@@ -16,9 +16,9 @@ from koopstep.editing import masks
 from koopstep.editing.pictures import Pictures, fit
 from koopstep.editing.zeroshot import Field
 from koopstep.formats import images
+from koopstep.runs.folder import OpenRun, open_run
+from koopstep.runs.origin import data_of_run, teacher_of_run
 from koopstep.sampling.onestep import sampling_labels
-from koopstep.workflows.origin import data_of_run, teacher_of_run
-from koopstep.workflows.run_folder import OpenRun, open_run
 
 _HELD_OUT = {"mnist": "mnist-test", "cifar10": "cifar10-test"}
 _MOST_FOR_MEAN = 10_000

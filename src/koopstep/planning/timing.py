@@ -19,13 +19,13 @@ from koopstep.data.probe import PROBED_ROWS, check_repeats
 from koopstep.data.rows import make_rows
 from koopstep.data.store import Store
 from koopstep.data.writer import StoreWriter
+from koopstep.planning.plan import Costs
 from koopstep.recipes.recipe import Recipe
+from koopstep.runs.task import first_student, task_of
 from koopstep.students.student import DataFacts
 from koopstep.teachers.base import Teacher
 from koopstep.training.distillation import Distillation
 from koopstep.training.loop import TrainingState, train
-from koopstep.workflows.plan import Costs
-from koopstep.workflows.task import first_student, task_of
 
 _LONG_ENOUGH = 0.6  # seconds of paths or samples that tell their speed
 _SLOW_STEP, _WORTH_IT = (

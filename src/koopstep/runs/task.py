@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
 
@@ -13,10 +12,14 @@ from koopstep.core.errors import UsageError
 from koopstep.data.live import LivePaths
 from koopstep.data.sources import DataSource, in_range
 from koopstep.data.store import Store
+from koopstep.features.lpips import LPIPS, find_lpips
 from koopstep.losses.config import FeatureNetName
 from koopstep.losses.objective import objective_for
 from koopstep.losses.perceptual import PerceptualNetwork
 from koopstep.recipes.recipe import Recipe
+from koopstep.runs.folder import RunConfig
+from koopstep.runs.origin import find_data, own_teacher, training_data
+from koopstep.runs.record import teacher_choice
 from koopstep.students.initialise import config_from_teacher, start_from_teacher
 from koopstep.students.student import DataFacts, KoopmanStudent
 from koopstep.students.table import build_student
@@ -25,12 +28,6 @@ from koopstep.teachers.files import TeacherFile
 from koopstep.training.checkpoint import NETWORK, flat
 from koopstep.training.distillation import Distillation
 from koopstep.training.settings import TrainingConfig
-from koopstep.workflows.origin import find_data, own_teacher, training_data
-from koopstep.workflows.record import teacher_choice
-from koopstep.workflows.run_folder import RunConfig
-
-if TYPE_CHECKING:
-    from koopstep.features.lpips import LPIPS
 
 
 def first_student(
@@ -130,6 +127,4 @@ def _reads_ahead(config: TrainingConfig, place: Place) -> bool:
 
 
 def _find_network(name: FeatureNetName) -> LPIPS:
-    from koopstep.features.lpips import find_lpips  # only for objectives that look through one
-
     return find_lpips(name)

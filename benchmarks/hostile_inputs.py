@@ -35,7 +35,7 @@ from koopstep.formats.torch_files import load_state_dict
 from koopstep.students.files import load_student
 from koopstep.students.foreign import read_checkerboard_module
 from koopstep.teachers.edm import EDMConfig
-from koopstep.teachers.files import load_teacher
+from koopstep.teachers.files import read_teacher_file
 from koopstep.teachers.foreign.edm import read_edm
 from koopstep.teachers.foreign.state_dict import read_state_dict
 
@@ -270,13 +270,13 @@ CASES: dict[str, tuple[Build, Read]] = {
         written("a.safetensors", lambda: _many(100_000)),
         load_state_dict,
     ),
-    "teacher: model_channels 2048": (teacher(**UNET, model_channels=2048), load_teacher),
-    "teacher: model_channels 10^9": (teacher(**UNET, model_channels=10**9), load_teacher),
-    "teacher: num_blocks 100,000": (teacher(**UNET, num_blocks=100_000), load_teacher),
-    "teacher: channel_mult 10^9": (teacher(**UNET, channel_mult=[10**9]), load_teacher),
-    "teacher: filter of 50,000 taps": (teacher(**UNET, resample_filter=[1] * 50_000), load_teacher),
-    "teacher: depth 1,000,000": (teacher(kind="mlp", depth=1_000_000), load_teacher),
-    "teacher: width 100,000": (teacher(kind="mlp", width=100_000), load_teacher),
+    "teacher: model_channels 2048": (teacher(**UNET, model_channels=2048), read_teacher_file),
+    "teacher: model_channels 10^9": (teacher(**UNET, model_channels=10**9), read_teacher_file),
+    "teacher: num_blocks 100,000": (teacher(**UNET, num_blocks=100_000), read_teacher_file),
+    "teacher: channel_mult 10^9": (teacher(**UNET, channel_mult=[10**9]), read_teacher_file),
+    "teacher: filter of 50,000 taps": (teacher(**UNET, resample_filter=[1] * 50_000), read_teacher_file),
+    "teacher: depth 1,000,000": (teacher(kind="mlp", depth=1_000_000), read_teacher_file),
+    "teacher: width 100,000": (teacher(kind="mlp", width=100_000), read_teacher_file),
     "student: model_channels 2048": (student(**UNET, model_channels=2048), load_student),
     "student: num_blocks 100,000": (student(**UNET, num_blocks=100_000), load_student),
     "student: depth 1,000,000": (student(kind="mlp", depth=1_000_000), load_student),

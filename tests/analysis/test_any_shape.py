@@ -11,9 +11,10 @@ from PIL import Image
 from torch import nn
 
 from koopstep.analysis.band_findings import bands
-from koopstep.analysis.findings import Clouds, Findings, Images
+from koopstep.analysis.findings import Clouds, Findings, Images, PointPairs
 from koopstep.analysis.outcomes import require_outcomes
 from koopstep.analysis.outliers import require_plane
+from koopstep.analysis.pairs import pairs_view
 from koopstep.analysis.rates import spectrum
 from koopstep.analysis.subject import HeldOut, Subject
 from koopstep.analysis.trajectory import beside_the_teacher
@@ -84,6 +85,15 @@ def test_every_shape_has_its_pictures(name: str, find: object, tmp_path: Path) -
         if isinstance(view, Clouds):
             assert view.axes == ("first principal component", "second principal component")
             assert all(points.shape == (24, 2) for points in view.sets.values())
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_samples_beside_the_teachers_of_every_shape(name: str, tmp_path: Path) -> None:
+    view = pairs_view(Fresh(*SHAPES[name]), most=6)
+    drawn = (view.left, view.right) if isinstance(view, PointPairs) else (view.upper, view.lower)
+    assert [tuple(samples.shape) for samples in drawn] == [(24, 2) if name == "vectors" else (6, 3, 8, 8)] * 2
+    draw_all([view], tmp_path)
+    assert (tmp_path / "samples.png").is_file()
 
 
 def test_what_makes_no_sense_is_refused_plainly() -> None:

@@ -15,6 +15,8 @@ from tiny_way import train_tiny
 from torch import Tensor
 
 from jobs import QUIET
+from koopstep.analysis.findings import Pairs
+from koopstep.analysis.pairs import pairs_view
 from koopstep.core.config import dump
 from koopstep.core.errors import UsageError
 from koopstep.core.pixels import DataRange, byte_values, from_plain_range, in_plain_range
@@ -26,7 +28,6 @@ from koopstep.students.files import load_student
 from koopstep.teachers.files import TeacherHeader, read_teacher_file, save_teacher
 from koopstep.teachers.flow import FlowConfig, build_flow
 from koopstep.teachers.functions import from_velocity
-from koopstep.workflows.report import side_by_side
 from koopstep.workflows.sample import sample_run
 
 RANGES: list[DataRange] = [(-1.0, 1.0), (-0.5, 0.5), (0.0, 1.0), (0.0, 255.0)]
@@ -89,8 +90,9 @@ def test_samples_are_written_by_the_range(runs: dict[Any, Path], data_range: Dat
     samples = torch.from_numpy(np.load(tmp_path / "numbers.npz")["samples"])
     for sample, path in zip(samples, sorted((tmp_path / "pictures").iterdir()), strict=True):
         assert np.array_equal(np.asarray(Image.open(path)), byte_values(sample, data_range)[0].numpy())
-    view, _ = side_by_side(RunSubject(run, job=QUIET))
-    assert view.data_range == data_range  # type: ignore[union-attr]
+    view = pairs_view(RunSubject(run, job=QUIET))
+    assert isinstance(view, Pairs)
+    assert view.data_range == data_range
 
 
 def test_what_is_no_image_makes_no_picture(runs: dict[Any, Path], tmp_path: Path) -> None:

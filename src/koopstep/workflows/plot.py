@@ -11,11 +11,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import torch
-
-from koopstep.analysis.findings import Clouds, Images, Movie, Pairs, PointPairs, View, image_rows
-from koopstep.analysis.outcomes import outcomes
-from koopstep.analysis.subject import MOST_ROWS
+from koopstep.analysis.findings import Clouds, Images, Movie, View, image_rows
+from koopstep.analysis.pairs import pairs_view
 from koopstep.core.arguments import AnyPath
 from koopstep.core.errors import KoopstepError, UsageError
 from koopstep.core.job import Job, working
@@ -82,7 +79,7 @@ def samples_view(subject: RunSubject, *, alone: bool = False) -> View:
     facts = subject.student.facts
     image = len(facts.shape) == 3
     try:
-        held_out = subject.held_out()
+        subject.held_out()
     except KoopstepError:
         if not alone:
             raise
@@ -90,18 +87,7 @@ def samples_view(subject: RunSubject, *, alone: bool = False) -> View:
         if image:
             return Images("samples.png", image_rows({"student": own}), data_range=facts.shown_range)
         return Clouds("samples.png", {"student": own})
-    teacher, student = held_out.batch.data, held_out.samples
-    if not image:
-        found, rows = outcomes(subject), slice(0, MOST_ROWS)
-        return PointPairs("samples.png", teacher[rows], student[rows], outcomes=found.teacher, cells=found.cells)
-    labels = held_out.batch.class_labels
-    order = torch.arange(len(teacher)) if labels is None else labels[:_ALONE].argsort(stable=True)
-    chosen = (
-        order[torch.linspace(0, len(order) - 1, min(_PAIRS, len(order))).long()]
-        if labels is not None
-        else order[:_PAIRS]
-    )
-    return Pairs("samples.png", teacher[chosen], student[chosen], data_range=facts.shown_range)
+    return pairs_view(subject, _PAIRS)
 
 
 _TEXT = """The picture {name!r} of the analysis {what!r}: {about}.

@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from koopstep.analysis.findings import Pairs, PointPairs
 from koopstep.analysis.outcomes import outcomes, quadrants
+from koopstep.analysis.pairs import even_rows, pairs_view
 from koopstep.analysis.projection import principal_plane
-from koopstep.analysis.subject import MOST_ROWS, HeldOut
+from koopstep.analysis.subject import HeldOut
 from koopstep.core.errors import KoopstepError
 from koopstep.core.job import Job
 from koopstep.core.noise import gaussian
@@ -50,7 +50,9 @@ def links(subject: RunSubject, held_out: HeldOut | None, finding: str) -> PointL
     else:
         batch = held_out.batch
         rows = (
-            _even(batch.class_labels, len(batch), count) if len(facts.shape) == 3 else torch.arange(len(batch))[:count]
+            even_rows(batch.class_labels, len(batch), count)
+            if len(facts.shape) == 3
+            else torch.arange(len(batch))[:count]
         )
         noise, labels = batch.noise[rows], None if batch.class_labels is None else batch.class_labels[rows]
         sets = {"teacher": batch.data[rows], "student": held_out.samples[rows]}
@@ -60,14 +62,6 @@ def links(subject: RunSubject, held_out: HeldOut | None, finding: str) -> PointL
     if len(facts.shape) == 3:
         return _image_links(facts, noise, labels, sets, heads, finding)
     return _point_links(subject, held_out, noise, sets, heads, finding)
-
-
-def _even(labels: Tensor | None, most: int, count: int) -> Tensor:
-    """Rows by class, all classes alike; the first ones where there are none."""
-    if labels is None:
-        return torch.arange(min(count, most))
-    ordered = labels[:2000].argsort(stable=True)
-    return ordered[torch.linspace(0, len(ordered) - 1, min(count, len(ordered))).long()]
 
 
 def _heads(held_out: HeldOut | None, evaluations: int) -> dict[str, str]:
@@ -142,17 +136,14 @@ def samples_part(subject: RunSubject, held_out: HeldOut, folder: Path) -> Part:
         f"Half of the {len(errors):,} held-out samples are less than {number(float(errors.median()))} from the teacher's (mean "
         f"squared error of one sample), nine of ten less than {number(float(errors[:100_000].quantile(0.9)))}."
     )
-    if facts.shape == (2,):
-        found, rows = outcomes(subject), slice(0, MOST_ROWS)
-        points = PointPairs("samples.png", teacher[rows], student[rows], outcomes=found.teacher, cells=found.cells)
+    display, picture = subject.display, draw(pairs_view(subject, _PAIRS), folder)
+    if display.kind == "points":
+        heading = "All held-out samples"
         text = "A point and its partner have one colour: that of the cell or quadrant where the teacher's lies."
-        return Part("More samples", "", [Picture(draw(points, folder), "All held-out samples", finding, text)])
-    if facts.is_image and facts.shape[0] in (1, 3):
-        chosen = _even(held_out.batch.class_labels, len(teacher), _PAIRS)
-        pairs = Pairs("samples.png", teacher[chosen], student[chosen], data_range=facts.shown_range)
-        text = "Each image of the teacher and the student's below it come from the same noise."
-        return Part("More samples", "", [Picture(draw(pairs, folder), "Teacher above, student below", finding, text)])
-    return Part("More samples", "", [])
+    else:
+        heading = "Teacher above, student below"
+        text = "Each sample of the teacher and the student's below it come from the same noise."
+    return Part("More samples", "", [Picture(picture, heading, finding, f"{text} {display.note}".strip())])
 
 
 def losses_part(run: Path, folder: Path) -> Part:

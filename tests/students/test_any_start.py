@@ -41,7 +41,8 @@ def turn(x: Tensor, t: Tensor, class_labels: Tensor | None) -> Tensor:
 def stored(folder: Path, starts: Tensor) -> Store:
     teacher = from_velocity(turn, (2,), solver="midpoint")
     np.save(folder / "paths.npy", teacher.path(starts, steps=16).numpy())
-    import_source(folder / "paths.npy", folder / "store", hold_out=200)
+    with pytest.warns(UserWarning, match="the noise is not Gaussian"):
+        import_source(folder / "paths.npy", folder / "store", hold_out=200)
     return Store.open(folder / "store")
 
 

@@ -96,7 +96,7 @@ def _stages(plan: Plan, source: Source, store: Path, out: Path, clock: Clock, jo
         "report": str(page),
         "plan": plan.summary(),
         "metrics": measured["metrics"],
-        "teacher": {"name": identity.name, "nfe": identity.num_function_evaluations, **measured["teacher"]},
+        "teacher": {"name": identity.name, "nfe": identity.num_function_evaluations or None, **measured["teacher"]},
         "student": {"nfe": 1, "steps": plan.steps},
         "left_out": measured["left_out"],
         "protocol": measured["protocol"],

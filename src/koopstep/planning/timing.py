@@ -28,10 +28,8 @@ from koopstep.training.distillation import Distillation
 from koopstep.training.loop import TrainingState, train
 
 _LONG_ENOUGH = 0.6  # seconds of paths or samples that tell their speed
-_SLOW_STEP, _WORTH_IT = (
-    0.25,
-    0.7,
-)  # a step of so many seconds is tried in bfloat16, and done in it if that takes so much of it
+_SLOW_STEP = 0.25  # a step of so many seconds is tried in bfloat16,
+_WORTH_IT = 0.7  # and done in it if that takes no more than so much of it
 _MOST_SECONDS, _MOST_STEPS, _WARM_UP = 2.5, 12, 2
 _PROBED_STEPS = 2
 _EVALUATE, _CLASSIFY = 1.0, 3.0  # seconds of metrics and of a classifier, whoever the teacher is

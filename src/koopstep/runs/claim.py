@@ -15,11 +15,10 @@ from koopstep.core.job import Job
 from koopstep.core.lock import locked
 from koopstep.core.outputs import check_not_input
 from koopstep.core.yaml_reader import parse_yaml
-from koopstep.runs.folder import config_bytes
+from koopstep.runs.folder import CONFIG, config_bytes
 from koopstep.training.checkpoint import checkpoints, flat
 from koopstep.training.settings import may_change
 
-CONFIG = "config.yaml"
 _WRITTEN = (CONFIG, "metrics.jsonl", "student")
 _OURS = (*_WRITTEN, "checkpoints", "report", "tensorboard")
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 from koopstep.core.errors import KoopstepError
 from koopstep.core.files import make_folder, read_json, write_json
+
+SECONDS = "seconds.json"
 
 
 class Clock:
@@ -18,13 +21,9 @@ class Clock:
         seconds: by stage, rounded to hundredths.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        try:
-            kept = read_json(path)
-            self.seconds = {str(name): float(value) for name, value in kept.items()}
-        except (KoopstepError, AttributeError, TypeError, ValueError):
-            self.seconds = {}
+    def __init__(self, run: Path) -> None:
+        self._path = run / SECONDS
+        self.seconds = _kept(self._path)
 
     @contextmanager
     def stage(self, name: str, *, finished: bool = False, again: bool = False) -> Iterator[None]:
@@ -48,3 +47,15 @@ class Clock:
         self.seconds[name] = round(seconds, 2)
         make_folder(self._path.parent)
         write_json(self._path, self.seconds)
+
+
+def _kept(path: Path) -> dict[str, float]:
+    """What was written down; nothing where nobody kept it, and nothing that is no time."""
+    try:
+        kept = read_json(path)
+    except KoopstepError:
+        return {}
+    if not isinstance(kept, Mapping):
+        return {}
+    numbers = {str(name): float(value) for name, value in kept.items() if isinstance(value, int | float)}
+    return {name: value for name, value in numbers.items() if math.isfinite(value) and value >= 0}

@@ -23,6 +23,8 @@ from koopstep.students.files import StudentFile, load_student, run_within, stude
 from koopstep.students.student import KoopmanStudent
 from koopstep.teachers.base import TrainingData
 
+CONFIG = "config.yaml"
+EVALUATION = Path("report") / "evaluation.json"
 STORE = "store"  # of a run of distil: the paths that it collected itself
 
 
@@ -122,7 +124,7 @@ def config_bytes(config: Config) -> bytes:
 
 def write_config(folder: Path, config: Config) -> None:
     """Write ``config.yaml``."""
-    write_atomic(folder / "config.yaml", config_bytes(config))
+    write_atomic(folder / CONFIG, config_bytes(config))
 
 
 def read_config(folder: Path) -> RunConfig:
@@ -132,7 +134,7 @@ def read_config(folder: Path) -> RunConfig:
         UsageError: if there is none, it is not one of ours, or larger than settings are.
         DamagedError: if it is no text.
     """
-    path = folder / "config.yaml"
+    path = folder / CONFIG
     if not path.is_file():
         advice = run_within(folder) or "; train one with `koopstep train`"
         raise UsageError(f"{folder} is no run folder (no config.yaml in it){advice}")
@@ -182,7 +184,7 @@ def read_evaluation(folder: Path) -> dict[str, Any]:
         UsageError: if the run was never evaluated.
         DamagedError: if the file holds something else.
     """
-    path = folder / "report" / "evaluation.json"
+    path = folder / EVALUATION
     if not path.is_file():
         raise UsageError(f"{folder} was not evaluated yet; run `koopstep evaluate {folder}`")
     result: Any = read_json(path)

@@ -12,7 +12,7 @@ from koopstep.data.collect import settings_of
 from koopstep.data.store import Store
 from koopstep.recipes.layers import preset_names
 from koopstep.recipes.recipe import Recipe, TeacherChoice, change_recipe, load_recipe
-from koopstep.runs.folder import EarlierData, RunConfig, own_store, read_config
+from koopstep.runs.folder import CONFIG, EarlierData, RunConfig, own_store, read_config
 from koopstep.runs.origin import own_teacher_file
 from koopstep.teachers.base import TeacherIdentity
 from koopstep.teachers.files import read_header
@@ -178,5 +178,5 @@ def choose_run(
         raise UsageError(
             f"{run} was begun with --method {config.recipe.method}, not {method}; train into another folder"
         )
-    where = str(run / "config.yaml")
+    where = str(run / CONFIG)
     return change_recipe(config.recipe, changes, where), data or own_store(run, config).folder, run

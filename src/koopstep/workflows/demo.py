@@ -15,10 +15,11 @@ from koopstep.figures.html import Chapter, write_report
 from koopstep.planning.plan import Plan, Wish
 from koopstep.recipes.recipe import Recipe, load_recipe
 from koopstep.runs.clock import Clock
+from koopstep.runs.folder import STORE
 from koopstep.workflows.planning import PLAN, check_same, extended, make_plan, read_plan, write_plan
 from koopstep.workflows.report import tell
 from koopstep.workflows.source import Source, find_source
-from koopstep.workflows.stages import LEAD, SECONDS, TITLE, carry_out, check_folder
+from koopstep.workflows.stages import LEAD, TITLE, carry_out, check_folder
 
 DEMO_PRESETS = ("checkerboard", "digits")
 DEMO_FOLDER = Path("runs/demo")
@@ -80,7 +81,7 @@ def _one(recipe: Recipe, folder: Path, job: Job) -> _Shown:
     started, out = time.perf_counter(), folder / _RUN
     check_folder(out)
     job.console.say(f"{recipe.preset}: {recipe.about}")
-    source, clock, before = find_source(recipe.teacher.file, out, job), Clock(out / SECONDS), read_plan(out)
+    source, clock, before = find_source(recipe.teacher.file, out, job), Clock(out), read_plan(out)
     if before is None:
         plan = make_plan(source, recipe, "the preset's settings", None, job=job, started=started)
         make_folder(out)
@@ -113,5 +114,5 @@ def _page(folder: Path, shown: dict[str, _Shown], job: Job) -> Path:
     chapters = []
     for one in shown.values():
         run = Path(one.result["run"])
-        chapters.append(one.chapter or tell(run, run / "store", job).chapter)
+        chapters.append(one.chapter or tell(run, run / STORE, job).chapter)
     return write_report(page, TITLE, LEAD, chapters)

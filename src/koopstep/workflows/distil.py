@@ -12,17 +12,19 @@ from koopstep.core.config import Changes, assignments
 from koopstep.core.errors import UsageError
 from koopstep.core.files import make_folder
 from koopstep.core.job import Job, working
+from koopstep.data.commits import COMPLETE, MANIFEST
 from koopstep.data.reference import RealData
 from koopstep.data.store import Store
 from koopstep.planning.plan import Wish, read_budget
 from koopstep.runs.clock import Clock
+from koopstep.runs.folder import STORE
 from koopstep.runs.references import remember_reference
 from koopstep.teachers.base import Teacher
 from koopstep.workflows.import_pairs import import_store
 from koopstep.workflows.planning import check_same, chosen_recipe, extended, make_plan, read_plan, write_plan
 from koopstep.workflows.run import Run
 from koopstep.workflows.source import TEACHER, find_source, is_foreign, real_data
-from koopstep.workflows.stages import SECONDS, STORE, carry_out, check_folder
+from koopstep.workflows.stages import carry_out, check_folder
 
 
 def distil(
@@ -135,7 +137,7 @@ def run_distil(
     check_folder(out)
     if job.place.world > 1:
         raise UsageError("distil works in one process; under torchrun use `koopstep collect` and `koopstep train`")
-    clock, changes = Clock(out / SECONDS), tuple(changes)
+    clock, changes = Clock(out), tuple(changes)
     with clock.stage("convert", finished=not is_foreign(teacher) or (out / TEACHER).is_file()):
         source = find_source(teacher, out, job)
     before = read_plan(out)
@@ -159,9 +161,9 @@ def run_distil(
 
 def _existing(data: Path, out: Path, teacher: Teacher) -> Store:
     """The store of existing pairs; those that are no store yet are imported into the run first."""
-    if (data / "manifest.json").is_file():
+    if (data / MANIFEST).is_file():
         return Store.open(data)
-    if not (out / STORE / "complete.json").is_file():
+    if not (out / STORE / COMPLETE).is_file():
         import_store(
             data,
             out / STORE,

@@ -17,6 +17,7 @@ from koopstep.evaluation.metrics import evaluate as measure
 from koopstep.evaluation.outcome import Evaluation
 from koopstep.features.extract import Extractor
 from koopstep.runs.comparison import Comparison, compare_on_held_out
+from koopstep.runs.folder import EVALUATION
 from koopstep.runs.judging import (
     chosen_reference,
     classifier_for,
@@ -113,7 +114,7 @@ def _measured(
     found = Evaluation(values, of_teacher, left_out, protocol)
     if config is None:
         return found
-    path = compared.run.folder / "report" / "evaluation.json"
+    path = compared.run.folder / EVALUATION
     about = {"preset": config.recipe.preset, "method": config.recipe.method, "student_sha256": compared.run.file.sha256}
     write_json(path, found.plain() | about)
     return replace(found, files=(path,))

@@ -12,6 +12,7 @@ from koopstep.core.errors import DamagedError, UsageError
 from koopstep.core.files import read_json, write_json
 from koopstep.core.job import Job
 from koopstep.data import collect as collecting
+from koopstep.data.commits import MANIFEST
 from koopstep.data.manifest import Manifest
 from koopstep.data.sources import DataSource
 from koopstep.data.store import Store
@@ -174,12 +175,7 @@ def check_same(
         raise UsageError(f"{out} was begun with --method {plan.recipe.method}, not {method}{other}")
     if data is not None and plan.data is None:
         raise UsageError(f"{out} was begun with paths of its own, not with --data {data}{other}")
-    if (
-        data is not None
-        and plan.data is not None
-        and (data / "manifest.json").is_file()
-        and not data.samefile(plan.data)
-    ):
+    if data is not None and plan.data is not None and (data / MANIFEST).is_file() and not data.samefile(plan.data):
         raise UsageError(f"{out} was begun with --data {plan.data}, not {data}{other}")
     recipe = change_recipe(plan.recipe, changes, str(out / PLAN))
     before, now = flat(dump(plan.recipe, complete=True)), flat(dump(recipe, complete=True))

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +10,7 @@ from typing import Any
 from koopstep.core.arguments import AnyPath
 from koopstep.core.config import dump
 from koopstep.core.errors import KoopstepError, UsageError
-from koopstep.core.files import make_folder, read_json
+from koopstep.core.files import make_folder
 from koopstep.core.job import Job, working
 from koopstep.core.records import Found
 from koopstep.data.manifest import Manifest
@@ -20,7 +18,8 @@ from koopstep.data.reference import RealData
 from koopstep.data.store import Store
 from koopstep.figures.html import MARK, Chapter, write_report
 from koopstep.planning.plan import Plan
-from koopstep.runs.folder import OpenRun, own_store, read_evaluation
+from koopstep.runs.clock import Clock
+from koopstep.runs.folder import EVALUATION, OpenRun, own_store, read_evaluation
 from koopstep.runs.speed import Speed, speed_of
 from koopstep.runs.subject import RunSubject
 from koopstep.teachers.base import Teacher
@@ -106,7 +105,7 @@ def tell(
     held_out, manifest, opened = attempt(subject), _manifest(subject.run, data), subject.run
     facts, rows = opened.student.facts, held_out.value
     measured = _measured(subject, data, reference, job) if rows is not None else _measured_before(opened)
-    seconds = _seconds(run)
+    seconds = Clock(run).seconds
     speed = speed_of(opened, manifest, seconds, teacher)
     analyses = Analyses(subject, folder, speed.student_seconds / speed.batch, job)
     finding = words.pair_finding(rows, facts)
@@ -172,23 +171,11 @@ def _measured_before(opened: OpenRun) -> Found[dict[str, Any]]:
         return Found(None, error)
     weights = (opened.folder if opened.config is None else opened.folder / "student") / "model.safetensors"
     # version 0.1 did not say of which student it was
-    newer = (opened.folder / "report" / "evaluation.json").stat().st_mtime >= weights.stat().st_mtime
+    newer = (opened.folder / EVALUATION).stat().st_mtime >= weights.stat().st_mtime
     current = kept["student_sha256"] == opened.file.sha256 if "student_sha256" in kept else newer
     if current:
         return Found(kept)
     return Found(None, UsageError(f"{opened.folder} was trained on since it was evaluated; evaluate it again"))
-
-
-def _seconds(run: Path) -> dict[str, float]:
-    """What each stage took when it was first run; empty where nobody kept it."""
-    try:
-        kept = read_json(run / "seconds.json")
-    except KoopstepError:
-        return {}
-    if not isinstance(kept, Mapping):
-        return {}
-    numbers = {name: value for name, value in kept.items() if isinstance(value, (int, float))}
-    return {str(name): float(value) for name, value in numbers.items() if math.isfinite(value) and value >= 0}
 
 
 def _notes(held_out: Found[Any], measured: Found[dict[str, Any]]) -> list[str]:

@@ -17,7 +17,7 @@ from koopstep.data.reference import RealData
 from koopstep.data.store import Store
 from koopstep.evaluation.outcome import Evaluation
 from koopstep.recipes.recipe import Recipe
-from koopstep.runs.folder import RunConfig, own_store, read_config, read_evaluation, read_metrics
+from koopstep.runs.folder import EVALUATION, RunConfig, own_store, read_config, read_evaluation, read_metrics
 from koopstep.runs.resumable import Trained
 from koopstep.sampling.fewstep import Between
 from koopstep.sampling.student import Student
@@ -114,7 +114,7 @@ class Run:
         Raises:
             UsageError: if it was not evaluated yet.
         """
-        return Evaluation.of(read_evaluation(self.folder), self.folder / "report" / "evaluation.json")
+        return Evaluation.of(read_evaluation(self.folder), self.folder / EVALUATION)
 
     def evaluate(
         self,

@@ -9,11 +9,12 @@ from typing import Any
 from koopstep.core.errors import Interrupted, KoopstepError, UsageError
 from koopstep.core.files import is_temporary, read_json, write_json
 from koopstep.core.job import Job
-from koopstep.data.commits import read_complete
+from koopstep.data.commits import MANIFEST, read_complete
 from koopstep.data.store import Store
 from koopstep.figures.html import Chapter, write_report
 from koopstep.planning.plan import Plan
-from koopstep.runs.clock import Clock
+from koopstep.runs.clock import SECONDS, Clock
+from koopstep.runs.folder import CONFIG, STORE
 from koopstep.students.files import read_student_file
 from koopstep.training.checkpoint import checkpoints
 from koopstep.workflows.collect import collect_store
@@ -23,7 +24,7 @@ from koopstep.workflows.report import tell
 from koopstep.workflows.source import TEACHER, Source
 from koopstep.workflows.train import train_student
 
-STORE, SECONDS, RESULT = "store", "seconds.json", "result.json"
+RESULT = "result.json"
 _OURS = (PLAN, SECONDS, STORE, TEACHER)  # what a run begins with
 TITLE = "One step instead of many"
 LEAD = (
@@ -108,7 +109,7 @@ def _stages(plan: Plan, source: Source, store: Path, out: Path, clock: Clock, jo
 
 def _collected(store: Path, plan: Plan) -> bool:
     """Whether all paths of the plan are there; a store may have been made larger since."""
-    found = read_complete(store) if (store / "manifest.json").is_file() else None
+    found = read_complete(store) if (store / MANIFEST).is_file() else None
     return found is not None and found[0].count >= plan.count
 
 
@@ -153,7 +154,7 @@ def check_folder(out: Path) -> None:
     if out.exists() and not out.is_dir():
         raise UsageError(f"{out} is no folder; name a folder with --out")
     there = [path.name for path in out.iterdir() if not is_temporary(path.name)] if out.is_dir() else []
-    if (out / "config.yaml").is_file() and not (out / PLAN).is_file():
+    if (out / CONFIG).is_file() and not (out / PLAN).is_file():
         raise UsageError(
             f"{out} holds a run of `koopstep train`; go on with `koopstep train {out} --resume`, or choose another --out"
         )

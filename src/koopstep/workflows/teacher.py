@@ -21,8 +21,8 @@ from koopstep.data.augment import LABELS
 from koopstep.data.sources import DataSource, in_range, load_source
 from koopstep.recipes.layers import own_files
 from koopstep.recipes.recipe import TeacherRecipe, load_teacher_recipe
-from koopstep.runs.claim import CONFIG, claimed
-from koopstep.runs.folder import write_config
+from koopstep.runs.claim import claimed
+from koopstep.runs.folder import CONFIG, write_config
 from koopstep.runs.record import course_note
 from koopstep.runs.resumable import Trained, begin_training, run_training
 from koopstep.teachers.base import Teacher

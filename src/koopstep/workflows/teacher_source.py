@@ -14,7 +14,9 @@ from koopstep.core.arguments import AnyPath
 from koopstep.core.devices import choose_device
 from koopstep.core.errors import KoopstepError, UsageError
 from koopstep.core.user_code import find_code, from_here, is_code_name, said
+from koopstep.data.commits import MANIFEST
 from koopstep.recipes.layers import preset_names, read_packaged
+from koopstep.runs.folder import CONFIG
 from koopstep.students.foreign import is_checkerboard_module
 from koopstep.teachers.base import Teacher
 from koopstep.teachers.files import find_teacher, header_of, read_teacher_file
@@ -68,9 +70,9 @@ def _refuse_others(path: Path) -> None:
     if not path.exists():
         raise UsageError(_missing(str(path)))
     what = ""
-    if path.is_dir() and (path / "manifest.json").is_file():
+    if path.is_dir() and (path / MANIFEST).is_file():
         what = "a store of paths, not the teacher that made them; give it as the data"
-    elif path.is_dir() and any((path / name).exists() for name in ("config.yaml", "model.safetensors", "student")):
+    elif path.is_dir() and any((path / name).exists() for name in (CONFIG, "model.safetensors", "student")):
         what = "a run or a student, not a teacher; `koopstep sample` and `koopstep evaluate` open it"
     elif path.is_file() and is_checkerboard_module(path):
         what = "a student, not a teacher; `koopstep teacher convert` makes a student folder of it"

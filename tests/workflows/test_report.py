@@ -12,6 +12,7 @@ import torch
 from report_page import Page, read_page
 from tiny_way import HERE, tiny_recipe, tiny_teacher, train_tiny
 
+from koopstep.analysis.display import Display
 from koopstep.cli import main
 from koopstep.core.console import Quiet
 from koopstep.core.errors import UsageError
@@ -190,7 +191,7 @@ def test_classes_and_a_student_without_an_operator(tmp_path: Path, monkeypatch: 
 def test_large_images_are_shown_smaller() -> None:
     facts, noise = DataFacts(shape=(1, 300, 200)), torch.zeros(2, 1, 300, 200)
     found = report_figures._image_links(
-        facts, noise, None, {"student": noise}, {"noise": "a", "student": "b"}, "It is."
+        Display("images", (-1.0, 1.0)), facts, noise, None, {"student": noise}, {"noise": "a", "student": "b"}, "It is."
     )
     assert {images.shape for images in found.panels.values()} == {(2, 100, 67, 3)}
     assert found.text.strip() == "Of 3 x 3 pixels one is shown."

@@ -47,14 +47,6 @@ def discriminant_plane(rows: Tensor, outcomes: Tensor) -> Tensor:
     return found
 
 
-def principal_plane(rows: Tensor) -> Tensor:
-    """The two directions, float64 (d, 2) and of unit length, along which rows (N, d) differ most; one is 0 where d is 1."""
-    flat = rows.detach().double()
-    directions = torch.linalg.svd(flat - flat.mean(dim=0), full_matrices=False).Vh[:2].T
-    missing = 2 - directions.shape[1]
-    return torch.cat([directions, directions.new_zeros(len(directions), missing)], dim=1)
-
-
 def halves(count: int, seed: int = 0) -> tuple[Tensor, Tensor]:
     """Returns two seeded halves of the row numbers 0..count-1: one to fit on, one to show."""
     order = torch.from_numpy(permutation(stream_seed("projection", seed), count))

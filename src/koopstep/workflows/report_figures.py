@@ -10,18 +10,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from koopstep.analysis.display import Display, display_of
 from koopstep.analysis.outcomes import outcomes, quadrants
 from koopstep.analysis.pairs import even_rows, pairs_view
-from koopstep.analysis.projection import principal_plane
 from koopstep.analysis.subject import HeldOut
 from koopstep.core.errors import KoopstepError
 from koopstep.core.job import Job
 from koopstep.core.noise import gaussian
+from koopstep.core.pixels import DataRange
 from koopstep.core.records import Found
 from koopstep.figures.draw import draw
 from koopstep.figures.html import Part, Picture, number
 from koopstep.figures.html_links import ImageLinks, PointLinks
-from koopstep.figures.images import pixels, tiled_planes
+from koopstep.figures.images import pixels
 from koopstep.figures.lines import loss_curves
 from koopstep.figures.style import colours_of
 from koopstep.runs.findings import Captions, read_captions, write_findings
@@ -59,9 +60,10 @@ def links(subject: RunSubject, held_out: HeldOut | None, finding: str) -> PointL
     heads = _heads(
         held_out, 0 if held_out is None else subject.compared.store.manifest.teacher.num_function_evaluations
     )
-    if len(facts.shape) == 3:
-        return _image_links(facts, noise, labels, sets, heads, finding)
-    return _point_links(subject, held_out, noise, sets, heads, finding)
+    display = subject.display if held_out is not None else display_of(facts, sets["student"])
+    if display.kind == "images":
+        return _image_links(display, facts, noise, labels, sets, heads, finding)
+    return _point_links(subject, display, held_out, noise, sets, heads, finding)
 
 
 def _heads(held_out: HeldOut | None, evaluations: int) -> dict[str, str]:
@@ -72,6 +74,7 @@ def _heads(held_out: HeldOut | None, evaluations: int) -> dict[str, str]:
 
 
 def _image_links(
+    display: Display,
     facts: DataFacts,
     noise: Tensor,
     labels: Tensor | None,
@@ -79,52 +82,46 @@ def _image_links(
     heads: Mapping[str, str],
     finding: str,
 ) -> ImageLinks:
-    planes = facts.shape[0] not in (1, 3)
     every = -(-max(facts.shape[1:]) // _MOST_SIDE)  # of large images every second pixel, or third, ...
-    text = ""
-    if planes:
-        text = f"A sample has {facts.shape[0]} planes, shown side by side in grey, two standard deviations either way."
-    elif not facts.is_image:
+    text = f"Shown: {display.note}." if display.note else ""
+    if not text and not facts.is_image:
         text = "These samples are no images; black and white are two standard deviations either way."
     if every > 1:
         text += f" Of {every} x {every} pixels one is shown."
 
-    def shown(data: Tensor, low: float, high: float) -> np.ndarray:
-        data = data[..., ::every, ::every]
-        return pixels(tiled_planes(data, high) if planes else data, (low, high))
+    def shown(data: Tensor, data_range: DataRange) -> np.ndarray:
+        return pixels(display(data[..., ::every, ::every]), data_range)
 
-    low, high = facts.shown_range
-    panels = {heads["noise"]: shown(noise, -2.5, 2.5)}
-    panels |= {heads[name]: shown(data, low, high) for name, data in sets.items()}
+    panels = {heads["noise"]: shown(noise, display.data_range if display.note else (-2.5, 2.5))}
+    panels |= {heads[name]: shown(data, display.data_range) for name, data in sets.items()}
     names = () if labels is None else tuple(str(int(label)) for label in labels)
     return ImageLinks(panels, finding, text, names)
 
 
 def _point_links(
     subject: RunSubject,
+    display: Display,
     held_out: HeldOut | None,
     noise: Tensor,
     sets: Mapping[str, Tensor],
     heads: Mapping[str, str],
     finding: str,
 ) -> PointLinks:
-    flat = {"noise": noise.flatten(1), **{name: data.flatten(1) for name, data in sets.items()}}
-    first = sets.get("teacher", sets["student"]).flatten(1)
+    facts, first = subject.student.facts, sets.get("teacher", sets["student"])
+    shown = {name: display(rows) for name, rows in {"noise": noise, **sets}.items()}
     text = "Every point has the colour of where the teacher sends its noise."
-    if first.shape[1] != 2:
-        plane = principal_plane(first)
-        flat = {name: rows.to(plane) @ plane for name, rows in flat.items()}
+    if facts.shape != (2,):
         text = (
-            f"Samples have {first.shape[1]} numbers each; shown are the two directions in which the "
+            f"Samples have {first[0].numel()} numbers each; shown are the two directions in which the "
             f"{'teacher' if 'teacher' in sets else 'student'}'s differ most. A colour is a quadrant of that plane."
         )
-    numbers, cells = quadrants(flat.get("teacher", flat["student"])), None
-    if held_out is not None and first.shape[1] == 2:
+    numbers, cells = quadrants(display(first)), None
+    if held_out is not None and facts.shape == (2,):
         known = outcomes(subject)
         numbers, cells = known.teacher[: len(first)], known.cells
     squares = () if cells is None else cells.squares
     colours = [str(colour) for colour in colours_of(numbers, cells)]
-    panels = {heads[name]: rows.double().cpu().numpy() for name, rows in flat.items()}
+    panels = {heads[name]: rows.double().cpu().numpy() for name, rows in shown.items()}
     return PointLinks(panels, colours, finding, text, squares)
 
 

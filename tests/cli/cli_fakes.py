@@ -159,13 +159,14 @@ ANSWERS: dict[str, dict[str, Any]] = {
         "analyze_run": Written(("s.png",), {"conclusion": "All modes decay.", "level": [{"radius": 0.5}]})
     },
     "koopstep.workflows.edit": {
-        "mix_run": Written(
+        "mix": Written(
             ("m.png",),
             {"conclusion": "It stays inside.", "what": "mix", "ratio": 0.9, "edits": {"band": [{"ratio": 0.9}]}},
         ),
-        "fill_run": Written(
-            ("f.png",), {"conclusion": "It helps.", "what": "superres", "results": {"ours": {"psnr": 20.0}}}
-        ),
+        **{
+            what: Written(("f.png",), {"conclusion": "It helps.", "what": what, "results": {"ours": {"psnr": 20.0}}})
+            for what in ("inpaint", "colorize", "superres")
+        },
     },
     "koopstep.workflows.report": {"report": Path("runs/x/report/index.html")},
     "koopstep.workflows.compare": {
@@ -195,10 +196,6 @@ def install(put: Callable[[str, ModuleType], None]) -> Calls:
     pairs = ModuleType("koopstep.data.pairs")
     pairs.LayoutName = Literal["auto", "kdm-ffhq"]  # type: ignore[attr-defined]
     put("koopstep.data.pairs", pairs)
-    for module, record in (("mix", "MixOptions"), ("fill", "FillOptions")):
-        edits = ModuleType(f"koopstep.editing.{module}")
-        setattr(edits, record, dict)
-        put(f"koopstep.editing.{module}", edits)
     job = ModuleType("koopstep.core.job")
     job.Job, job.never, job.working_on = Job, bool, _working_on  # type: ignore[attr-defined]
     put("koopstep.core.job", job)

@@ -14,6 +14,7 @@ from koopstep.cli import main
 from koopstep.sampling.fewstep import Stepping
 
 MIX = {"count": 32, "seed": 0, "at": 0.5, "order": "real", "levels": "all", "reencode": False, "confine": True}
+FILL = {"count": 32, "seed": 0, "at": None, "steps": 10, "image": None, "out": None}
 
 
 # Command line -> the function called, and what it must have been given.
@@ -135,35 +136,26 @@ COMMANDS: list[tuple[str, str, dict[str, Any]]] = [
     ("analyze r steps --reference digits", "analyze_run", {"1": "steps", "reference": "digits"}),
     (
         "edit r mix --out f --count 4 --rectangle 0,0,0.5,1 --ratio 0.1 --ratio 0.5 --no-confine --reference x.png",
-        "mix_run",
+        "mix",
         {
             "0": Path("r"),
             "out": Path("f"),
-            "1": MIX
-            | {
-                "count": 4,
-                "rectangle": (0.0, 0.0, 0.5, 1.0),
-                "ratios": (0.1, 0.5),
-                "confine": False,
-                "reference": Path("x.png"),
-            },
+            **MIX,
+            "count": 4,
+            "rectangle": (0.0, 0.0, 0.5, 1.0),
+            "ratios": [0.1, 0.5],
+            "confine": False,
+            "reference": Path("x.png"),
         },
     ),
-    ("edit r mix", "mix_run", {"1": MIX, "out": None}),
-    (
-        "edit r superres --factor 4 --steps 3",
-        "fill_run",
-        {"0": Path("r"), "1": "superres", "2": {"count": 32, "factor": 4, "steps": 3, "seed": 0}},
-    ),
+    ("edit r mix", "mix", {**MIX, "out": None}),
+    ("edit r superres --factor 4 --steps 3", "superres", {"0": Path("r"), **FILL, "factor": 4, "steps": 3}),
     (
         "edit r inpaint --mask m.png --at 0.2 --image x",
-        "fill_run",
-        {
-            "1": "inpaint",
-            "2": {"count": 32, "steps": 10, "seed": 0, "mask": Path("m.png"), "at": 0.2, "image": Path("x")},
-        },
+        "inpaint",
+        {**FILL, "mask": Path("m.png"), "at": 0.2, "image": Path("x")},
     ),
-    ("edit r colorize", "fill_run", {"1": "colorize", "2": {"count": 32, "steps": 10, "seed": 0}}),
+    ("edit r colorize", "colorize", FILL),
     ("compare a b", "compare_runs", {"0": [Path("a"), Path("b")]}),
 ]
 

@@ -103,8 +103,10 @@ def test_every_fake_is_compared() -> None:
         "train",
         "convert",
         "import_store",
-        "mix_run",
-        "fill_run",
+        "mix",
+        "inpaint",
+        "colorize",
+        "superres",
         "report",
     }
     assert set(COMMANDS) | elsewhere == set(FAKES)

@@ -15,8 +15,6 @@ from jobs import QUIET
 from koopstep.core.errors import UsageError
 from koopstep.core.levels import karras_sigmas
 from koopstep.data.collect import CollectSettings, collect
-from koopstep.editing.fill import FillOptions
-from koopstep.editing.mix import MixOptions
 from koopstep.nets.mlp import MLPConfig
 from koopstep.nets.unet import UNetConfig
 from koopstep.operators.block import BlockConfig
@@ -29,7 +27,7 @@ from koopstep.students.kdm import KDMConfig
 from koopstep.students.student import DataFacts
 from koopstep.students.table import StudentConfig, build_student
 from koopstep.teachers.files import read_teacher_file
-from koopstep.workflows.edit import fill_run, mix_run
+from koopstep.workflows import edit as edits
 from koopstep.workflows.train import train_student
 
 UNET = UNetConfig(model_channels=4, channel_mult=(1, 2), channel_mult_emb=1, num_blocks=1, attention_resolutions=())
@@ -85,11 +83,9 @@ def photos(tmp_path: Path) -> Path:
     return folder
 
 
-def edit(run: Path, what: Any, out: Path | None = None, **options: Any) -> Written:
-    chosen = {"count": 3, **options}
-    if what == "mix":
-        return mix_run(run, MixOptions(**chosen), out=out, job=QUIET)
-    return fill_run(run, what, FillOptions(**chosen), out=out, job=QUIET)
+def edit(run: Path, what: str, out: Path | None = None, **options: Any) -> Written:
+    written: Written = getattr(edits, what)(run, out=out, job=QUIET, **{"count": 3, **options})
+    return written
 
 
 @pytest.mark.parametrize("what", ["mix", "inpaint", "superres"])
@@ -183,11 +179,11 @@ def test_real_pictures_are_mixed_into(colour: Path, photos: Path, tmp_path: Path
     ("what", "options", "words"),
     [
         ("colorize", {}, "3 planes"),
-        ("mix", {"ratios": (1.5,)}, "--ratio is from 0"),
-        ("mix", {"band": "high"}, "--band is one of"),
-        ("mix", {"order": "size"}, "--order is one of"),
-        ("mix", {"levels": "none"}, "--levels is all or finest"),
-        ("mix", {"at": 1.0}, "--at is from 0"),
+        ("mix", {"ratios": (1.5,)}, "ratio is from 0"),
+        ("mix", {"band": "high"}, "band is one of"),
+        ("mix", {"order": "size"}, "order is one of"),
+        ("mix", {"levels": "none"}, "levels is all or finest"),
+        ("mix", {"at": 1.0}, "at is from 0"),
         ("mix", {"reencode": True}, "--method hkd"),
         ("mix", {"mask": Path("none.png")}, "no such picture"),
         ("mix", {"mask": Path("m.png"), "rectangle": (0.0, 0.0, 1.0, 1.0)}, "not both"),
@@ -198,11 +194,10 @@ def test_real_pictures_are_mixed_into(colour: Path, photos: Path, tmp_path: Path
         ("inpaint", {"steps": 0}, "at least 1 step"),
         ("inpaint", {"at": 1.0}, "below 1"),
         ("inpaint", {"image": Path("nowhere")}, "no such"),
-        ("superres", {"mask": Path("m.png")}, "for mix and inpaint, not for superres"),
         ("superres", {"factor": 1}, "at least 2"),
-        ("mix", {"ratios": ()}, "at least one --ratio"),
+        ("mix", {"ratios": ()}, "at least one ratio"),
         ("superres", {"factor": 3}, "divide 8 and 8"),
-        ("superres", {"count": 0}, "--count"),
+        ("superres", {"count": 0}, "count must"),
     ],
 )
 def test_what_is_refused(what: str, options: dict[str, Any], words: str, digits: Path, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -11,7 +12,6 @@ from koopstep.cli.options import Device, Json, Overwrite, Run, Seed
 from koopstep.core.errors import UsageError
 
 if TYPE_CHECKING:
-    from koopstep.cli.output import Output
     from koopstep.runs.findings import Written
 
 
@@ -121,31 +121,29 @@ def mix(
     as_json: Json = False,
 ) -> None:
     """Mix modes of a reference into a part of pictures."""
-    given = _given(
+    from koopstep.workflows.edit import mix as mix_pictures
+
+    _edit(
+        mix_pictures,
+        context.obj,
+        device,
+        as_json,
+        out=out,
+        count=count,
         mask=mask,
         rectangle=split_corners(rectangle),
-        ratios=tuple(ratio) if ratio else None,
-        band=band,
-        reference=reference,
-        image=image,
-    )
-    from koopstep.cli.output import Output
-    from koopstep.editing.mix import MixOptions
-    from koopstep.workflows.edit import mix_run
-
-    output = Output(as_json)
-    options = MixOptions(
-        count=count,
-        seed=seed,
         at=at,
+        **({"ratios": ratio} if ratio else {}),
+        band=band,
         order=order,
         levels=levels,
+        reference=reference,
         reencode=reencode,
         confine=confine,
-        **given,
+        image=image,
+        seed=seed,
+        overwrite=overwrite,
     )
-    with output.job(device) as job:
-        _finish(output, mix_run(context.obj, options, out=out, job=job, overwrite=overwrite))
 
 
 @commands.command("inpaint", epilog=JSON_KEYS)
@@ -164,8 +162,23 @@ def inpaint(
     as_json: Json = False,
 ) -> None:
     """Fill in a part of real pictures that is missing."""
-    given = _given(mask=mask, rectangle=split_corners(rectangle), at=at, image=image)
-    _fill(context, "inpaint", out, overwrite, device, as_json, count=count, steps=steps, seed=seed, **given)
+    from koopstep.workflows.edit import inpaint as inpaint_pictures
+
+    _edit(
+        inpaint_pictures,
+        context.obj,
+        device,
+        as_json,
+        out=out,
+        count=count,
+        mask=mask,
+        rectangle=split_corners(rectangle),
+        at=at,
+        steps=steps,
+        image=image,
+        seed=seed,
+        overwrite=overwrite,
+    )
 
 
 @commands.command("colorize", epilog=JSON_KEYS)
@@ -182,8 +195,21 @@ def colorize(
     as_json: Json = False,
 ) -> None:
     """Give real pictures colours, from their grey values."""
-    given = _given(at=at, image=image)
-    _fill(context, "colorize", out, overwrite, device, as_json, count=count, steps=steps, seed=seed, **given)
+    from koopstep.workflows.edit import colorize as colorize_pictures
+
+    _edit(
+        colorize_pictures,
+        context.obj,
+        device,
+        as_json,
+        out=out,
+        count=count,
+        at=at,
+        steps=steps,
+        image=image,
+        seed=seed,
+        overwrite=overwrite,
+    )
 
 
 @commands.command("superres", epilog=JSON_KEYS)
@@ -201,52 +227,33 @@ def superres(
     as_json: Json = False,
 ) -> None:
     """Make real pictures larger, from their means over squares of pixels."""
-    given = _given(at=at, image=image)
-    _fill(
-        context,
-        "superres",
-        out,
-        overwrite,
+    from koopstep.workflows.edit import superres as superres_pictures
+
+    _edit(
+        superres_pictures,
+        context.obj,
         device,
         as_json,
+        out=out,
         count=count,
         factor=factor,
+        at=at,
         steps=steps,
+        image=image,
         seed=seed,
-        **given,
+        overwrite=overwrite,
     )
 
 
-def _fill(
-    context: typer.Context,
-    task: Literal["inpaint", "colorize", "superres"],
-    out: Path | None,
-    overwrite: bool,
-    device: str | None,
-    as_json: bool,
-    **options: Any,
-) -> None:
-    from koopstep.cli.output import Output
-    from koopstep.editing.fill import FillOptions
-    from koopstep.workflows.edit import fill_run
-
-    output, chosen = Output(as_json), FillOptions(**options)
-    with output.job(device) as job:
-        _finish(
-            output,
-            fill_run(context.obj, task, chosen, out=out, job=job, overwrite=overwrite),
-        )
-
-
-def _given(**options: Any) -> dict[str, Any]:
-    """Those that were given."""
-    return {name: value for name, value in options.items() if value is not None}
-
-
-def _finish(output: Output, result: Written) -> None:
+def _edit(function: Callable[..., Written], run: Path, device: str | None, as_json: bool, **options: Any) -> None:
+    """Edit as the function of this name in `koopstep.edit` does, and say what came of it."""
     from koopstep.cli.analyze import tell
+    from koopstep.cli.output import Output
 
-    output.finish({"files": result.files, "values": result.values}, lambda page: tell(page, result))
+    output = Output(as_json)
+    with output.job(device) as job:
+        result = function(run, **options, job=job)
+        output.finish({"files": result.files, "values": result.values}, lambda page: tell(page, result))
 
 
 def split_corners(text: str | None) -> tuple[float, float, float, float] | None:

@@ -76,9 +76,9 @@ class FillOptions:
 
     def __post_init__(self) -> None:
         if self.count < 1:
-            raise UsageError(f"--count must be at least 1, got {self.count}")
+            raise UsageError(f"count must be at least 1, got {self.count}")
         if self.factor < 2:
-            raise UsageError(f"--factor must be at least 2, got {self.factor}")
+            raise UsageError(f"factor must be at least 2, got {self.factor}")
 
 
 def fill_pictures(
@@ -176,14 +176,12 @@ def basis_of(task: Task, options: FillOptions, shape: tuple[int, ...]) -> tuple[
         if bool(hole.all()):
             raise UsageError("this mask leaves nothing of the picture; `koopstep sample` makes pictures from nothing")
         return zeroshot.Pixels(hole), hole
-    if options.mask is not None or options.rectangle is not None:
-        raise UsageError(f"--mask and --rectangle are for mix and inpaint, not for {task}")
     if task == "colorize":
         if channels != 3:
             raise UsageError(f"colorize needs a student of colour images (3 planes), this one's have {channels}")
         return zeroshot.Colours(), None
     if height % options.factor or width % options.factor:
-        raise UsageError(f"--factor must be at least 2 and divide {height} and {width}, got {options.factor}")
+        raise UsageError(f"factor must be at least 2 and divide {height} and {width}, got {options.factor}")
     return zeroshot.Patches(options.factor), None
 
 

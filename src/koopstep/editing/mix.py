@@ -76,19 +76,19 @@ class MixOptions:
     def __post_init__(self) -> None:
         wrong = [ratio for ratio in self.ratios if not 0 <= ratio <= 1]
         if wrong:
-            raise UsageError(f"--ratio is from 0 (nothing of the reference) to 1 (all of it), got {wrong[0]:g}")
+            raise UsageError(f"a ratio is from 0 (nothing of the reference) to 1 (all of it), got {wrong[0]:g}")
         if not self.ratios:
-            raise UsageError("at least one --ratio is needed")
+            raise UsageError("at least one ratio is needed")
         if self.count < 1:
-            raise UsageError(f"--count must be at least 1, got {self.count}")
+            raise UsageError(f"count must be at least 1, got {self.count}")
         if self.band is not None and self.band not in BANDS:
-            raise UsageError(f"--band is one of {', '.join(BANDS)}, got {self.band!r}")
+            raise UsageError(f"band is one of {', '.join(BANDS)}, got {self.band!r}")
         if self.order not in ORDERS:
-            raise UsageError(f"--order is one of {', '.join(ORDERS)}, got {self.order!r}")
+            raise UsageError(f"order is one of {', '.join(ORDERS)}, got {self.order!r}")
         if self.levels not in ("all", "finest"):
-            raise UsageError(f"--levels is all or finest, got {self.levels!r}")
+            raise UsageError(f"levels is all or finest, got {self.levels!r}")
         if not 0 <= self.at < 1:
-            raise UsageError(f"--at is from 0 (noise) to below 1 (the data), got {self.at:g}")
+            raise UsageError(f"at is from 0 (noise) to below 1 (the data), got {self.at:g}")
 
 
 @dataclass(frozen=True)

@@ -67,7 +67,7 @@ def chosen_mask(
         UsageError: if both are given, or the mask cannot be made.
     """
     if file is not None and corners is not None:
-        raise UsageError("give --mask or --rectangle, not both")
+        raise UsageError("give a mask or a rectangle, not both")
     if file is not None:
         return masks.read_mask(file, height, width)
     return otherwise if corners is None else masks.rectangle(corners, height, width)

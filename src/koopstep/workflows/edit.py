@@ -83,7 +83,7 @@ def mix(
         count, seed, files[0], rectangle, at, tuple(ratios), band, order, levels, files[1], reencode, confine, files[2]
     )
     with working(job, device, quiet) as job:
-        return mix_run(Path(run), options, out=_path(out), overwrite=overwrite, job=job)
+        return _mix(Path(run), options, _path(out), overwrite, job)
 
 
 def inpaint(
@@ -129,7 +129,7 @@ def inpaint(
         count=count, seed=seed, at=at, steps=steps, image=_path(image), mask=_path(mask), rectangle=rectangle
     )
     with working(job, device, quiet) as job:
-        return fill_run(Path(run), "inpaint", options, out=_path(out), overwrite=overwrite, job=job)
+        return _fill(Path(run), "inpaint", options, _path(out), overwrite, job)
 
 
 def colorize(
@@ -169,7 +169,7 @@ def colorize(
     """
     options = FillOptions(count=count, seed=seed, at=at, steps=steps, image=_path(image))
     with working(job, device, quiet) as job:
-        return fill_run(Path(run), "colorize", options, out=_path(out), overwrite=overwrite, job=job)
+        return _fill(Path(run), "colorize", options, _path(out), overwrite, job)
 
 
 def superres(
@@ -211,22 +211,10 @@ def superres(
     """
     options = FillOptions(count=count, seed=seed, at=at, steps=steps, image=_path(image), factor=factor)
     with working(job, device, quiet) as job:
-        return fill_run(Path(run), "superres", options, out=_path(out), overwrite=overwrite, job=job)
+        return _fill(Path(run), "superres", options, _path(out), overwrite, job)
 
 
-def mix_run(run: Path, options: MixOptions, *, out: Path | None, job: Job, overwrite: bool = False) -> Written:
-    """Mix modes of a reference into a part of pictures; figures, pictures and ``values.json`` go to ``out``.
-
-    Args:
-        run: run or student folder.
-        options: settings.
-        out: folder; ``report/mix`` of the run when absent.
-        job: where it runs, where it speaks and when it stops.
-        overwrite: whether an ``out`` that is not empty may be written into.
-
-    Raises:
-        UsageError: on a folder that is not free, settings or pictures that do not fit, or a student that cannot do it.
-    """
+def _mix(run: Path, options: MixOptions, out: Path | None, overwrite: bool, job: Job) -> Written:
     folder = free_folder(run, "mix", out, [options.image, options.mask, options.reference], overwrite)
     opened = open_images(run, job)
     given = None
@@ -236,28 +224,7 @@ def mix_run(run: Path, options: MixOptions, *, out: Path | None, job: Job, overw
     return _write(mix_modes(opened.student, options, given), folder, opened)
 
 
-def fill_run(
-    run: Path,
-    task: Task,
-    options: FillOptions,
-    *,
-    out: Path | None,
-    job: Job,
-    overwrite: bool = False,
-) -> Written:
-    """Fill in what is missing of real pictures; figures, pictures and ``values.json`` go to ``out``.
-
-    Args:
-        run: run or student folder.
-        task: what is missing.
-        options: settings.
-        out: folder; ``report/TASK`` of the run when absent.
-        job: where it runs, where it speaks and when it stops.
-        overwrite: whether an ``out`` that is not empty may be written into.
-
-    Raises:
-        UsageError: on a folder that is not free, settings or pictures that do not fit, or a student that cannot do it.
-    """
+def _fill(run: Path, task: Task, options: FillOptions, out: Path | None, overwrite: bool, job: Job) -> Written:
     folder = free_folder(run, task, out, [options.image, options.mask], overwrite)
     opened = open_images(run, job)
     check_training(opened)

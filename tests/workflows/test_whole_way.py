@@ -210,8 +210,8 @@ def _untrained(folder: Path, shape: tuple[int, ...], classes: int = 0) -> Path:
     [
         ({"metrics": ["fidelity"]}, "unknown metric 'fidelity'; known: pair_mse"),
         ({"metrics": ["class_accuracy"]}, "needs"),
-        ({"count": 21}, "--count must be from 1 to the 20 held-out rows"),
-        ({"count": 0}, "--count must be from 1 to the 20"),
+        ({"count": 21}, "count must be from 1 to the 20 held-out rows"),
+        ({"count": 0}, "count must be from 1 to the 20"),
         ({"data": Path("/no/such/store")}, "/no/such/store"),
         ({"reference": "no-such-data"}, "no data 'no-such-data'"),
         ({"reference": "digits"}, "'digits' has shape (1, 8, 8), the samples have (2,)"),

@@ -139,12 +139,10 @@ class Wish:
 
     def __post_init__(self) -> None:
         if self.budget is not None and self.quick:
-            raise UsageError("--budget says how long it may take and --quick takes a fixed fraction; give one of them")
+            raise UsageError("a budget says how long it may take and quick takes a fixed fraction; give one of them")
         if self.budget is not None and self.count is not None and self.steps is not None:
-            raise UsageError(
-                "--count and --steps together leave --budget nothing to decide; leave one of the three out"
-            )
-        for name, value in (("--count", self.count), ("--steps", self.steps)):
+            raise UsageError("count and steps together leave a budget nothing to decide; leave one of the three out")
+        for name, value in (("count", self.count), ("steps", self.steps)):
             if value is not None and value < 1:
                 raise UsageError(f"{name} must be at least 1, got {value}")
 

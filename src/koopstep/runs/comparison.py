@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -103,13 +104,18 @@ def compare_on_held_out(
     if not len(rows):
         raise UsageError(f"{data} holds no rows out of training; collect or import with --hold-out")
     if count is not None and not 1 <= count <= len(rows):
-        raise UsageError(f"--count must be from 1 to the {len(rows)} held-out rows of {data}, got {count}")
+        raise UsageError(f"count must be from 1 to the {len(rows)} held-out rows of {data}, got {count}")
     # an even choice among the held-out rows, as they themselves are an even choice among all
-    chosen = rows if count is None else rows[np.arange(count) * len(rows) // count]
+    chosen = rows if count is None else rows[even_choice(count, len(rows))]
     batch = store.batch(chosen)
     noise = batch.states[0] / facts.noise_scale
     student = torch.cat(list(generate_in_batches(opened.student, noise, batch.class_labels, stepping=stepping)))
     return Comparison(opened, store, batch, student, named)
+
+
+def even_choice(count: int, rows: int) -> npt.NDArray[np.int64]:
+    """``count`` of ``rows`` row numbers, evenly spaced."""
+    return np.arange(count, dtype=np.int64) * rows // count
 
 
 def _check_same_teacher(opened: OpenRun, manifest: Manifest, data: Path) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -19,7 +18,7 @@ from koopstep.evaluation.metrics import evaluate as measure
 from koopstep.evaluation.protocol import Protocol, software_versions
 from koopstep.evaluation.samples import Samples
 from koopstep.features.extract import Extractor, preparation
-from koopstep.runs.comparison import Comparison
+from koopstep.runs.comparison import Comparison, even_choice
 from koopstep.students.student import DataFacts
 
 _MOST_IMAGES = 5000
@@ -105,17 +104,17 @@ def _chosen(source: DataSource, count: int | None, facts: DataFacts) -> Referenc
     """The real data, images in [-1, 1], or an even choice of it: by default not all of many images, as each is looked at."""
     data, labels = source.reference()
     if count is not None and not 2 <= count <= len(data):
-        raise UsageError(f"--reference-count must be from 2 to the {len(data)} of {source.name!r}, got {count}")
+        raise UsageError(f"reference_count must be from 2 to the {len(data)} of {source.name!r}, got {count}")
     most = count or (_MOST_IMAGES if data.ndim == 4 else len(data))
     digest = source.sha256()
     if len(data) > most:
-        rows = torch.from_numpy(np.arange(most) * len(data) // most)
+        rows = torch.from_numpy(even_choice(most, len(data)))
         data, labels = data[rows], None if labels is None else labels[rows]
     return Reference(source.name, digest, facts.in_plain_range(data), labels, source.cells)
 
 
 def extractor_for(compared: Comparison, real: Reference | None, extractor: Extractor) -> Extractor | None:
-    """``extractor`` that know the real data, for images of one or three planes."""
+    """``extractor`` that knows the real data, for images of one or three planes."""
     facts = compared.run.student.facts
     if not facts.is_image or facts.shape[0] not in (1, 3):
         return None

@@ -8,7 +8,7 @@ import torch
 
 from koopstep.core.errors import UsageError
 from koopstep.data import checkerboard
-from koopstep.data.checkerboard import CELL, EXTENT, FILLED, STANDARD_DEVIATION, cell_of, filled, sample
+from koopstep.data.checkerboard import CELL, EXTENT, FILLED, cell_of, filled, sample
 
 
 def test_geometry() -> None:
@@ -38,7 +38,7 @@ def test_samples_fill_eight_cells_equally_and_evenly() -> None:
     assert shares[~torch.tensor(FILLED)].sum() == 0
     inside = (points.double() / CELL).frac().abs()
     assert torch.all((inside.mean(0) - 0.5).abs() < 5 / math.sqrt(12 * count))
-    torch.testing.assert_close(points.std(0), torch.full((2,), STANDARD_DEVIATION), rtol=0.01, atol=0)
+    torch.testing.assert_close(points.std(0), torch.full((2,), 2 * EXTENT / math.sqrt(12)), rtol=0.01, atol=0)
 
 
 def test_a_point_depends_on_seed_and_index_only() -> None:

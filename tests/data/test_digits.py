@@ -13,12 +13,12 @@ pytest.importorskip("sklearn")
 
 def test_load() -> None:
     images, labels = digits.load()
-    assert images.shape == (digits.COUNT, *digits.SHAPE) and images.dtype == torch.float32
-    assert labels.shape == (digits.COUNT,) and labels.dtype == torch.int64
+    assert images.shape == (1797, *digits.SHAPE) and images.dtype == torch.float32
+    assert labels.shape == (1797,) and labels.dtype == torch.int64
     assert float(images.min()) == -1 and float(images.max()) == 1
     ink = (images + 1) * 8
     assert torch.equal(ink, ink.round())
-    assert labels.unique().tolist() == list(range(digits.NUM_CLASSES))
+    assert labels.unique().tolist() == list(range(10))
     assert labels[:10].tolist() == list(range(10))
 
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from koopstep.analysis.frequencies import mean_frequency, radial_profile
-from koopstep.analysis.modes import BANDS, Masks, Order, band_masks, drop, full, has_rates, keep, rates_of
+from koopstep.analysis.modes import BANDS, Masks, Order, band_masks, drop, full, has_rates, keep, rates_of, sort_key
 from koopstep.core.errors import UsageError
 from koopstep.operators.rates import Rates
 from koopstep.students.student import KoopmanStudent, Latent
@@ -127,7 +127,7 @@ def tied(rates: Sequence[Rates], order: Order) -> float:
     """Share of modes that equal a mode at an edge between bands: there the cut between the bands is arbitrary."""
     equal = total = 0
     for level in rates:
-        keys = _keys(level, order).flatten().sort().values
+        keys = sort_key(level, order).flatten().sort().values
         near = _SAME * float(keys[-1] - keys[0]) + 1e-12
         for edge in {-(-len(keys) // 3), -(-2 * len(keys) // 3)}:
             if 0 < edge < len(keys) and float(keys[edge] - keys[edge - 1]) <= near:
@@ -162,10 +162,3 @@ def _energy(latent: Latent, masks: Masks) -> float:
     return sum(
         float((level.float().square() * full(mask, level)).sum()) for level, mask in zip(latent, masks, strict=True)
     )
-
-
-def _keys(rates: Rates, order: Order) -> Tensor:
-    """What modes are sorted by, as :func:`koopstep.analysis.modes.band_masks` does."""
-    if order == "real":
-        return rates.alpha
-    return rates.beta.abs() if order == "frequency" else (rates.alpha**2 + rates.beta**2).sqrt()

@@ -64,11 +64,17 @@ def band_masks(rates: Sequence[Rates], band: str, order: Order = "real") -> Mask
         raise UsageError(f"bands are {', '.join(BANDS)} in the order {', '.join(ORDERS)}; got {band!r} by {order!r}")
     masks = []
     for level in rates:
-        key = {"real": level.alpha, "modulus": (level.alpha**2 + level.beta**2).sqrt(), "frequency": level.beta.abs()}
-        rank = key[order].flatten().argsort(stable=True).argsort(stable=True)
+        rank = sort_key(level, order).flatten().argsort(stable=True).argsort(stable=True)
         third = rank * 3 // max(len(rank), 1)
         masks.append((third == BANDS.index(band)).view(level.alpha.shape))
     return tuple(masks)
+
+
+def sort_key(rates: Rates, order: Order) -> Tensor:
+    """What the modes (C/2, H, W) of a level are sorted by."""
+    if order == "real":
+        return rates.alpha
+    return rates.beta.abs() if order == "frequency" else (rates.alpha**2 + rates.beta**2).sqrt()
 
 
 def full(mask: Tensor, latent: Tensor) -> Tensor:

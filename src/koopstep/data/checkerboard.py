@@ -32,8 +32,6 @@ EXTENT = SIDE * CELL / 2
 """The board covers [-EXTENT, EXTENT) in both coordinates (4.4444)."""
 FILLED: tuple[bool, ...] = tuple((number // SIDE - number % SIDE) % 2 == 0 for number in range(SIDE * SIDE))
 """For each cell number 0..15: is it filled? Eight of them are."""
-STANDARD_DEVIATION = 2 * EXTENT / 12**0.5
-"""Exact standard deviation of either coordinate (2.5660): both marginals are uniform on the board."""
 
 _STEPS = 2**20
 _FILLED_NUMBERS = tuple(number for number, full in enumerate(FILLED) if full)

@@ -17,13 +17,20 @@ from pydantic import Field, model_validator
 from koopstep.core.config import Config
 from koopstep.core.errors import Interrupted, StorageError, UsageError
 from koopstep.data.commits import CommitRecord, committed, read_begun
-from koopstep.data.manifest import MOST_ROWS, PHILOX, Autocast, Manifest, default_micro_batch, default_unit_size
+from koopstep.data.manifest import (
+    MOST_ROWS,
+    PHILOX,
+    Autocast,
+    Manifest,
+    default_hold_out,
+    default_micro_batch,
+    default_unit_size,
+)
 from koopstep.data.probe import check_levels
 from koopstep.data.rows import Made, check_goes_on, joined, make_rows, micro_batches, try_out
 from koopstep.data.writer import StoreWriter
 from koopstep.teachers.base import Teacher
 
-_MOST_HELD_OUT = 10_000
 _SOON = 5.0  # seconds in which a unit is finished before a stop is obeyed, as what is not committed is lost
 
 
@@ -133,7 +140,7 @@ def _fresh(teacher: Teacher, settings: CollectSettings) -> Manifest:
     item = {"float32": 4, "float16": 2}[settings.dtype]
     row_bytes = (len(kept) - 1) * int(np.prod(teacher.shape)) * item
     unit_size = settings.unit_size or default_unit_size(row_bytes)
-    hold_out = min(settings.count // 10, _MOST_HELD_OUT) if settings.hold_out is None else settings.hold_out
+    hold_out = default_hold_out(settings.count) if settings.hold_out is None else settings.hold_out
     levels = teacher.levels(settings.steps)
     check_levels(levels, settings.steps)
     return Manifest(

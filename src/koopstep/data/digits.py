@@ -16,8 +16,6 @@ from koopstep.core.errors import UsageError
 from koopstep.core.files import sha256_bytes
 
 SHAPE = (1, 8, 8)
-NUM_CLASSES = 10
-COUNT = 1797
 
 
 class Digits(NamedTuple):

@@ -20,7 +20,7 @@ import torch
 
 from koopstep.core.errors import UsageError
 from koopstep.core.pixels import PLAIN, DataRange
-from koopstep.data.manifest import Manifest, default_unit_size
+from koopstep.data.manifest import Manifest, default_hold_out, default_unit_size
 from koopstep.data.pair_arrays import PairSource, of_python, open_fastgen, open_named, open_npy
 from koopstep.data.pairs import Array, LayoutName, PairFolder
 from koopstep.data.probe import wrong_facts
@@ -99,7 +99,7 @@ def import_source(
         else of_python(source, data_range)
     )
     states_of_first, _ = paths.read(0, 1)
-    hold_out = min(paths.count // 10, 10_000) if hold_out is None else hold_out
+    hold_out = default_hold_out(paths.count) if hold_out is None else hold_out
     if not 0 <= hold_out < paths.count:
         raise UsageError(f"hold_out must be from 0 to {paths.count - 1} (below the rows), got {hold_out}")
     for end, moments in (("noise", paths.noise), ("data", paths.data)):

@@ -19,7 +19,7 @@ from koopstep.teachers.base import TeacherIdentity
 PHILOX: Literal["philox-boxmuller-1"] = "philox-boxmuller-1"
 Autocast = Literal["none", "bfloat16"]
 _DTYPES = {"float32": torch.float32, "float16": torch.float16}
-_SHARD_BYTES, _SHARD_ROWS, _MICRO_BATCH = 16 * 1024 * 1024, 4096, 512
+_SHARD_BYTES, _SHARD_ROWS, _MICRO_BATCH, _HELD_OUT = 16 * 1024 * 1024, 4096, 512, 10_000
 MOST_ROWS = 1 << 48
 """Of any store; far more than a disk holds, and few enough to count with."""
 
@@ -196,6 +196,11 @@ def differing_teacher_field(stored: TeacherIdentity, given: TeacherIdentity) -> 
 def default_unit_size(row_bytes: int) -> int:
     """Rows of a shard such that it has at most 16 MiB and 4096 rows (and at least one row)."""
     return max(1, min(_SHARD_ROWS, _SHARD_BYTES // max(row_bytes, 1)))
+
+
+def default_hold_out(count: int) -> int:
+    """Rows kept from training: a tenth, at most 10,000."""
+    return min(count // 10, _HELD_OUT)
 
 
 def default_micro_batch(unit_size: int) -> int:

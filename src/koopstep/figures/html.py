@@ -169,7 +169,7 @@ def _chapter(name: str, chapter: Chapter, width: int, headed: bool) -> str:
             _contents("Figures", [(place, part.title) for place, part in parts]),
             _table(chapter.rows, chapter.measured),
             *(_part(place, part, width) for place, part in parts),
-            _making(chapter),
+            *_making(chapter),
             "</section>",
         ]
     )
@@ -226,11 +226,7 @@ def _figure(picture: Picture, width: int) -> str:
     )
 
 
-def _making(chapter: Chapter) -> str:
-    return "".join(_how(chapter))
-
-
-def _how(chapter: Chapter) -> Iterator[str]:
+def _making(chapter: Chapter) -> Iterator[str]:
     yield "<h3>How it was made</h3>"
     if chapter.seconds:
         lines = "".join(

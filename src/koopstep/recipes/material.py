@@ -58,7 +58,7 @@ class Material:
 
     @property
     def kind(self) -> str:
-        """``vector``, ``small image`` or ``image``: the row of the tables below."""
+        """``vector``, ``small image`` or ``image``: the row of the tables in `koopstep.recipes.derive`."""
         if not self.square:
             return "vector"
         return "small image" if self.size <= _SMALL_IMAGE else "image"

@@ -18,10 +18,10 @@ from koopstep.core.errors import Interrupted, UsageError
 from koopstep.core.job import Job
 from koopstep.figures.html import Chapter
 from koopstep.planning import timing
+from koopstep.planning.making import read_plan
 from koopstep.teachers.base import Teacher
 from koopstep.workflows import stages
 from koopstep.workflows.distil import run_distil
-from koopstep.workflows.planning import read_plan
 from koopstep.workflows.report import Content
 
 SMALL = [

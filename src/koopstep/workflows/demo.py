@@ -12,13 +12,14 @@ from koopstep.core.errors import UsageError
 from koopstep.core.files import make_folder
 from koopstep.core.job import Job
 from koopstep.figures.html import Chapter, write_report
+from koopstep.planning.making import PLAN, check_same, extended, make_plan, read_plan, write_plan
 from koopstep.planning.plan import Plan, Wish
+from koopstep.planning.source import Source
 from koopstep.recipes.recipe import Recipe, load_recipe
 from koopstep.runs.clock import Clock
 from koopstep.runs.folder import STORE
-from koopstep.workflows.planning import PLAN, check_same, extended, make_plan, read_plan, write_plan
 from koopstep.workflows.report import tell
-from koopstep.workflows.source import Source, find_source
+from koopstep.workflows.source import find_source
 from koopstep.workflows.stages import LEAD, TITLE, carry_out, check_folder
 
 DEMO_PRESETS = ("checkerboard", "digits")

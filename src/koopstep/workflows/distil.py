@@ -15,15 +15,16 @@ from koopstep.core.job import Job, working
 from koopstep.data.commits import COMPLETE, MANIFEST
 from koopstep.data.reference import RealData
 from koopstep.data.store import Store
+from koopstep.planning.making import check_same, chosen_recipe, extended, make_plan, read_plan, write_plan
 from koopstep.planning.plan import Wish, read_budget
+from koopstep.planning.source import real_data
 from koopstep.runs.clock import Clock
 from koopstep.runs.folder import STORE
 from koopstep.runs.references import remember_reference
 from koopstep.teachers.base import Teacher
 from koopstep.workflows.import_pairs import import_store
-from koopstep.workflows.planning import check_same, chosen_recipe, extended, make_plan, read_plan, write_plan
 from koopstep.workflows.run import Run
-from koopstep.workflows.source import TEACHER, find_source, is_foreign, real_data
+from koopstep.workflows.source import TEACHER, find_source, is_foreign
 from koopstep.workflows.stages import carry_out, check_folder
 
 

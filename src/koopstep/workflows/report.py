@@ -17,6 +17,7 @@ from koopstep.data.manifest import Manifest
 from koopstep.data.reference import RealData
 from koopstep.data.store import Store
 from koopstep.figures.html import MARK, Chapter, write_report
+from koopstep.planning.making import read_plan
 from koopstep.planning.plan import Plan
 from koopstep.runs.clock import Clock
 from koopstep.runs.folder import EVALUATION, OpenRun, own_store, read_evaluation
@@ -25,7 +26,6 @@ from koopstep.runs.subject import RunSubject
 from koopstep.teachers.base import Teacher
 from koopstep.workflows import report_words as words
 from koopstep.workflows.evaluate import evaluate
-from koopstep.workflows.planning import read_plan
 from koopstep.workflows.report_figures import Analyses, attempt, links, losses_part, samples_part
 
 

@@ -17,13 +17,13 @@ from koopstep.data.manifest import Manifest
 from koopstep.data.sources import DataSource
 from koopstep.data.store import Store
 from koopstep.planning.plan import Costs, Full, Plan, Wish, in_words, lengths, stage_seconds
+from koopstep.planning.source import Source, material_of
 from koopstep.planning.timing import check_deterministic, measure
 from koopstep.recipes.derive import default_method, derive, of_lengths, of_steps
 from koopstep.recipes.recipe import Recipe, change_recipe
 from koopstep.teachers.files import goes_by
 from koopstep.training.checkpoint import flat
 from koopstep.training.settings import may_change
-from koopstep.workflows.source import Source, material_of
 
 PLAN = "plan.json"
 _STARTING = 3.0  # seconds until Python and PyTorch are loaded, which nobody here sees

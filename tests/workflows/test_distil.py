@@ -75,7 +75,7 @@ def test_the_whole_way_and_again(teacher: Path, tmp_path: Path) -> None:
     said = distil(teacher, out, console=told)
     assert list(said["seconds"]) == STAGES
     assert said["plan"]["method"] == "kdm" and (said["plan"]["count"], said["plan"]["steps"]) == (120, 12)
-    assert said["plan"]["bytes"] == 120 * 2 * 4 == ks.Store.open(out / "store").nbytes // 1 or said["plan"]["bytes"] > 0
+    assert said["plan"]["bytes"] == 120 * 2 * 4 <= ks.Store.open(out / "store").nbytes
     assert said["plan"]["seconds"] == pytest.approx(sum(said["plan"]["stages"].values()), abs=0.5)
     assert said["teacher"]["nfe"] == 23 and said["student"]["nfe"] == 1
     assert {"pair_mse", "pair_mse_permuted"} <= set(said["metrics"])

@@ -89,14 +89,14 @@ def try_out(teacher: Teacher, manifest: Manifest, made: Tensor, device: torch.de
     check_moves(first[0], first[-1])
     identity, levels = manifest.teacher, manifest.levels
     said = wrong_facts(identity, made[-1]) + weak_noise(identity, levels, made[-1])
-    hearsay = not identity.sha256  # of a function, where no file says what its facts are
+    of_function = not identity.sha256  # no file says what its facts are
     rises = levels[-1] > 0
-    if (said or hearsay) and (rises or manifest.steps < FINE_STEPS):  # a coarse grid overshoots, whatever the facts
+    if (said or of_function) and (rises or manifest.steps < FINE_STEPS):  # a coarse grid overshoots, whatever the facts
         fine = manifest.model_copy(update={"steps": FINE_STEPS, "kept": (0, 1, FINE_STEPS)})
         with contextlib.suppress(UsageError):  # a schedule may have fewer timesteps
             states, _ = make_rows(teacher, fine, range(min(FINE_ROWS, manifest.count)), device)
             said = wrong_facts(identity, states[-1]) + weak_noise(identity, levels, states[-1])
-            said += wrong_direction(identity.name, states, 1 / FINE_STEPS) if hearsay and rises else []
+            said += wrong_direction(identity.name, states, 1 / FINE_STEPS) if of_function and rises else []
     for line in odd_shape(identity.name, manifest.shape) + said:
         warnings.warn(line, UserWarning, stacklevel=4)
 

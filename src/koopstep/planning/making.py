@@ -13,7 +13,6 @@ from koopstep.core.files import read_json, write_json
 from koopstep.core.job import Job
 from koopstep.data import collect as collecting
 from koopstep.data.commits import MANIFEST
-from koopstep.data.manifest import Manifest
 from koopstep.data.sources import DataSource
 from koopstep.data.store import Store
 from koopstep.planning.plan import Costs, Full, Plan, Wish, in_words, lengths, stage_seconds
@@ -112,7 +111,7 @@ def make_plan(
         reference=reference,
         asked="" if wish is None else str(wish),
         full=(full.count, full.steps),
-        bytes=_bytes(manifest) if store is None else store.nbytes,
+        bytes=manifest.count * manifest.row_bytes if store is None else store.nbytes,
         evaluations=manifest.count * manifest.teacher.num_function_evaluations if collects else 0,
         costs=costs,
         stages=stage_seconds(
@@ -234,14 +233,6 @@ def _refined(plan: Plan, seconds: dict[str, float]) -> Costs:
     if seconds.get("train") and seconds.get("report"):  # what comes after it is there: it is through
         measured["step"] = seconds["train"] / plan.steps
     return plan.costs.model_copy(update=measured)
-
-
-def _bytes(manifest: Manifest) -> int:
-    numbers = manifest.stored_states
-    for size in manifest.shape:
-        numbers *= size
-    item = manifest.torch_dtype.itemsize
-    return int(manifest.count * (numbers * item + (8 if manifest.teacher.num_classes else 0)))
 
 
 def plan_note(plan: Plan, before: Plan) -> str:

@@ -183,9 +183,9 @@ def _accumulate(
 def _check_terms(step: int, terms: dict[str, Tensor]) -> None:
     broken = [name for name, value in terms.items() if not bool(torch.isfinite(value))]
     if broken:
-        guilty = [name for name in broken if name != "total"] or broken
+        named = [name for name in broken if name != "total"] or broken
         raise NumericsError(
-            f"step {step + 1}: the term {guilty[0]!r} is {float(terms[guilty[0]])}; the weights were left as they were. "
+            f"step {step + 1}: the term {named[0]!r} is {float(terms[named[0]])}; the weights were left as they were. "
             "Train into another folder with a lower training.learning_rate or with training.gradient_clip"
         )
 

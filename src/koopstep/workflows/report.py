@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from koopstep.analysis.subject import HeldOut
 from koopstep.core.arguments import AnyPath
 from koopstep.core.config import dump
 from koopstep.core.errors import KoopstepError, UsageError
@@ -26,7 +27,7 @@ from koopstep.runs.subject import RunSubject
 from koopstep.teachers.base import Teacher
 from koopstep.workflows import report_words as words
 from koopstep.workflows.evaluate import evaluate
-from koopstep.workflows.report_figures import Analyses, attempt, links, losses_part, samples_part
+from koopstep.workflows.report_figures import Analyses, links, losses_part, samples_part
 
 
 def report(
@@ -102,7 +103,7 @@ def tell(
     subject = RunSubject(run, job=job, data=data, reference=reference)
     folder = run / "report"
     make_folder(folder)
-    held_out, manifest, opened = attempt(subject), _manifest(subject.run, data), subject.run
+    held_out, manifest, opened = _held_out(subject), _manifest(subject.run, data), subject.run
     facts, rows = opened.student.facts, held_out.value
     measured = _measured(subject, data, reference, job) if rows is not None else _measured_before(opened)
     seconds = Clock(run).seconds
@@ -127,6 +128,14 @@ def tell(
     )
     steps = 1 if measured.value is None else measured.value["protocol"].get("student_steps", 1)
     return Content(words.title(manifest, steps), words.lead(manifest, facts), chapter)
+
+
+def _held_out(subject: RunSubject) -> Found[HeldOut]:
+    """The held-out rows, or why there are none to look at."""
+    try:
+        return Found(subject.held_out())
+    except KoopstepError as error:
+        return Found(None, error)
 
 
 def _name(opened: OpenRun) -> str:

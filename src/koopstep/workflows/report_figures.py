@@ -18,7 +18,6 @@ from koopstep.core.errors import KoopstepError
 from koopstep.core.job import Job
 from koopstep.core.noise import gaussian
 from koopstep.core.pixels import DataRange
-from koopstep.core.records import Found
 from koopstep.figures.draw import draw
 from koopstep.figures.html import Part, Picture, number
 from koopstep.figures.html_links import ImageLinks, PointLinks
@@ -232,11 +231,3 @@ _TITLES = {
     "colorize": "Edited: colours filled in",
     "superres": "Edited: details filled in",
 }
-
-
-def attempt(subject: RunSubject) -> Found[HeldOut]:
-    """The held-out rows, or why there are none to look at."""
-    try:
-        return Found(subject.held_out())
-    except KoopstepError as error:
-        return Found(None, error)

@@ -30,7 +30,9 @@ def title(manifest: Manifest | None, steps: int) -> str:
     """The page's heading."""
     evaluations = 0 if manifest is None else manifest.teacher.num_function_evaluations
     arrives = "one" if steps == 1 else str(steps)
-    return f"From {evaluations} network evaluations to {arrives}" if evaluations else "From noise to data in one step"
+    if evaluations:
+        return f"From {evaluations} network evaluations to {arrives}"
+    return f"From noise to data in {arrives} step{'s' * (steps != 1)}"
 
 
 def lead(manifest: Manifest | None, facts: DataFacts) -> str:

@@ -27,11 +27,6 @@ from koopstep.workflows.train import train_student
 
 RESULT = "result.json"
 _OURS = (PLAN, SECONDS, STORE, TEACHER)  # what a run begins with
-TITLE = "One step instead of many"
-LEAD = (
-    "A teacher carried noise to data in many network evaluations. Its student lifts the same noise, applies one linear "
-    "(Koopman) operator and decodes: one evaluation. Everything below was measured on noise that training never saw."
-)
 
 
 @dataclass(frozen=True)

@@ -53,10 +53,10 @@ if TYPE_CHECKING:
     from koopstep.workflows.distil import distil, distill
     from koopstep.workflows.evaluate import evaluate
     from koopstep.workflows.import_pairs import import_pairs
+    from koopstep.workflows.load_teacher import load_teacher
     from koopstep.workflows.report import report
     from koopstep.workflows.run import Run
     from koopstep.workflows.teacher import train_teacher
-    from koopstep.workflows.teacher_source import load_teacher
     from koopstep.workflows.train import train
 
     __version__: str
@@ -159,7 +159,7 @@ _HOMES = {
     "gaussian_teacher": "koopstep.teachers.analytic",
     "import_pairs": "koopstep.workflows.import_pairs",
     "load_recipe": "koopstep.recipes.recipe",
-    "load_teacher": "koopstep.workflows.teacher_source",
+    "load_teacher": "koopstep.workflows.load_teacher",
     "mixture_teacher": "koopstep.teachers.analytic",
     "plot": "koopstep.workflows",
     "register_analysis": "koopstep.workflows.analyses",

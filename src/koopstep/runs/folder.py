@@ -26,6 +26,7 @@ from koopstep.teachers.base import TrainingData
 CONFIG = "config.yaml"
 EVALUATION = Path("report") / "evaluation.json"
 STORE = "store"  # of a run of distil: the paths that it collected itself
+TEACHER = "teacher.safetensors"  # likewise: its foreign teacher, converted
 
 
 class EarlierData(Config):

@@ -21,7 +21,7 @@ from koopstep.data.store import Store
 from koopstep.teachers.base import Teacher
 from koopstep.teachers.files import goes_by
 from koopstep.teachers.packaged import packaged_teachers
-from koopstep.workflows.teacher_source import load_teacher
+from koopstep.workflows.load_teacher import load_teacher
 
 
 def collect(

@@ -18,8 +18,8 @@ from koopstep.planning.source import Source
 from koopstep.recipes.recipe import Recipe, load_recipe
 from koopstep.runs.clock import Clock
 from koopstep.runs.folder import STORE
+from koopstep.workflows.find_source import find_source
 from koopstep.workflows.report import tell
-from koopstep.workflows.source import find_source
 from koopstep.workflows.stages import carry_out, check_folder
 
 DEMO_PRESETS = ("checkerboard", "digits")

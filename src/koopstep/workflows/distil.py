@@ -19,12 +19,12 @@ from koopstep.planning.making import check_same, chosen_recipe, extended, make_p
 from koopstep.planning.plan import Wish, read_budget
 from koopstep.planning.source import real_data
 from koopstep.runs.clock import Clock
-from koopstep.runs.folder import STORE
+from koopstep.runs.folder import STORE, TEACHER
 from koopstep.runs.references import remember_reference
 from koopstep.teachers.base import Teacher
+from koopstep.workflows.find_source import find_source, is_foreign
 from koopstep.workflows.import_pairs import import_store
 from koopstep.workflows.run import Run
-from koopstep.workflows.source import TEACHER, find_source, is_foreign
 from koopstep.workflows.stages import carry_out, check_folder
 
 

@@ -16,13 +16,12 @@ from koopstep.planning.making import PLAN, plan_note, write_plan
 from koopstep.planning.plan import Plan
 from koopstep.planning.source import Source
 from koopstep.runs.clock import SECONDS, Clock
-from koopstep.runs.folder import CONFIG, STORE
+from koopstep.runs.folder import CONFIG, STORE, TEACHER
 from koopstep.students.files import read_student_file
 from koopstep.training.checkpoint import checkpoints
 from koopstep.workflows.collect import collect_store
 from koopstep.workflows.evaluate import evaluate
 from koopstep.workflows.report import tell
-from koopstep.workflows.source import TEACHER
 from koopstep.workflows.train import train_student
 
 RESULT = "result.json"

@@ -30,7 +30,7 @@ from koopstep.teachers.files import TeacherHeader, header_of, save_teacher
 from koopstep.teachers.table import TEACHERS
 from koopstep.training.checkpoint import checkpoints, flat
 from koopstep.training.denoising import Denoising
-from koopstep.workflows.teacher_source import load_teacher
+from koopstep.workflows.load_teacher import load_teacher
 
 _DECIDES = ("data", "teacher")  # of config.yaml: what makes it the same training
 

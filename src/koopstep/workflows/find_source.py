@@ -8,6 +8,7 @@ from typing import cast
 from koopstep.core.errors import UsageError
 from koopstep.core.job import Job
 from koopstep.planning.source import Source
+from koopstep.runs.folder import TEACHER
 from koopstep.teachers.base import Teacher
 from koopstep.teachers.files import (
     TeacherHeader,
@@ -20,9 +21,7 @@ from koopstep.teachers.foreign.table import source_sha256
 from koopstep.teachers.packaged import packaged_teachers
 from koopstep.teachers.table import TeacherConfig
 from koopstep.workflows.convert import convert
-from koopstep.workflows.teacher_source import load_teacher
-
-TEACHER = "teacher.safetensors"  # of a run: its foreign teacher, converted
+from koopstep.workflows.load_teacher import load_teacher
 
 
 def find_source(teacher: str | Path | Teacher, out: Path, job: Job) -> Source:

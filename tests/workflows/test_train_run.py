@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 import torch
 from tiny_way import generated, spoil, steps_of, tiny_recipe, tiny_store, train_tiny
 
+from jobs import quiet_job
+from koopstep.core.console import Bar, Quiet
 from koopstep.core.errors import DamagedError, Interrupted, NumericsError, StorageError, UsageError
 from koopstep.core.tensors import load_tensors
 from koopstep.data.store import Store
+from koopstep.recipes.recipe import change_recipe
 from koopstep.runs.folder import open_run, read_config, read_metrics
 from koopstep.students.files import load_student
 from koopstep.training.distillation import Distillation
@@ -52,6 +57,26 @@ def test_what_is_there_in_the_end(finished: Path, store: Path) -> None:
     assert config.data_root == Store.open(store).root
     provenance = json.loads((finished / "student" / "config.json").read_text())["provenance"]
     assert provenance["data_root"] == config.data_root and provenance["preset"] == "tiny"
+
+
+class Watched(Quiet):
+    """A console that notes how far its bars went."""
+
+    def __init__(self) -> None:
+        self.seen: list[int] = []
+
+    @contextmanager
+    def bar(self, title: str, total: int, unit: str) -> Iterator[Bar]:
+        with super().bar(title, total, unit) as bar:
+            bar.update = lambda done, note="": self.seen.append(done)  # type: ignore[method-assign]
+            yield bar
+
+
+def test_the_bar_moves_with_every_step_however_seldom_is_logged(store: Path, tmp_path: Path) -> None:
+    console = Watched()
+    recipe = change_recipe(tiny_recipe(), ["training.log_every=50"], "test")
+    workflow.train_student(recipe, store, tmp_path / "run", resume=False, job=quiet_job(console=console))
+    assert console.seen == list(range(1, 13))
 
 
 def test_the_student_is_the_average_and_not_the_raw_weights(finished: Path) -> None:

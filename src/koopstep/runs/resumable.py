@@ -85,7 +85,7 @@ def run_training(
         NumericsError: if something is not finite.
         StorageError: if a file cannot be written; older checkpoints are untouched.
     """
-    started, first, spent = time.perf_counter(), state.step, 0.0
+    started, first, spent, note = time.perf_counter(), state.step, 0.0, ""
     loss = next((row["total"] for row in reversed(read_metrics(out)) if row.get("step") == first), float("nan"))
     logs = open_logs(out, state.step, tracking) if job.place.leads else nullcontext(lambda report: None)
     with logs as log, job.console.bar("training", config.steps, "step") as bar:
@@ -94,7 +94,8 @@ def run_training(
             last = report.step == config.steps
             if report.step % config.log_every == 0 or last:
                 log(report)
-                bar.update(report.step, _note(report, config))
+                note = _note(report, config)
+            bar.update(report.step, note)
             halted = _agreed(job.stop(), job.place)
             if job.place.leads and (halted or last or report.step % config.checkpoint_every == 0):
                 save_checkpoint(out / "checkpoints", state, depends_on, config.keep_checkpoints)

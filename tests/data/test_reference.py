@@ -99,6 +99,11 @@ def test_channels_may_be_last_and_a_plane_of_grey_may_be_left_out() -> None:
         (PLANAR[:, :2], Data(), r"has shape \(6, 2, 8, 4\), wanted \(N, 3, 8, 4\) or, channels last, \(N, 8, 4, 3\)"),
         (torch.randn(6, 4), Data((5,)), r"wanted \(N, 5\)$"),
         (PLANAR.float(), Data(), "numbers from 0 to 255, the teacher's images go from -1 to 1; bring them"),
+        (
+            WANTED * 1.3,
+            Data(),
+            r"if those are the tails of noise in it, cut them off with x\.clip\(-1, 1\); else bring",
+        ),
         (PLANAR.int(), Data(), "holds int32; give floats, or bytes"),
         (torch.full((6, 5), float("nan")), Data((5,)), "NaN or infinity"),
         (torch.zeros(1, 5), Data((5,)), "at least 2"),

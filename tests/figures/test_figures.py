@@ -264,7 +264,8 @@ def test_a_cell_has_one_colour_in_every_figure(drawn: Drawn) -> None:
     check(noise, NOISE, NUMBERS)
     assert {tuple(row) for row in np.asarray(samples.collections[1].get_offsets()).tolist()} == {
         tuple(row) for row in POINTS[:100].tolist()
-    }  # crosses
+    }
+    assert np.asarray(samples.collections[1].get_facecolors()).shape[0] > 1  # ringed, and not covered
     assert "100 outliers of 600" in samples.get_xlabel()
     (panel,) = drawn(Clouds("d.png", {"a": -POINTS}, colours=POINTS, cells=CELLS))
     check(panel, -POINTS, NUMBERS)

@@ -76,6 +76,13 @@ def test_pictures_are_embedded_no_wider_than_asked(tmp_path: Path) -> None:
         embedded(tmp_path / "text.png", 400)
 
 
+def test_alternative_text_ends_each_sentence_once(tmp_path: Path) -> None:
+    picture = _noise(tmp_path / "a.png", 4, 4)
+    chapter = _chapter([Picture(picture, "Near?", "It is.", "x"), Picture(picture, "Far", "It was.", "x")])
+    page = write_report(tmp_path / "index.html", "x", "x", [chapter]).read_text()
+    assert 'alt="Near? It is."' in page and 'alt="Far. It was."' in page
+
+
 def test_a_grid_becomes_a_png_and_photographs_a_jpeg() -> None:
     plain = np.zeros((40, 40, 3), np.uint8)
     assert picture_address(plain).startswith("data:image/png")

@@ -47,6 +47,20 @@ def test_a_copy_with_its_store_does_not_take_what_is_now_in_the_old_place(tmp_pa
     assert store.root == root and store.folder == tmp_path / "copy" / "store"
 
 
+def test_a_copy_without_its_store_refuses_another_one_in_the_old_place(tmp_path: Path) -> None:
+    (tmp_path / "here").mkdir()
+    out = trained(tmp_path / "here", inside=True)
+    shutil.copytree(out, tmp_path / "copy")
+    shutil.rmtree(tmp_path / "copy" / "store")
+    shutil.rmtree(out / "store")
+    other = tiny_store(out / "store", seed=5)
+    for use in (lambda run: run.store, lambda run: run.evaluate(quiet=True)):
+        with pytest.raises(UsageError, match=r"is another one .*--data"):
+            use(Run.open(tmp_path / "copy", device="cpu"))
+    with pytest.warns(UserWarning, match="is not the store"):  # named, it is looked at: one teacher made both
+        assert Run.open(tmp_path / "copy", device="cpu").evaluate(data=other, quiet=True).metrics
+
+
 def test_a_store_that_is_gone_is_told_by_every_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = trained(tmp_path, inside=False)
     shutil.rmtree(tmp_path / "paths")

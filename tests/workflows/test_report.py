@@ -154,7 +154,7 @@ def test_vectors_latents_and_a_function_as_teacher(shape: tuple[int, ...], tmp_p
     assert "Not measured: sliced_wasserstein" in page.text
     if shape == (16,):
         timed = tell(tmp_path / "run", None, JOB, teacher=teacher).chapter.facts[1]
-        assert timed.label == "faster than the teacher" and timed.value.endswith("×")
+        assert "the teacher" in timed.label and timed.value.endswith("×")
     if len(shape) == 3:
         assert page.data[0]["count"] == 10
         assert ("4 planes" in page.text) == (shape[0] == 4)

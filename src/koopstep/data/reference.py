@@ -21,7 +21,8 @@ RealData = str | os.PathLike[str] | Tensor | npt.NDArray[Any]
 """A built-in set's name, a path (folder or ``.zip`` of pictures, ``.npz``, ``.npy``), or the numbers themselves."""
 
 _DATA_NAMES, _LABEL_NAMES = ("images", "data", "samples", "arr_0"), ("labels", "class_labels", "label")
-_BEYOND, _FILLED = 0.05, 0.6  # shares of the range: how far beyond numbers may go, how much of it they should fill
+# shares of the range: how far beyond it numbers may go, how far noise may carry them, how much of it they should fill
+_BEYOND, _TAILS, _FILLED = 0.05, 0.5, 0.6
 
 
 class Kind(Protocol):
@@ -176,9 +177,16 @@ def _check_range(name: str, data: Tensor, data_range: DataRange) -> list[str]:
     (low, high), least, most = data_range, float(data.min()), float(data.max())
     size = high - low
     if least < low - _BEYOND * size or most > high + _BEYOND * size:
+        tails = least > low - _TAILS * size and most < high + _TAILS * size
+        way = (
+            f"if those are the tails of noise in it, cut them off with x.clip({low:g}, {high:g}); else "
+            if tails
+            else ""
+        )
         raise UsageError(
             f"the reference {name!r} has numbers from {least:.3g} to {most:.3g}, the teacher's images go from {low:g} to "
-            f"{high:g}; bring them to that range, or give bytes (uint8)"
+            f"{high:g}; {way}bring them to that range, give bytes (uint8), or make the teacher with the data_range that its "
+            "images have"
         )
     if most - least >= _FILLED * size:
         return []

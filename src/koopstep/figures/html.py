@@ -217,7 +217,8 @@ def _figure(picture: Picture, width: int) -> str:
     shown: Embedded = embedded(picture.path, width)
     head = f"<h4>{escaped(picture.title)}</h4>"
     text = f'<p class="soft">{escaped(picture.text)}</p>' if picture.text else ""
-    alt = escaped(f"{picture.title}. {picture.finding}")
+    title = picture.title if picture.title.endswith((".", "?", "!")) else f"{picture.title}."
+    alt = escaped(f"{title} {picture.finding}".strip())
     across, down = (max(1, round(side / _DENSITY)) for side in (shown.width, shown.height))
     return (
         f'{head}<figure><div class="plate"><img class="chart" alt="{alt}" width="{across}" height="{down}" '

@@ -136,11 +136,11 @@ def noise_space(view: NoiseSpace, sheet: Sheet) -> None:
 
 
 def outlier_map(view: OutlierMap, sheet: Sheet) -> None:
-    """Draw samples with crosses on the outliers, and the noise they come from, a row of two panels for each set."""
+    """Draw samples with rings around the outliers, and the noise they come from, a row of two panels for each set."""
     origins, squares = _points(view.noise), _squares(view.cells)
     reach = _reach(np.concatenate([_points(points) for points in view.samples.values()]), squares)
-    crossed = origins[np.any([array(mask) for mask in view.masks.values()], axis=0)]
-    window = max(3.5, 1.05 * float(np.abs(crossed).max(initial=0)))  # outliers come from the tails, too
+    ringed = origins[np.any([array(mask) for mask in view.masks.values()], axis=0)]
+    window = max(3.5, 1.05 * float(np.abs(ringed).max(initial=0)))  # outliers come from the tails, too
     panels = sheet.panels(4.0, 4.4, rows=len(view.samples), columns=2)
     for row, (name, points) in enumerate(view.samples.items()):
         mask = array(view.masks[name]).astype(bool)
@@ -152,10 +152,10 @@ def outlier_map(view: OutlierMap, sheet: Sheet) -> None:
             panel = panels[2 * row + column]
             _board(panel, squares if column == 0 else ())
             _dots(panel, coordinates[regular], colours[regular], alpha=0.55)
-            x, y = coordinates[mask].T
-            panel.scatter(x, y, s=16, c=INK, marker="x", linewidths=0.9)
+            x, y = coordinates[mask].T  # each is drawn, with its colour inside a thin ring
+            panel.scatter(x, y, s=11, c=list(colours[mask]), edgecolors=INK, linewidths=0.5)
             plane(panel, half_width, title)
-        count = f"× {mask.sum()} outliers of {len(mask)} samples ({mask.mean():.2%})"
+        count = f"ringed: {mask.sum()} outliers of {len(mask)} samples ({mask.mean():.2%})"
         panels[2 * row].set_xlabel(count, loc="left")
 
 

@@ -87,15 +87,13 @@ class OpenRun:
 def own_store(run: Path, config: RunConfig) -> Store:
     """The store that a run learned from: where it was, or in or beside the run's folder, which may have been moved or copied.
 
-    Where none of these is that store, one that took its place is returned.
-
     Raises:
-        UsageError: if there is no store, or it is not complete.
+        UsageError: if there is no store, it is not complete, or what is there now is neither that store nor what it grew to.
         DamagedError: if its descriptions are damaged.
     """
     beside = [] if config.data_beside is None else [run / config.data_beside]
     places = dict.fromkeys(path.resolve() for path in (Path(config.data), run / STORE, *beside))
-    others: list[Store] = []
+    others: list[Path] = []
     error: KoopstepError | None = None
     for place in places:
         if not (place / MANIFEST).is_file():
@@ -107,11 +105,14 @@ def own_store(run: Path, config: RunConfig) -> Store:
             continue
         if config.data_root in store.history():
             return store
-        others.append(store)
-    if others:
-        return others[0]
+        others.append(place)
     if error is not None:
         raise error
+    if others:
+        raise UsageError(
+            f"the store that {run} learned from is gone: {others[0]} is another one (its digest is not "
+            f"{config.data_root[:16]}); move the store back, or name one of the same teacher with --data"
+        )
     raise UsageError(
         f"the store that {run} learned from is gone (looked at {', '.join(map(str, places))}); move it back, or name it with "
         "--data"

@@ -19,6 +19,7 @@ from koopstep.students.student import DataFacts
 
 # the first of these that student and teacher were both measured by stands for quality
 _QUALITY = ("fid", "fid_768", "frechet_resnet56", "frechet_pixel", "in_cell", "sliced_wasserstein", "mmd")
+_SAME_PACE = 1.15  # repeats of one measurement differ by as much
 _QUALITY_NAMES = {
     "in_cell": "share of samples in a filled cell",
     "sliced_wasserstein": "sliced Wasserstein distance to real data",
@@ -80,7 +81,7 @@ def facts_of(
     metrics, teacher = (measured or {}).get("metrics", {}), (measured or {}).get("teacher", {})
     evaluations = manifest.teacher.num_function_evaluations if manifest else speed.teacher_evaluations
     yield Fact(f"{evaluations or '?'} → 1", "network evaluations a sample", "teacher → student")
-    yield _speed_fact(speed)
+    yield speed_fact(speed)
     if "pair_mse" in metrics:
         control = metrics.get("pair_mse_permuted")
         note = "" if control is None else f"{number(control)} with the teacher's samples dealt out at random"
@@ -94,14 +95,24 @@ def facts_of(
     yield Fact(f"{sampling:,}", "parameters that the student samples with", note)
 
 
-def _speed_fact(speed: Speed) -> Fact:
+def speed_fact(speed: Speed) -> Fact:
+    """How fast the student is beside its teacher."""
     where = f"{speed.batch:,} sample{'s' * (speed.batch != 1)} at once on {speed.machine}"
     own = duration_text(speed.student_seconds)
     if speed.ratio is None or speed.teacher_seconds is None:
         return Fact(own, f"the student takes for {where}", f"the teacher was not timed: {speed.reason}")
     how = {"measured": f"median of {speed.repeats}", "collection": "the teacher's time is that of collecting its paths"}
     note = f"{duration_text(speed.teacher_seconds)} → {own} for {where}; {how[speed.teacher_from or 'measured']}"
-    return Fact(f"{number(speed.ratio)}×", "faster than the teacher", note)
+    return Fact(*_pace(speed.ratio), note)
+
+
+def _pace(ratio: float) -> tuple[str, str]:
+    """How many times faster the student is, as one says it: slower below 1, and alike where repeats differ as much."""
+    if 1 / _SAME_PACE <= ratio <= _SAME_PACE:
+        return "1×", "about as fast as the teacher"
+    if ratio > 1:
+        return f"{number(ratio)}×", "faster than the teacher"
+    return f"{number(1 / ratio)}×", "slower than the teacher"
 
 
 def duration_text(seconds: float) -> str:

@@ -8,6 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from koopstep.analysis.point_views import COORDINATES
 from koopstep.core.pixels import DataRange
 from koopstep.students.student import DataFacts
 
@@ -30,7 +31,7 @@ class Display:
     kind: Literal["points", "images"]
     data_range: DataRange
     note: str = ""
-    axes: tuple[str, str] = ("first coordinate", "second coordinate")
+    axes: tuple[str, str] = COORDINATES
     _shape: tuple[int, ...] = ()
     _mean: Tensor | None = None
     _directions: Tensor | None = None

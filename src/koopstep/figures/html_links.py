@@ -15,6 +15,7 @@ import numpy as np
 
 from koopstep.data.cells import Square
 from koopstep.figures.html_pictures import picture_address
+from koopstep.figures.style import reach_of
 
 _SIDE = 200  # of a panel of points, in units of its own
 _EDGE = 2
@@ -78,8 +79,8 @@ def _heading(title: str) -> str:
 
 def _points(links: PointLinks) -> tuple[str, str, Any]:
     titles = list(links.panels)
-    reaches = dict.fromkeys(titles, _reach(list(links.panels.values())[1:], links.squares))
-    reaches[titles[0]] = max(3.5, _reach([links.panels[titles[0]]], ()))  # all panels of data share one window
+    reaches = dict.fromkeys(titles, reach_of(np.concatenate(list(links.panels.values())[1:]), links.squares))
+    reaches[titles[0]] = max(3.5, reach_of(links.panels[titles[0]], ()))  # all panels of data share one window
     panels, data = [], []
     for title, places in links.panels.items():
         reach = reaches[title]
@@ -119,13 +120,6 @@ def _svg(title: str, drawn: np.ndarray, links: PointLinks, squares: Sequence[Squ
         f'<g stroke-width="4" stroke-linecap="round" stroke-opacity=".85" fill="none">{dots}</g>{ticks}'
         '<circle class="mark" r="5" fill="none" stroke="#d55e00" stroke-width="2.5"></circle></svg>'
     )
-
-
-def _reach(sets: Sequence[np.ndarray], squares: Sequence[Square]) -> float:
-    """Half width of a window that holds the cells and all but the farthest points."""
-    board = max((max(abs(x), abs(y), abs(x + side), abs(y + side)) for x, y, side in squares), default=0.0)
-    values = np.concatenate([np.abs(one[np.isfinite(one).all(axis=1)]).ravel() for one in sets])
-    return 1.08 * max(board, float(np.quantile(values, 0.998)) if len(values) else 1.0, 1e-6)
 
 
 def _images(links: ImageLinks) -> tuple[str, str, Any]:

@@ -18,7 +18,7 @@ from koopstep.analysis.projection import held_out_view
 from koopstep.core.errors import UsageError
 from koopstep.data.cells import Cells, Square
 from koopstep.figures.sheet import Sheet, styled
-from koopstep.figures.style import CATEGORIES, INK, PALE, array, colours_of, cyclic, plane
+from koopstep.figures.style import CATEGORIES, INK, PALE, array, colours_of, cyclic, plane, reach_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -41,7 +41,7 @@ def paired_scatter(view: PointPairs, sheet: Sheet) -> None:
     if view.outcomes is not None:
         colours = colours_of(array(view.outcomes)[shown], view.cells)
     squares = _squares(view.cells)
-    reach = _reach(np.concatenate([left, right]), squares)
+    reach = reach_of(np.concatenate([left, right]), squares)
     for panel, points, title in zip(sheet.panels(4.0, 4.2, columns=2), (left, right), view.titles, strict=True):
         _board(panel, squares)
         _dots(panel, points[shown], colours)
@@ -57,7 +57,7 @@ def scatter(path: Path, points: Tensor) -> Path:
         sheet = Sheet()
         (panel,) = sheet.panels(4.0, 4.2)
         _dots(panel, places[shown], np.full(len(shown), CATEGORIES[0], dtype=object))
-        plane(panel, _reach(places, ()), f"{len(places):,} samples")
+        plane(panel, reach_of(places, ()), f"{len(places):,} samples")
         return sheet.save(path)
 
 
@@ -121,7 +121,7 @@ def noise_space(view: NoiseSpace, sheet: Sheet) -> None:
     coordinates, rows = held_out_view(view.noise, view.outcomes[view.separates or names[0]])
     shown = _thin(len(rows))
     points = array(coordinates)[shown]
-    reach = 3.5 if flat else _reach(points, ())
+    reach = 3.5 if flat else reach_of(points, ())
     panels = sheet.panels(3.6, 3.9, columns=len(names))
     for panel, (title, values) in zip(panels, view.outcomes.items(), strict=True):
         _dots(panel, points, colours_of(values.cpu()[rows[shown]], view.cells))
@@ -138,7 +138,7 @@ def noise_space(view: NoiseSpace, sheet: Sheet) -> None:
 def outlier_map(view: OutlierMap, sheet: Sheet) -> None:
     """Draw samples with rings around the outliers, and the noise they come from, a row of two panels for each set."""
     origins, squares = _points(view.noise), _squares(view.cells)
-    reach = _reach(np.concatenate([_points(points) for points in view.samples.values()]), squares)
+    reach = reach_of(np.concatenate([_points(points) for points in view.samples.values()]), squares)
     ringed = origins[np.any([array(mask) for mask in view.masks.values()], axis=0)]
     window = max(3.5, 1.05 * float(np.abs(ringed).max(initial=0)))  # outliers come from the tails, too
     panels = sheet.panels(4.0, 4.4, rows=len(view.samples), columns=2)
@@ -185,14 +185,6 @@ def _dots(panel: Axes, points: np.ndarray, colours: np.ndarray, alpha: float = 0
     """Dots whose area makes about the same ink for any number of them."""
     size = float(np.clip(9000 / max(len(points), 1), 0.8, 14))
     panel.scatter(points[:, 0], points[:, 1], s=size, c=list(colours), alpha=alpha, linewidths=0)
-
-
-def _reach(points: np.ndarray, squares: Sequence[Square]) -> float:
-    """Half width of a window that holds the board and all but the farthest points."""
-    board = max((max(abs(x), abs(y), abs(x + s), abs(y + s)) for x, y, s in squares), default=0.0)
-    finite = points[np.isfinite(points).all(axis=1)]
-    spread = float(np.quantile(np.abs(finite), 0.999)) if len(finite) else 1.0
-    return 1.06 * max(board, min(spread, 1.5 * board) if board else spread, 1e-6)
 
 
 def _board(panel: Axes, squares: Sequence[Square]) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from koopstep.data.cells import Cells
+from koopstep.data.cells import Cells, Square
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -131,6 +132,14 @@ def amounts() -> Colormap:
     from matplotlib.colors import LinearSegmentedColormap
 
     return LinearSegmentedColormap.from_list("amounts", ["#FFFFFF", LINES[1]])
+
+
+def reach_of(points: np.ndarray, squares: Sequence[Square]) -> float:
+    """Half width of a window around 0 that holds the cells and all but the farthest points (N, 2)."""
+    board = max((max(abs(x), abs(y), abs(x + s), abs(y + s)) for x, y, s in squares), default=0.0)
+    finite = points[np.isfinite(points).all(axis=1)]
+    spread = float(np.quantile(np.abs(finite), 0.999)) if len(finite) else 1.0
+    return 1.06 * max(board, min(spread, 1.5 * board) if board else spread, 1e-6)
 
 
 def plane(axes: Axes, reach: float, title: str) -> None:

@@ -21,7 +21,7 @@ from koopstep.data.collect import CollectSettings, collect
 from koopstep.students.student import DataFacts
 from koopstep.teachers.files import read_teacher_file
 from koopstep.teachers.functions import from_denoiser
-from koopstep.workflows import report_figures, report_words
+from koopstep.workflows import report_figures
 from koopstep.workflows.analyses import ANALYSES
 from koopstep.workflows.report import report, tell
 
@@ -186,11 +186,6 @@ def test_classes_and_a_student_without_an_operator(tmp_path: Path, monkeypatch: 
     names = page.data[0]["names"]
     assert names == sorted(names) and set(names) == {"0", "1", "2"}
     assert "the operator leaves the latent as it is" in page.text
-
-
-def test_the_heading_says_the_steps_also_where_the_teachers_are_unknown() -> None:
-    assert report_words.title(None, 1) == "From noise to data in one step"
-    assert report_words.title(None, 4) == "From noise to data in 4 steps"
 
 
 def test_large_images_are_shown_smaller() -> None:

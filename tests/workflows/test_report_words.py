@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from koopstep.runs.speed import Speed
-from koopstep.workflows.report_words import speed_fact
+from koopstep.workflows.report_words import speed_fact, title
 
 
 @pytest.mark.parametrize(
@@ -30,3 +30,8 @@ def test_a_slower_student_is_not_called_faster(teacher: float, value: str, label
     )
     fact = speed_fact(speed)
     assert (fact.value, fact.label) == (value, label)
+
+
+def test_the_heading_says_the_steps_also_where_the_teachers_are_unknown() -> None:
+    assert title(None, 1) == "From noise to data in one step"
+    assert title(None, 4) == "From noise to data in 4 steps"

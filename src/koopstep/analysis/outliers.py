@@ -198,7 +198,7 @@ def between_cells(subject: Subject) -> Findings:
         ends,
         cells,
     )
-    text = f"Crosses: samples that lie apart from all others (DBSCAN, eps {EPS:g}), and the noise they come from (KDM Fig. 5)."
+    text = f"Ringed: samples that lie apart from all others (DBSCAN, eps {EPS:g}), and the noise they come from (KDM Fig. 5)."
     sentence = outlier_sentence(found)
     numbers = {
         f"{name}'s outliers": f"{int(result.mask.sum())} of {len(result.mask):,} ({percent(result.share)})"

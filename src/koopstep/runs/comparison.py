@@ -170,8 +170,8 @@ def _check_unseen(opened: OpenRun, store: Store, data: Path) -> None:
         learned = own_store(opened.folder, config)
     except KoopstepError:
         return  # its rows are not known any more
-    theirs = learned.history().get(config.data_root)
-    if theirs is None or not theirs.noise_scheme == manifest.noise_scheme == PHILOX or theirs.seed != manifest.seed:
+    theirs = learned.history()[config.data_root]
+    if not theirs.noise_scheme == manifest.noise_scheme == PHILOX or theirs.seed != manifest.seed:
         return
     seen = len(np.intersect1d(theirs.training_rows(), manifest.held_out_rows()))
     if seen:

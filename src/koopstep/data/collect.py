@@ -16,7 +16,7 @@ from pydantic import Field, model_validator
 
 from koopstep.core.config import Config
 from koopstep.core.errors import Interrupted, StorageError, UsageError
-from koopstep.data.commits import CommitRecord, committed, read_begun
+from koopstep.data.commits import CommitRecord, committed, read_begun, read_record
 from koopstep.data.manifest import (
     MOST_ROWS,
     PHILOX,
@@ -28,7 +28,7 @@ from koopstep.data.manifest import (
 )
 from koopstep.data.probe import check_levels
 from koopstep.data.rows import Made, check_goes_on, joined, make_rows, micro_batches, try_out
-from koopstep.data.writer import StoreWriter
+from koopstep.data.writer import StoreWriter, check_match
 from koopstep.teachers.base import Teacher
 
 _SOON = 5.0  # seconds in which a unit is finished before a stop is obeyed, as what is not committed is lost
@@ -179,8 +179,36 @@ def _open(teacher: Teacher, settings: CollectSettings, folder: Path, device: tor
     _check_space(folder, (manifest.count - _totals(records)[0]) * manifest.row_bytes)
     writer = StoreWriter(folder, manifest)
     if records and not manifest.teacher.sha256:
-        check_goes_on(teacher, writer, min(records), device)
+        check_goes_on(teacher, folder, writer.manifest, min(records), device)
     return writer
+
+
+def check_store(
+    teacher: Teacher, folder: Path, settings: CollectSettings | None = None, *, device: torch.device | str = "cpu"
+) -> None:
+    """Refuse a store that ``teacher`` did not collect, by its description and, of a function, a few paths. Nothing is written.
+
+    Args:
+        teacher: the one that is to have made it.
+        folder: the store, whole or begun. One that was imported tells nothing of its maker.
+        settings: what it is to hold, the count apart; None where only its teacher matters.
+        device: where the noise is put before it goes through the teacher.
+
+    Raises:
+        UsageError: it is another store, or another function's.
+        DamagedError: it cannot be read.
+    """
+    begun = read_begun(folder)
+    if begun is None or begun.noise_scheme != PHILOX:
+        return
+    function = not begun.teacher.sha256
+    if settings is not None or function:
+        wanted = (settings or settings_of(begun)).model_copy(update={"count": begun.count})
+        check_match(folder, begun, plan(teacher, wanted, begun))
+    units = (unit for unit in range(begun.units) if read_record(folder, begun, unit) is not None)
+    first = next(units, None) if function else None
+    if first is not None:
+        check_goes_on(teacher, folder, begun, first, device)
 
 
 def _check_space(folder: Path, needed: int) -> None:

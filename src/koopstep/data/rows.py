@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import warnings
 from collections.abc import Iterator
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -23,7 +24,7 @@ from koopstep.data.probe import (
     wrong_direction,
     wrong_facts,
 )
-from koopstep.data.writer import StoreWriter
+from koopstep.data.writer import read_unit
 from koopstep.teachers.base import Teacher
 
 Made = tuple[Tensor, Tensor | None]
@@ -101,20 +102,19 @@ def try_out(teacher: Teacher, manifest: Manifest, made: Tensor, device: torch.de
         warnings.warn(line, UserWarning, stacklevel=4)
 
 
-def check_goes_on(teacher: Teacher, writer: StoreWriter, unit: int, device: torch.device | str) -> None:
-    """Refuse a function that does not make the paths of a store that its namesake began.
+def check_goes_on(teacher: Teacher, folder: Path, manifest: Manifest, unit: int, device: torch.device | str) -> None:
+    """Refuse a function that does not make the paths of a store that its namesake began, by the first rows of a unit.
 
     Raises:
         UsageError: it makes others.
     """
-    manifest, rows = writer.manifest, writer.manifest.rows_of(unit)
-    few = rows[: min(PROBED_ROWS, manifest.micro_batch)]
+    few = manifest.rows_of(unit)[: min(PROBED_ROWS, manifest.micro_batch)]
     made, _ = make_rows(teacher, manifest, few, device)
-    kept = writer.read(unit)[: len(few)].float()
+    kept = read_unit(folder, manifest, unit)[: len(few)].float()
     again = made.cpu().movedim(0, 1)[:, len(manifest.kept) - manifest.stored_states :]
     # as much as other kernels, or a store of half precision, may differ
     if float((again - kept).square().mean().sqrt()) > 0.01 * float(kept.square().mean().sqrt()):
         raise UsageError(
-            f"{writer.folder} was begun by another function of the name {manifest.teacher.name!r}: its paths are others; "
+            f"{folder} was begun by another function of the name {manifest.teacher.name!r}: its paths are others; "
             "choose another folder, or give each function a name of its own"
         )

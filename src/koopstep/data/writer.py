@@ -36,6 +36,29 @@ from koopstep.data.commits import (
 from koopstep.data.manifest import PHILOX, Manifest
 
 
+def check_match(folder: Path, found: Manifest, wanted: Manifest) -> None:
+    """Refuse the store ``folder`` of the manifest ``found`` where it is not the one that is wanted.
+
+    Raises:
+        UsageError: naming the field that differs.
+    """
+    difference = found.differing_field(wanted)
+    if difference is not None:
+        whose = "another teacher's store" if difference.startswith("teacher.") else "another store"
+        raise UsageError(f"{folder} holds {whose} ({difference}); choose another folder")
+
+
+def read_unit(folder: Path, manifest: Manifest, unit: int) -> Tensor:
+    """The stored states (B, K, *shape) of a committed unit.
+
+    Raises:
+        DamagedError: its bytes are not those that were committed.
+    """
+    record = read_record(folder, manifest, unit)
+    tensors, _ = load_tensors(shard_path(folder, unit), None if record is None else record.sha256)
+    return tensors["states"]
+
+
 class StoreWriter:
     """Commits units to a store folder; opening the folder again goes on where it stopped.
 
@@ -56,21 +79,15 @@ class StoreWriter:
             self._must_be_empty()
             write_json(folder / MANIFEST, dump(manifest))
         elif found.count < manifest.count and found.count in manifest.grown:
-            self._must_match(found, manifest.earlier()[-1])
+            check_match(folder, found, manifest.earlier()[-1])
             self.manifest = found.grown_to(manifest.count)
             write_json(folder / GROWING, dump(self.manifest))
         else:
-            self._must_match(found, manifest)
+            check_match(folder, found, manifest)
             self.manifest = found  # which may know less of its teacher than the one given
         make_folder(folder / "shards")
         remove_stale(folder)
         remove_stale(folder / "shards")
-
-    def _must_match(self, found: Manifest, wanted: Manifest) -> None:
-        difference = found.differing_field(wanted)
-        if difference is not None:
-            whose = "another teacher's store" if difference.startswith("teacher.") else "another store"
-            raise UsageError(f"{self.folder} holds {whose} ({difference}); choose another folder")
 
     def _must_be_empty(self) -> None:
         if self.folder.exists() and not self.folder.is_dir():
@@ -93,16 +110,6 @@ class StoreWriter:
             raise UsageError(f"rank must be from 0 to world - 1, got rank {rank} and world {world}")
         mine = range(rank, self.manifest.units, world)
         return (unit for unit in mine if read_record(self.folder, self.manifest, unit) is None)
-
-    def read(self, unit: int) -> Tensor:
-        """The stored states (B, K, *shape) of a committed unit.
-
-        Raises:
-            DamagedError: its bytes are not those that were committed.
-        """
-        record = read_record(self.folder, self.manifest, unit)
-        tensors, _ = load_tensors(shard_path(self.folder, unit), None if record is None else record.sha256)
-        return tensors["states"]
 
     def commit(self, unit: int, states: Tensor, class_labels: Tensor | None) -> CommitRecord:
         """Write a unit: the shard first, then the record that makes it count.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -132,12 +133,12 @@ def extended(plan: Plan, wish: Wish, seconds: dict[str, float]) -> Plan:
     taken = sum(stage_seconds(costs, plan.count, plan.steps, collects=grows, rows=held).values())
     if wish.budget is None:
         count = max(wish.count or 0, plan.count) if grows else plan.count
-        steps = wish.steps or round(plan.steps * count / plan.count)
+        steps = wish.steps or math.ceil(plan.steps * count / plan.count)
     elif wish.budget <= taken:
         return plan
     else:
         count, steps = lengths(full, wish, costs, existing=None if grows else plan.count, rows=held)
-        if count < plan.count:
+        if count < plan.count or (wish.steps is None and steps <= plan.steps):  # more paths alone would teach nothing
             count, steps = lengths(full, Wish(wish.budget, plan.count), costs, rows=held)
     steps = max(steps, plan.steps)
     if (count, steps) == (plan.count, plan.steps):

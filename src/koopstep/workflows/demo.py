@@ -18,9 +18,10 @@ from koopstep.planning.source import Source
 from koopstep.recipes.recipe import Recipe, load_recipe
 from koopstep.runs.clock import Clock
 from koopstep.runs.folder import STORE
+from koopstep.workflows.checks import check_folder, check_run
 from koopstep.workflows.find_source import find_source
 from koopstep.workflows.report import tell
-from koopstep.workflows.stages import carry_out, check_folder
+from koopstep.workflows.stages import carry_out
 
 DEMO_PRESETS = ("checkerboard", "digits")
 DEMO_FOLDER = Path("runs/demo")
@@ -90,11 +91,13 @@ def _one(recipe: Recipe, folder: Path, job: Job) -> _Shown:
     source, clock, before = find_source(recipe.teacher.file, out, job), Clock(out), read_plan(out)
     if before is None:
         plan = make_plan(source, recipe, "the preset's settings", None, job=job, started=started)
+        check_run(plan, None, source, out, job)
         make_folder(out)
         write_plan(out, plan)
         clock.note("plan", time.perf_counter() - started)
     else:
         plan = _longer(before, recipe, source, clock, out)
+        check_run(plan, before, source, out, job)
     outcome = carry_out(plan, before, source, out, clock, job=job)
     pictures = [str(path) for path in sorted((out / "report").rglob("*.png"))]
     named = {"preset": recipe.preset, "method": recipe.method, "files": pictures}

@@ -17,15 +17,16 @@ from koopstep.data.reference import RealData
 from koopstep.data.store import Store
 from koopstep.planning.making import check_same, chosen_recipe, extended, make_plan, read_plan, write_plan
 from koopstep.planning.plan import Wish, read_budget
-from koopstep.planning.source import real_data
+from koopstep.planning.source import Source, real_data
 from koopstep.runs.clock import Clock
 from koopstep.runs.folder import STORE, TEACHER
 from koopstep.runs.references import remember_reference
 from koopstep.teachers.base import Teacher
+from koopstep.workflows.checks import check_folder, check_run
 from koopstep.workflows.find_source import find_source, is_foreign
 from koopstep.workflows.import_pairs import import_store
 from koopstep.workflows.run import Run
-from koopstep.workflows.stages import carry_out, check_folder
+from koopstep.workflows.stages import carry_out
 
 
 def distil(
@@ -139,8 +140,7 @@ def run_distil(
     if job.place.world > 1:
         raise UsageError("distil works in one process; under torchrun use `koopstep collect` and `koopstep train`")
     clock, changes = Clock(out), tuple(changes)
-    with clock.stage("convert", finished=not is_foreign(teacher) or (out / TEACHER).is_file()):
-        source = find_source(teacher, out, job)
+    source = _source(teacher, out, clock, job)
     before = read_plan(out)
     real = None if reference is None and before is not None else real_data(source, reference)
     given = None if reference is None or real is None else real.sha256()
@@ -149,15 +149,26 @@ def run_distil(
         planning = time.perf_counter()
         store = None if data is None else _existing(data, out, source.teacher)
         plan = make_plan(source, recipe, why, wish, store=store, reference=given, job=job, started=started)
+        check_run(plan, None, source, out, job)
         make_folder(out)
         write_plan(out, plan)
         clock.note("plan", time.perf_counter() - planning)
     else:
         plan = extended(check_same(before, source, method, changes, data, out), wish, clock.seconds)
         plan = plan if given is None else plan.model_copy(update={"reference": given})
+        check_run(plan, before, source, out, job)
     if reference is not None and real is not None:
         remember_reference(out, reference, real)
     return carry_out(plan, before, source, out, clock, job=job).result
+
+
+def _source(teacher: str | Path | Teacher, out: Path, clock: Clock, job: Job) -> Source:
+    """The teacher; how long its conversion took is noted once there is one."""
+    started, converts = time.perf_counter(), is_foreign(teacher) and not (out / TEACHER).is_file()
+    source = find_source(teacher, out, job)
+    if converts:
+        clock.note("convert", time.perf_counter() - started)
+    return source
 
 
 def _existing(data: Path, out: Path, teacher: Teacher) -> Store:

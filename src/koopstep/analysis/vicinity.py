@@ -136,7 +136,7 @@ def vicinity_sentence(found: Vicinity, chance: dict[str, float]) -> str:
         f"what unrelated noise does"
     )
     if "teacher" not in share:
-        return f"{text}; the teacher is not at hand to compare with."
+        return f"{text}; the teacher is not at hand to compare with (--teacher names it)."
     ratio = far["student"] / max(far["teacher"], 1e-30)
     verdict = (
         "as smoothly as the teacher's"

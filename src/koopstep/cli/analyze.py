@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from koopstep.cli.options import Device, Imports, Json, Overwrite, Reference, Run
+from koopstep.cli.options import Device, Imports, Json, Overwrite, OwnTeacher, Reference, Run
 from koopstep.workflows.analyses import ANALYSES, find_entry
 
 if TYPE_CHECKING:
@@ -45,6 +45,7 @@ def analyze(
         typer.Option("--data", metavar="DIR", help="Look at this store's held-out rows; else at the run's own."),
     ] = None,
     reference: Reference = None,
+    teacher: OwnTeacher = None,
     overwrite: Overwrite = False,
     imports: Imports = None,
     device: Device = None,
@@ -64,6 +65,7 @@ def analyze(
             data=data,
             job=job,
             reference=reference,
+            teacher=teacher,
             overwrite=overwrite,
         )
 

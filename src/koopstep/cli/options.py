@@ -52,6 +52,14 @@ Reference = Annotated[
         help="Real data to compare with (name, folder, .zip, .npz, .npy); else what the run was given, or its teacher saw.",
     ),
 ]
+OwnTeacher = Annotated[
+    str | None,
+    typer.Option(
+        "--teacher",
+        metavar="T",
+        help="The run's teacher, to compare with: a file, or package.module:function; else it is looked for.",
+    ),
+]
 Teacher = Annotated[
     str,
     typer.Argument(

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from koopstep.cli.options import Device, Imports, Json, Reference, Run
+from koopstep.cli.options import Device, Imports, Json, OwnTeacher, Reference, Run
 
 JSON_KEYS = "JSON: report."
 
@@ -22,6 +22,7 @@ def report(
         typer.Option("--data", metavar="DIR", help="Show this store's held-out rows; else the run's own."),
     ] = None,
     reference: Reference = None,
+    teacher: OwnTeacher = None,
     imports: Imports = None,
     device: Device = None,
     as_json: Json = False,
@@ -35,5 +36,5 @@ def report(
 
     output = Output(as_json)
     with output.job(device) as job:
-        page = write_report(run, out, data=data, reference=reference, job=job)
+        page = write_report(run, out, data=data, reference=reference, teacher=teacher, job=job)
     output.finish({"report": page}, lambda sheet: sheet.line(f"report: {page}"))

@@ -99,6 +99,15 @@ def read_captions(folder: Path) -> Captions | None:
     return found if own else None
 
 
+def lacks_teacher(folder: Path) -> bool:
+    """Whether these findings would compare with the teacher, and were made without it."""
+    try:
+        values = read_json(folder / "values.json")
+    except KoopstepError:
+        return False
+    return isinstance(values, dict) and values.get("teacher_at_hand") is False
+
+
 def free_folder(run: Path, what: str, out: Path | None, reads: Iterable[Path | None], overwrite: bool) -> Path:
     """Where findings go: ``out``, which must be new or empty unless ``overwrite``; else the run's own ``report/WHAT``.
 

@@ -16,8 +16,8 @@ from koopstep.core.records import Found
 from koopstep.data.sources import DataSource, load_source
 from koopstep.runs.folder import OpenRun
 from koopstep.runs.references import remembered_reference
-from koopstep.teachers.base import TeacherIdentity, TrainingData
-from koopstep.teachers.files import TeacherFile, find_teacher, is_same_teacher, read_teacher_file
+from koopstep.teachers.base import Teacher, TeacherIdentity, TrainingData
+from koopstep.teachers.files import TeacherFile, find_teacher, goes_by, is_same_teacher, read_teacher_file
 
 
 def own_teacher(
@@ -90,6 +90,28 @@ def teacher_of_run(opened: OpenRun, device: torch.device) -> Found[TeacherFile]:
     if config is None:
         return Found(None, UsageError(f"{opened.folder} is a student folder, which does not say where its teacher is"))
     return own_teacher((config.recipe.teacher.file, config.teacher), config.teacher, config.teacher_sha256, device)
+
+
+def check_teacher(opened: OpenRun, teacher: Teacher) -> None:
+    """Refuse a teacher that is not the one a run's student learned from: by its digest, of functions by their name.
+
+    Raises:
+        UsageError: then.
+    """
+    config, facts, told = opened.config, opened.student.facts, opened.file.provenance
+    name = str(told.get("teacher", teacher.name)) if config is None else config.teacher
+    sha256 = str(told.get("teacher_sha256", "")) if config is None else config.teacher_sha256
+    same = (teacher.name, teacher.sha256) == (name, "")
+    if sha256:
+        kept = () if config is None else (config.recipe.teacher.file, name)
+        file = own_teacher_file(kept, name, sha256).value  # of a converted one, which has another digest itself
+        same = goes_by(teacher, sha256) or (file is not None and is_same_teacher(file, teacher.sha256))
+    data = (tuple(teacher.shape), teacher.num_classes, teacher.noise_scale)
+    if not same or data != (tuple(facts.shape), facts.num_classes, facts.noise_scale):
+        raise UsageError(
+            f"{opened.folder} learned from the teacher {name!r}, and this {teacher.name!r} is another one; give the one that "
+            "made its paths, or none"
+        )
 
 
 def find_data(learned: TrainingData, places: Iterable[str] = ()) -> Found[DataSource]:

@@ -31,6 +31,7 @@ class Entry:
         find: makes the findings.
         views: names of the pictures that it may show, without their endings; which ones depends on student and data.
         passes: samples of the student it makes, about, for each row it looks at: a report leaves out what would take too long.
+        teacher: whether it looks at the teacher too, which may then be given.
     """
 
     about: str
@@ -38,6 +39,7 @@ class Entry:
     find: Callable[[RunSubject], Findings]
     views: tuple[str, ...] = ()
     passes: int = 10
+    teacher: bool = False
 
 
 def _spectrum(subject: RunSubject) -> Findings:
@@ -143,6 +145,7 @@ ANALYSES: dict[str, Entry] = {
         _vicinity,
         views=("vicinity", "vicinity_samples"),
         passes=40,
+        teacher=True,
     ),
     "outliers": Entry(
         "samples that lie apart (DBSCAN, eps 0.15), and where their noise lies",

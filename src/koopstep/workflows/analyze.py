@@ -17,8 +17,11 @@ from koopstep.core.errors import UsageError
 from koopstep.core.job import Job, working
 from koopstep.data.reference import RealData
 from koopstep.runs.findings import Written, free_folder, write_findings
+from koopstep.runs.origin import check_teacher
 from koopstep.runs.subject import RunSubject
+from koopstep.teachers.base import Teacher
 from koopstep.workflows.analyses import ANALYSES, Entry, Need, find_entry
+from koopstep.workflows.load_teacher import load_teacher
 
 __all__ = [*ANALYSES]
 
@@ -29,6 +32,7 @@ def analyze_run(
     *,
     data: AnyPath | None = None,
     reference: RealData | None = None,
+    teacher: AnyPath | Teacher | None = None,
     out: AnyPath | None = None,
     overwrite: bool = False,
     device: str | None = None,
@@ -42,6 +46,7 @@ def analyze_run(
         what: a name of :data:`koopstep.workflows.analyses.ANALYSES`.
         data: the store whose held-out rows are looked at; the run's own when absent.
         reference: real data to look at beside; what the teacher learned from when absent.
+        teacher: the one that made the run's paths, or what `load_teacher` opens; looked for when absent.
         out: folder.
         overwrite: whether an ``out`` that is named and not empty may be written into.
         device: ``cpu``, ``cuda`` or ``cuda:N``; where None, ``$KOOPSTEP_DEVICE``, else CUDA where present.
@@ -54,10 +59,15 @@ def analyze_run(
     entry = find_entry(what)
     if not entry.needs and (data is not None or reference is not None):
         raise UsageError(f"{what} looks at the student alone; leave --data and --reference away")
+    if teacher is not None and not entry.teacher:
+        raise UsageError(f"{what} does not look at the teacher; leave --teacher away")
     store, target = (None if path is None else Path(path) for path in (data, out))
     folder = free_folder(Path(run), what, target, [store], overwrite)
     with working(job, device, quiet) as job:
-        subject = RunSubject(Path(run), job=job, data=store, reference=reference)
+        given = None if teacher is None else load_teacher(teacher, device=job.place.device)
+        subject = RunSubject(Path(run), job=job, data=store, reference=reference, teacher=given)
+        if given is not None:
+            check_teacher(subject.run, given)
         require(entry, subject)
         return write_findings(entry.find(subject), folder, student_sha256=subject.run.file.sha256)
 
@@ -103,6 +113,9 @@ _OF_STUDENT = """{about}.
 _OF_DATA = """
         data: the store whose held-out rows are looked at; the run's own when absent.
         reference: real data to look at beside; what the teacher learned from when absent."""
+_OF_TEACHER = """
+        teacher: the one that made the run's paths, or what `load_teacher` opens; looked for when absent. One made in Python
+            must be given."""
 
 
 def _named(name: str) -> Callable[..., Written]:
@@ -124,6 +137,31 @@ def _named(name: str) -> Callable[..., Written]:
             run, name, data=data, reference=reference, out=out, overwrite=overwrite, device=device, quiet=quiet, job=job
         )
 
+    def of_teacher(
+        run: AnyPath,
+        *,
+        data: AnyPath | None = None,
+        reference: RealData | None = None,
+        teacher: AnyPath | Teacher | None = None,
+        out: AnyPath | None = None,
+        overwrite: bool = False,
+        device: str | None = None,
+        quiet: bool = False,
+        job: Job | None = None,
+    ) -> Written:
+        return analyze_run(
+            run,
+            name,
+            data=data,
+            reference=reference,
+            teacher=teacher,
+            out=out,
+            overwrite=overwrite,
+            device=device,
+            quiet=quiet,
+            job=job,
+        )
+
     def of_student(
         run: AnyPath,
         *,
@@ -135,11 +173,12 @@ def _named(name: str) -> Callable[..., Written]:
     ) -> Written:
         return analyze_run(run, name, out=out, overwrite=overwrite, device=device, quiet=quiet, job=job)
 
-    made: Callable[..., Written] = of_data if entry.needs else of_student
+    made: Callable[..., Written] = of_teacher if entry.teacher else of_data if entry.needs else of_student
     made.__name__ = made.__qualname__ = name
     about, needs = entry.about[0].upper() + entry.about[1:], ", ".join(entry.needs)
     wrong = f"the run lacks what this needs: {needs}" if needs else "there is no student in the folder"
-    made.__doc__ = _OF_STUDENT.format(name=name, about=about, of_data=_OF_DATA if needs else "", needs=wrong)
+    more = (_OF_DATA if needs else "") + (_OF_TEACHER if entry.teacher else "")
+    made.__doc__ = _OF_STUDENT.format(name=name, about=about, of_data=more, needs=wrong)
     return made
 
 

@@ -21,12 +21,14 @@ from koopstep.figures.html import MARK, Chapter, write_report
 from koopstep.planning.making import read_plan
 from koopstep.planning.plan import Plan
 from koopstep.runs.clock import Clock
-from koopstep.runs.folder import EVALUATION, OpenRun, own_store, read_evaluation
+from koopstep.runs.folder import EVALUATION, OpenRun, open_run, own_store, read_evaluation
+from koopstep.runs.origin import check_teacher
 from koopstep.runs.speed import Speed, speed_of
 from koopstep.runs.subject import RunSubject
 from koopstep.teachers.base import Teacher
 from koopstep.workflows import report_words as words
 from koopstep.workflows.evaluate import evaluate
+from koopstep.workflows.load_teacher import load_teacher
 from koopstep.workflows.report_figures import Analyses, links, losses_part, samples_part
 
 
@@ -36,6 +38,7 @@ def report(
     *,
     data: AnyPath | None = None,
     reference: RealData | None = None,
+    teacher: AnyPath | Teacher | None = None,
     device: str | None = None,
     quiet: bool = False,
     job: Job | None = None,
@@ -48,6 +51,8 @@ def report(
         data: the store whose held-out rows are shown; the run's own when absent.
         reference: real data to look at beside: a name, a folder or ``.zip`` of pictures, an ``.npz`` or ``.npy``, a tensor or
             an array; what the run was given, else what the teacher learned from, where that is at hand, when absent.
+        teacher: the one that made the run's paths, or what `load_teacher` opens; looked for when absent. One made in Python
+            must be given: no file says where it is.
         device: ``cpu``, ``cuda`` or ``cuda:N``; where None, ``$KOOPSTEP_DEVICE``, else CUDA where present.
         quiet: no words and no progress bars on standard error.
         job: in place of ``device`` and ``quiet``, for those who have one.
@@ -56,14 +61,17 @@ def report(
         The page.
 
     Raises:
-        UsageError: if ``run`` is no run, or ``out`` is there and no page of ours.
+        UsageError: if ``run`` is no run, ``teacher`` is another one than the run's, or ``out`` is there and no page of ours.
         DamagedError: if the run's files are damaged.
     """
     folder = Path(run)
     page = folder / "report" / "index.html" if out is None else Path(out)
     check_page(page)
     with working(job, device, quiet) as job:
-        content = tell(folder, None if data is None else Path(data), job, reference=reference)
+        given = None if teacher is None else load_teacher(teacher, device=job.place.device)
+        if given is not None:
+            check_teacher(open_run(folder, job.place.device), given)
+        content = tell(folder, None if data is None else Path(data), job, reference=reference, teacher=given)
         return write_report(page, content.title, content.lead, [content.chapter])
 
 
@@ -98,9 +106,9 @@ def tell(
         data: the store whose held-out rows are shown; the run's own when absent.
         job: where it runs and speaks.
         reference: real data to look at beside; what the run was given, or the teacher learned from, when absent.
-        teacher: the run's, where it was made in Python and nothing on disk can be timed.
+        teacher: the run's, where the caller has it; of one made in Python nothing on disk can be timed or compared with.
     """
-    subject = RunSubject(run, job=job, data=data, reference=reference)
+    subject = RunSubject(run, job=job, data=data, reference=reference, teacher=teacher)
     folder = run / "report"
     make_folder(folder)
     held_out, manifest, opened = _held_out(subject), _manifest(subject.run, data), subject.run

@@ -24,7 +24,7 @@ from koopstep.figures.html_links import ImageLinks, PointLinks
 from koopstep.figures.images import pixels
 from koopstep.figures.lines import loss_curves
 from koopstep.figures.style import colours_of
-from koopstep.runs.findings import Captions, read_captions, write_findings
+from koopstep.runs.findings import Captions, lacks_teacher, read_captions, write_findings
 from koopstep.runs.folder import read_metrics
 from koopstep.runs.subject import RunSubject
 from koopstep.sampling.onestep import generate_in_batches, sampling_labels
@@ -185,6 +185,8 @@ class Analyses:
 
     def _kept(self, name: str) -> Captions | None:
         captions = read_captions(self._folder / name)
+        if self._subject.given is not None and self._subject.teacher().value and lacks_teacher(self._folder / name):
+            return None
         return captions if captions and captions.student_sha256 == self._subject.run.file.sha256 else None
 
     def _made(self, name: str, entry: Entry) -> Captions | None:

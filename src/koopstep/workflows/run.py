@@ -21,6 +21,7 @@ from koopstep.runs.folder import EVALUATION, RunConfig, own_store, read_config, 
 from koopstep.runs.resumable import Trained
 from koopstep.sampling.fewstep import Between
 from koopstep.sampling.student import Student
+from koopstep.teachers.base import Teacher
 
 
 class Run:
@@ -154,13 +155,16 @@ class Run:
         *,
         data: AnyPath | None = None,
         reference: RealData | None = None,
+        teacher: AnyPath | Teacher | None = None,
         quiet: bool = False,
         job: Job | None = None,
     ) -> Path:
         """Write one page about it and return the page's path: `koopstep.report` of this run."""
         from koopstep.workflows.report import report
 
-        return report(self, out, data=data, reference=reference, device=self.device, quiet=quiet, job=job)
+        return report(
+            self, out, data=data, reference=reference, teacher=teacher, device=self.device, quiet=quiet, job=job
+        )
 
     @property
     def analyze(self) -> Bound:

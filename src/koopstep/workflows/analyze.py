@@ -175,11 +175,15 @@ def _named(name: str) -> Callable[..., Written]:
 
     made: Callable[..., Written] = of_teacher if entry.teacher else of_data if entry.needs else of_student
     made.__name__ = made.__qualname__ = name
+    made.__doc__ = _documentation(name, entry)
+    return made
+
+
+def _documentation(name: str, entry: Entry) -> str:
     about, needs = entry.about[0].upper() + entry.about[1:], ", ".join(entry.needs)
     wrong = f"the run lacks what this needs: {needs}" if needs else "there is no student in the folder"
     more = (_OF_DATA if needs else "") + (_OF_TEACHER if entry.teacher else "")
-    made.__doc__ = _OF_STUDENT.format(name=name, about=about, of_data=more, needs=wrong)
-    return made
+    return _OF_STUDENT.format(name=name, about=about, of_data=more, needs=wrong)
 
 
 globals().update({name: _named(name) for name in ANALYSES})

@@ -148,7 +148,7 @@ ANSWERS: dict[str, dict[str, Any]] = {
         "evaluate": Evaluation(
             metrics={"pair_mse": 0.001, "in_cell": float("nan")},
             teacher={"in_cell": 0.99},
-            left_out={"mmd": "needs real data (--reference)"},
+            left_out={"mmd": "needs real data"},
             protocol=Protocol(
                 metrics=("pair_mse",), count=100, noise_seed=0, noise_rows="some", software={"torch": "2"}
             ),

@@ -147,7 +147,7 @@ def test_every_line_is_explained_and_nothing_is_called_by_another_measures_name(
 def test_what_does_not_apply_says_why() -> None:
     vectors = ("pair_mse", "in_cell", "mmd", "class_balance")
     assert applicable(board(), vectors) == ("pair_mse", "in_cell", "mmd")
-    assert inapplicable(board(), vectors) == {"class_balance": "needs real data with classes (--reference)"}
+    assert inapplicable(board(), vectors) == {"class_balance": "needs real data with classes"}
     assert applicable(Samples(board().student), vectors) == ()
     other_points = replace(board(), cells=None)  # real data in the plane that is not the checkerboard
     assert "checkerboard" in inapplicable(other_points, vectors)["in_cell"]

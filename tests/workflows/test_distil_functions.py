@@ -36,6 +36,8 @@ def distilled(shape: tuple[int, ...], out: Path, count: int, steps: int, **more:
     assert run.student.sample(3).shape == (3, *shape)
     scores = run.evaluate(quiet=True).metrics
     assert set(scores) == {"pair_mse", "pair_mse_permuted"}
+    left_out = run.evaluation.left_out
+    assert "sliced_wasserstein" in left_out and all("--reference" in reason for reason in left_out.values())
     return scores["pair_mse"] / scores["pair_mse_permuted"]
 
 

@@ -46,10 +46,10 @@ class Samples:
 NEEDS = {
     "target": "the teacher's samples for the same noise",
     "class_labels": "a student of classes",
-    "reference": "real data (--reference)",
-    "reference_labels": "real data with classes (--reference)",
+    "reference": "real data",
+    "reference_labels": "real data with classes",
     "cells": "the checkerboard as its data (--reference checkerboard)",
-    "classifier": "real data with classes (--reference)",
+    "classifier": "real data with classes",
     "extractor": "images with one or three planes",
 }
 """What is missing when one of the fields above is None, in a user's words."""

@@ -221,10 +221,8 @@ def _paths(material: Material, method: str) -> Settings:
 
 
 def metrics(material: Material) -> list[str]:
-    """What can be measured of such data without a network of features."""
+    """What can be measured of such data without a network of features; where no real data is known, some may be named later."""
     names = ["pair_mse", "pair_mse_permuted"]
-    if material.data is None:
-        return names
     if not material.is_image:
         cells = ["in_cell"] if material.cells else []
         return [*names, *cells, "sliced_wasserstein", "mmd"]

@@ -61,7 +61,7 @@ class Comparison:
         identity = self.store.manifest.teacher
         learned = training_data(identity.name if recipe is None else recipe.teacher.file, identity)
         if learned.value is None:
-            return Found(None, UsageError(f"{learned.reason}; name real data with --reference"))
+            return Found(None, UsageError(f"{learned.reason}: name real data with --reference (reference= in Python)"))
         return find_data(learned.value, () if recipe is None else (recipe.data,))
 
     @property

@@ -203,8 +203,7 @@ def _notes(held_out: Found[Any], measured: Found[dict[str, Any]]) -> list[str]:
     if measured.value is None:
         notes.append(f"Nothing was measured: {measured.reason}.")
     elif measured.value.get("left_out"):
-        names = ", ".join(measured.value["left_out"])
-        notes.append(f"Not measured: {names} (why is said below, under “metrics left out”).")
+        notes += words.not_measured(measured.value["left_out"])
     return notes
 
 
@@ -213,8 +212,6 @@ def _details(opened: OpenRun, measured: Found[dict[str, Any]], analyses: Analyse
     details = {}
     if measured.value is not None:
         details["protocol of the metrics"] = _text(measured.value["protocol"])
-        if measured.value.get("left_out"):
-            details["metrics left out"] = _text(measured.value["left_out"])
     if analyses.left_out:
         details["analyses that are not on this page"] = _text(analyses.left_out)
     details["speed"] = _text(dump(speed))

@@ -142,6 +142,14 @@ def rows_of(measured: Mapping[str, Any] | None) -> list[Row]:
     ]
 
 
+def not_measured(left_out: Mapping[str, str]) -> list[str]:
+    """Each reason once, with the metrics that it keeps from being measured."""
+    return [
+        f"Not measured: {', '.join(name for name in left_out if left_out[name] == reason)}: {reason.rstrip('.')}."
+        for reason in dict.fromkeys(left_out.values())
+    ]
+
+
 def measured_on(measured: Mapping[str, Any] | None) -> str:
     """On what the metrics were measured."""
     if measured is None:

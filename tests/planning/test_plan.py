@@ -89,7 +89,7 @@ def test_contradicting_wishes_are_refused() -> None:
     with pytest.raises(UsageError, match="steps must be at least 1"):
         Wish(steps=0)
     assert Wish().empty and str(Wish()) == "full quality"
-    assert str(Wish(180.0)) == "--budget 3 min" and str(Wish(count=5, steps=6)) == "--count 5 --steps 6"
+    assert str(Wish(180.0)) == "--budget 3 min" and str(Wish(count=50, steps=6)) == "--count 50 --steps 6"
 
 
 def test_stages_add_up() -> None:

@@ -155,7 +155,7 @@ def test_weights_whose_config_is_missing_or_wrong(tmp_path: Path) -> None:
     source, given = tmp_path / "w.safetensors", tmp_path / "c.yaml"
     save_tensors(source, weights)
     out = tmp_path / "t.safetensors"
-    with pytest.raises(UsageError, match=r"w\.yaml or \.json\) or name one with --config"):
+    with pytest.raises(UsageError, match=r"beside it, as .*w\.yaml or \.json"):
         run(source, out)
     cases: list[tuple[dict[str, Any], str]] = [
         ({**dump(config), "shape": [3]}, "has shape"),

@@ -66,7 +66,7 @@ def repair(
     with output.job(device) as job:
         result = repair_store(folder, teacher, job=job)
     damaged = result["damaged"]
-    shown = result | {"damaged": len(damaged)}
+    shown = result | {"damaged": len(damaged), "repaired": len(result["repaired"])}
     output.finish(result, lambda page: page.facts(shown))
     if damaged:
         raise DamagedError(f"{folder}: {len(damaged)} unit(s) are still damaged: {_listed(damaged)}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -101,6 +102,6 @@ def distil(
         page.table([str(out), "teacher", "student"], rows)
         page.line("")
         page.line(f"report: {result['report']}")
-        page.line(f"next: koopstep sample {out} --count 64 --out {out / 'samples.png'}")
+        page.line(f"next: koopstep sample {quote(str(out))} --count 64 --out {quote(str(out / 'samples.png'))}")
 
     output.finish(result, show)

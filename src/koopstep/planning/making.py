@@ -21,6 +21,7 @@ from koopstep.planning.source import Source, material_of
 from koopstep.planning.timing import check_deterministic, measure
 from koopstep.recipes.derive import default_method, derive, of_lengths, of_steps
 from koopstep.recipes.recipe import Recipe, change_recipe
+from koopstep.runs.folder import CONFIG
 from koopstep.teachers.files import goes_by
 from koopstep.training.checkpoint import flat
 from koopstep.training.settings import may_change
@@ -28,6 +29,7 @@ from koopstep.training.settings import may_change
 PLAN = "plan.json"
 _STARTING = 3.0  # seconds until Python and PyTorch are loaded, which nobody here sees
 _WITHIN = ("trajectory", "intermediate", "linearity", "generator", "adversarial_within")
+_PLANNED = {"training.steps": "--steps", "collect.count": "--count", "collect.hold_out": "--count"}
 _DECIDES = ("initialise", "paths", "student", "objective", "training")
 
 
@@ -42,7 +44,9 @@ def read_plan(out: Path) -> Plan | None:
     try:
         return Plan.parse(read_json(out / PLAN), str(out / PLAN))
     except UsageError as error:
-        raise DamagedError(f"{error}; delete it to plan anew") from error
+        trained = (out / CONFIG).is_file()  # by settings that are not known any more
+        advice = "put back a copy of it, or choose another --out" if trained else "delete it to plan anew"
+        raise DamagedError(f"{error}; {advice}") from error
 
 
 def write_plan(out: Path, plan: Plan) -> None:
@@ -54,11 +58,24 @@ def chosen_recipe(
     source: Source, real: DataSource | None, method: str | None, changes: Iterable[str]
 ) -> tuple[Recipe, str]:
     """The recipe that a teacher asks for, at full quality, and why it has its method."""
+    check_changes(changes)
     material = material_of(source, real)
     best, why = default_method(material)
     recipe = derive(material, method or best)
     where = f"recipe for {source.teacher.name} with method {recipe.method}"
     return change_recipe(recipe, changes, where), why if method in (None, best) else "as asked"
+
+
+def check_changes(changes: Iterable[str]) -> None:
+    """Refuse changes of what the plan decides.
+
+    Raises:
+        UsageError: naming what decides it.
+    """
+    for change in changes:
+        name = change.partition("=")[0].strip()
+        if name in _PLANNED:
+            raise UsageError(f"{change}: {name} is decided by {_PLANNED[name]}; give that")
 
 
 def make_plan(
@@ -177,6 +194,7 @@ def check_same(
         raise UsageError(f"{out} was begun with paths of its own, not with --data {data}{other}")
     if data is not None and plan.data is not None and (data / MANIFEST).is_file() and not data.samefile(plan.data):
         raise UsageError(f"{out} was begun with --data {plan.data}, not {data}{other}")
+    check_changes(changes)
     recipe = change_recipe(plan.recipe, changes, str(out / PLAN))
     before, now = flat(dump(plan.recipe, complete=True)), flat(dump(recipe, complete=True))
     for name in before:

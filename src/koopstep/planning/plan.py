@@ -17,6 +17,7 @@ from koopstep.recipes.recipe import Recipe
 QUICK = 0.15  # of the full lengths
 MARGIN = 0.1  # of a budget, left free: no machine does everything in the time it was measured at
 _CHEAP, _SEEN = 0.25, 2  # paths are made in a quarter of the training's time where few would be seen more than twice
+FEWEST = 8  # paths, of which two are held out
 LEAST_COUNT, LEAST_STEPS = 400, 50  # below which no student is worth judging
 MOST_COUNT, MOST_STEPS = 1_000_000, 800_000  # as published; more was measured by nobody
 _EVALUATE_SAMPLES, _REPORT_SAMPLES, _REPORT_ROWS = 1, 3, 10_000  # how often held-out rows go through the student
@@ -138,6 +139,10 @@ class Wish:
     quick: bool = False
 
     def __post_init__(self) -> None:
+        if self.count is not None and 1 <= self.count < FEWEST:
+            raise UsageError(
+                f"of {self.count} paths too few can be held out to judge a student; ask for {FEWEST} or more"
+            )
         if self.budget is not None and self.quick:
             raise UsageError("a budget says how long it may take and quick takes a fixed fraction; give one of them")
         if self.budget is not None and self.count is not None and self.steps is not None:

@@ -116,7 +116,7 @@ def load_latest(
         skipped = f"; damaged and skipped: {', '.join(damaged)}" if damaged else ""
         return f"going on from step {step}{skipped}"
     if damaged:
-        raise DamagedError(f"no checkpoint in {folder} is whole: {'; '.join(damaged)}; start again without --resume")
+        raise DamagedError(f"no checkpoint in {folder} is whole: {'; '.join(damaged)}; begin again in another folder")
     return None
 
 

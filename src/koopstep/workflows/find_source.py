@@ -17,11 +17,12 @@ from koopstep.teachers.files import (
     read_header,
     save_teacher,
 )
-from koopstep.teachers.foreign.table import source_sha256
+from koopstep.teachers.foreign.open import read_config
+from koopstep.teachers.foreign.table import FOREIGN, sniff, source_sha256
 from koopstep.teachers.packaged import packaged_teachers
 from koopstep.teachers.table import TeacherConfig
 from koopstep.workflows.convert import convert
-from koopstep.workflows.load_teacher import load_teacher
+from koopstep.workflows.load_teacher import load_teacher, refuse_others
 
 
 def find_source(teacher: str | Path | Teacher, out: Path, job: Job) -> Source:
@@ -61,6 +62,7 @@ def _kept(teacher: str | Path | Teacher, kept: Path, job: Job) -> Source:
             )
             save_teacher(kept, header, teacher.model)
     else:
+        _recognise(Path(teacher), kept)
         digest = source_sha256(Path(teacher))
         if kept.is_file() and read_header(kept).source.get("sha256") != digest:
             raise _another(kept, str(teacher))
@@ -68,6 +70,18 @@ def _kept(teacher: str | Path | Teacher, kept: Path, job: Job) -> Source:
             convert(Path(teacher), kept, config=None, sha256=None, weights_dtype="float32", job=job)
     found = load_teacher(kept, device=job.place.device)
     return Source(found, str(kept), _config(found))
+
+
+def _recognise(source: Path, kept: Path) -> None:
+    """Refuse what is no teacher before all of it is read for its digest.
+
+    Raises:
+        UsageError: it is none, or weights without their config.
+    """
+    refuse_others(source)
+    line = FOREIGN[sniff(source)]
+    if line.wants_config and not kept.is_file() and read_config(source, None) is None:
+        line.read(source, None)
 
 
 def _another(kept: Path, name: str) -> UsageError:

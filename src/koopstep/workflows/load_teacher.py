@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import inspect
 import os
 from pathlib import Path
@@ -52,7 +53,7 @@ def load_teacher(
     if not path.exists() and is_code_name(text):
         _refuse_config(text, config)
         return _from_code(text)
-    _refuse_others(path)
+    refuse_others(path)
     return open_foreign(path, None if config is None else Path(config), _place(device))
 
 
@@ -65,8 +66,12 @@ def _place(device: torch.device | str | None) -> torch.device:
     return device if isinstance(device, torch.device) else choose_device(device)
 
 
-def _refuse_others(path: Path) -> None:
-    """Say what is there instead of a foreign teacher: nothing, or one of our own things."""
+def refuse_others(path: Path) -> None:
+    """Say what is there instead of a foreign teacher: nothing, or one of our own things.
+
+    Raises:
+        UsageError: if there is.
+    """
     if not path.exists():
         raise UsageError(_missing(str(path)))
     what = ""
@@ -96,11 +101,23 @@ def _missing(name: str) -> str:
                 f"`koopstep teacher train {preset} --out {file}`, or of published weights with "
                 f"`koopstep teacher convert FILE --out {file}`"
             )
+    if _is_module(name):
+        return f"{name} is a Python module; name the function in it that makes the teacher, as in {name}:teacher"
     try:
         find_teacher(name)
     except UsageError as error:
         return str(error)
     return f"{name} is no teacher"
+
+
+def _is_module(name: str) -> bool:
+    """Whether a module of this name is in the working directory, or installed; nothing is imported."""
+    parts = name.split(".")
+    if not all(part.isidentifier() for part in parts):
+        return False
+    place = Path(*parts)
+    here = place.with_suffix(".py").is_file() or (place / "__init__.py").is_file()
+    return here or (len(parts) == 1 and importlib.util.find_spec(name) is not None)
 
 
 def _from_code(text: str) -> Teacher:

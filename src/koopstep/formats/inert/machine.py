@@ -50,7 +50,9 @@ class Machine:
 
     def fail(self, reason: str) -> NoReturn:
         """Stop with the place in the file."""
-        raise DamagedError(f"{self.where}: byte {self.here}: {reason}; the file is damaged or no {self.dialect.name}")
+        raise DamagedError(
+            f"{self.where}: byte {self.here}: {reason}; the file is damaged, or is not {self.dialect.name}"
+        )
 
     def take(self, count: int) -> memoryview:
         """The next bytes, not copied."""

@@ -35,8 +35,8 @@ def read_state_dict(source: Path, config: TeacherConfig | None) -> ForeignTeache
         raise UsageError(f"{source} is a koopstep teacher already; `koopstep teacher info` shows it")
     if config is None:
         raise UsageError(
-            f"{source} holds weights and says nothing of their network; put the teacher's config beside it "
-            f"({source.stem}.yaml or .json) or name one with --config"
+            f"{source} holds weights and says nothing of their network; put the teacher's config beside it, as "
+            f"{source.with_suffix('.yaml')} or .json (`koopstep teacher convert` takes it with --config, too)"
         )
     found = load_state_dict(source)
     tensors, prefix = _renamed(found, set(empty_model(config, len(found), str(source)).state_dict()))

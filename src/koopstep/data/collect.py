@@ -30,6 +30,7 @@ from koopstep.data.probe import check_levels
 from koopstep.data.rows import Made, check_goes_on, joined, make_rows, micro_batches, try_out
 from koopstep.data.writer import StoreWriter, check_match
 from koopstep.teachers.base import Teacher
+from koopstep.teachers.stoppable import stoppable
 
 _SOON = 5.0  # seconds in which a unit is finished before a stop is obeyed, as what is not committed is lost
 
@@ -243,7 +244,7 @@ def collect(
         rank: number of this process, 0 ... `world` - 1; it makes every `world`-th unit.
         world: number of processes that share the work.
         device: where the noise is put before it goes through the teacher.
-        should_stop: asked before each micro-batch; a unit that ends within seconds is finished first.
+        should_stop: asked before each micro-batch and within slow paths; a unit that ends within seconds is finished first.
 
     Yields:
         A report after each micro-batch, and one at the end.
@@ -257,9 +258,9 @@ def collect(
     Warns:
         UserWarning: samples contradict the teacher's `data_scale` or `data_range`.
     """
+    teacher = stoppable(teacher, should_stop)
     writer = _open(teacher, settings, Path(folder), device)
-    manifest, (done, size) = writer.manifest, _totals(writer.committed())
-    tried = False
+    manifest, (done, size), tried = writer.manifest, _totals(writer.committed()), False
     for unit in writer.pending_units(rank, world):
         parts: list[Made] = []
         seconds, stopping = math.inf, False

@@ -23,6 +23,7 @@ from koopstep.recipes.derive import default_method, derive, of_lengths, of_steps
 from koopstep.recipes.recipe import Recipe, change_recipe
 from koopstep.runs.folder import CONFIG
 from koopstep.teachers.files import goes_by
+from koopstep.teachers.stoppable import stoppable
 from koopstep.training.checkpoint import flat
 from koopstep.training.settings import may_change
 
@@ -105,13 +106,14 @@ def make_plan(
         UsageError: if the teacher's paths are not a function of their noise, the store is of something else, or the wish
             cannot be met.
     """
+    teacher = stoppable(source.teacher, job.stop)
     if store is None:
-        check_deterministic(source.teacher, job.place)
+        check_deterministic(teacher, job.place)
     else:
         recipe = on_store(recipe, store, source)
     collects = store is None
     job.console.say("timing a few paths and training steps")
-    costs, recipe = measure(source.teacher, recipe, job.place, collects=collects)
+    costs, recipe = measure(teacher, recipe, job.place, collects=collects, stop=job.stop)
     costs = costs.model_copy(update={"start": time.perf_counter() - started + _STARTING})
     rows = None if store is None else store.manifest.hold_out
     full = Full(recipe.collect.count, recipe.training.steps, recipe.training.batch_size)

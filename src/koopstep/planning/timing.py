@@ -11,7 +11,8 @@ import torch
 from torch.autograd.graph import saved_tensors_hooks
 
 from koopstep.core.devices import Place, seeded
-from koopstep.core.errors import UsageError
+from koopstep.core.errors import Interrupted, UsageError
+from koopstep.core.job import Stop, never
 from koopstep.core.noise import gaussian
 from koopstep.data import collect as collecting
 from koopstep.data.manifest import Manifest
@@ -51,14 +52,22 @@ def check_deterministic(teacher: Teacher, place: Place) -> None:
     check_repeats(*(make_rows(teacher, manifest, some, place.device)[0] for some in (rows, rows, few)))
 
 
-def measure(teacher: Teacher, recipe: Recipe, place: Place, *, collects: bool) -> tuple[Costs, Recipe]:
-    """The costs of ``recipe`` with ``teacher`` on this machine, and the recipe with what had to give way to its memory."""
+def measure(
+    teacher: Teacher, recipe: Recipe, place: Place, *, collects: bool, stop: Stop = never
+) -> tuple[Costs, Recipe]:
+    """The costs of ``recipe`` with ``teacher`` on this machine, and the recipe with what had to give way to its memory.
+
+    Raises:
+        Interrupted: ``stop``, which is asked between two trials, said so.
+    """
     with tempfile.TemporaryDirectory(prefix="koopstep-plan-") as folder:
         store = _made_up_store(Path(folder), teacher, recipe)
         with seeded(recipe.training.seed, torch.device("cpu")):
             recipe, student = first_student(recipe, DataFacts.of(store.manifest), store.manifest.teacher)
             recipe, task = _fitting(recipe, lambda chosen: task_of(chosen, student, store, place)[0], place)
+            _go_on(stop)
             recipe, step = _fastest(recipe, task, place)
+            _go_on(stop)
         row = _time_rows(lambda rows: _sample(task, store, rows, place), len(store.training_rows()))
     path = time_path(teacher, recipe, place) if collects else 0.0
     size = float(torch.tensor(teacher.shape).prod())
@@ -74,6 +83,11 @@ def measure(teacher: Teacher, recipe: Recipe, place: Place, *, collects: bool) -
         evaluate=evaluate,
         report=_REPORT.get(recipe.student.kind, _LONG_REPORT),
     ), recipe
+
+
+def _go_on(stop: Stop) -> None:
+    if stop():
+        raise Interrupted("stopped before the plan was made; run the same command again to go on")
 
 
 def time_path(teacher: Teacher, recipe: Recipe, place: Place) -> float:

@@ -18,6 +18,7 @@ from koopstep.planning.source import Source
 from koopstep.runs.clock import SECONDS
 from koopstep.runs.folder import CONFIG, STORE, TEACHER, read_config
 from koopstep.students.files import read_student_file
+from koopstep.teachers.stoppable import stoppable
 from koopstep.training.checkpoint import checkpoints
 
 RESULT = "result.json"  # of a report
@@ -62,7 +63,9 @@ def check_run(plan: Plan, before: Plan | None, source: Source, out: Path, job: J
     if (store / MANIFEST).is_file():
         _check_shards(store, plan, source)
         settings = plan.recipe.collect if plan.data is None else None
-        check_store(source.teacher, store, settings, device=source.teacher.device or job.place.device)
+        check_store(
+            stoppable(source.teacher, job.stop), store, settings, device=source.teacher.device or job.place.device
+        )
     found = checkpoints(out / "checkpoints")
     if before is not None and plan.count > before.count and found and found[-1][0] >= plan.steps:
         raise UsageError(

@@ -186,9 +186,10 @@ def test_trajectory() -> None:
 def test_steps(metric: str, one: float, more: float, word: str) -> None:
     scores = {"1": {"pair_mse": 0.1, metric: one}, "3": {"pair_mse": 0.2, metric: more}}
     assert main_metric(scores["1"]) == metric
-    told = steps_sentence({"noise": scores}, {metric: 0.3})
-    assert told.startswith(word) and "(teacher 0.300)" in told
-    assert "too few states" in steps_sentence({"noise": {"1": scores["1"]}}, {})
+    told = steps_sentence({"noise": scores}, {metric: 0.3}, metric, 125, {metric: 0.02})
+    assert told.startswith(word) and "(teacher 0.300; 125 held-out rows)" in told
+    assert "no difference that these rows can tell" in steps_sentence({"noise": scores}, {}, metric, 125, {metric: 0.2})
+    assert "too few states" in steps_sentence({"noise": {"1": scores["1"]}}, {}, metric, 125, {})
 
 
 def test_edits() -> None:
@@ -211,11 +212,13 @@ def test_edits() -> None:
     filled: dict[str, Any] = {
         "what": "inpaint",
         "network_calls": 10,
+        "count": 16,
         "results": {"ours": {"psnr": 18.0}, "mean_fill": {"psnr": 14.0}, "teacher": {"psnr": 19.0}},
     }
     assert fill_sentence(filled) == (
-        "Filled in with 10 network calls: PSNR 18.0 dB over what was missing, better than the mean fill (14.0 dB); "
-        "the teacher reaches 19.0 dB with as many calls."
+        "Filled in with 10 network calls: PSNR 18.0 dB over what was missing in 16 pictures, better than the mean "
+        "fill (14.0 dB); the teacher reaches 19.0 dB with as many calls."
     )
     filled["results"]["ours"]["psnr"] = 12.0
-    assert "worse than the mean fill" in fill_sentence(filled)
+    assert ", worse than the mean fill" in fill_sentence(filled)
+    assert "in 4 pictures, on these few worse than the mean fill" in fill_sentence(filled | {"count": 4})

@@ -13,7 +13,9 @@ if TYPE_CHECKING:
     from koopstep.cli.output import Page
 
 
-JSON_KEYS = "JSON: metrics, teacher (the same of the teacher), left_out (metric: reason), protocol, files."
+JSON_KEYS = (
+    "JSON: metrics, teacher (the same of the teacher), left_out (metric: reason), spread (by chance), protocol, files."
+)
 
 
 def evaluate(

@@ -29,6 +29,7 @@ Task = Literal["inpaint", "colorize", "superres"]
 
 _DRAWN, _AT_ONCE = 8, 64
 _SAME_DB = 0.2  # PSNRs nearer than that count as equal
+_FEW = 16  # pictures: of fewer a mean says little of others
 _BREAK = "\n"
 _HEADINGS: dict[str, str] = {
     "inpaint": "Filling in what is missing",
@@ -152,12 +153,16 @@ def fill_sentence(values: dict[str, Any]) -> str:
     psnr = {name: one["psnr"] for name, one in values["results"].items()}
     plain = {name: psnr[name] for name in ("mean_fill", "bicubic") if name in psnr}
     what = _DONE[values["what"]]
-    text = f"{what} with {values['network_calls']} network calls: PSNR {short(psnr['ours'])} dB over what was missing"
+    text = (
+        f"{what} with {values['network_calls']} network calls: PSNR {short(psnr['ours'])} dB over what was missing "
+        f"in {values['count']} picture{'s' * (values['count'] != 1)}"
+    )
     if plain:
         best = max(plain, key=lambda name: plain[name])
         gain = psnr["ours"] - plain[best]
         verdict = "better than" if gain > _SAME_DB else "worse than" if gain < -_SAME_DB else "no better than"
-        text += f", {verdict} the {_TITLES[best]} ({short(plain[best])} dB)"
+        few = "on these few " if values["count"] < _FEW else ""
+        text += f", {few}{verdict} the {_TITLES[best]} ({short(plain[best])} dB)"
     if "teacher" in psnr:
         text += f"; the teacher reaches {short(psnr['teacher'])} dB with as many calls"
     return f"{text}."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ class Evaluation:
         left_out: metrics that could not be measured -> why.
         protocol: how it was measured: rows, real data, networks, versions.
         files: what was written.
+        spread: name -> by how much (a standard deviation) the teacher's value varies with the noise, of metrics that tell it.
     """
 
     metrics: Mapping[str, float]
@@ -29,6 +30,7 @@ class Evaluation:
     left_out: Mapping[str, str]
     protocol: Protocol
     files: tuple[Path, ...] = ()
+    spread: Mapping[str, float] = field(default_factory=dict)
 
     @classmethod
     def of(cls, plain: Mapping[str, Any], where: Path) -> Evaluation:
@@ -36,7 +38,7 @@ class Evaluation:
         protocol = Protocol.parse(plain["protocol"], f"protocol in {where}")
         # as they were measured: files are sorted by name
         values = {name: plain["metrics"][name] for name in protocol.metrics if name in plain["metrics"]}
-        return cls(values, plain["teacher"], plain.get("left_out", {}), protocol, (where,))
+        return cls(values, plain["teacher"], plain.get("left_out", {}), protocol, (where,), plain.get("spread", {}))
 
     def plain(self) -> dict[str, Any]:
         """The same without ``files``, as JSON holds it."""
@@ -44,6 +46,7 @@ class Evaluation:
             "metrics": dict(self.metrics),
             "teacher": dict(self.teacher),
             "left_out": dict(self.left_out),
+            "spread": dict(self.spread),
             "protocol": dump(self.protocol),
         }
 

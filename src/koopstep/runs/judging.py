@@ -12,6 +12,7 @@ from koopstep.core.errors import UsageError
 from koopstep.data.cells import Cells
 from koopstep.data.sources import DataSource
 from koopstep.evaluation import classifier as classifiers
+from koopstep.evaluation.chance import spreads
 from koopstep.evaluation.classifier import SupportVectorClassifier
 from koopstep.evaluation.metrics import METRICS, applicable, inapplicable
 from koopstep.evaluation.metrics import evaluate as measure
@@ -54,11 +55,13 @@ class Scorer:
         score: samples (N, *shape) from the comparison's noise -> values by name.
         teacher: the teacher's values.
         left_out: metrics that cannot be measured, each with the reason.
+        spread: by how much the teacher's values vary with the noise, of metrics that tell it.
     """
 
     score: Callable[[Tensor], dict[str, float]]
     teacher: dict[str, float]
     left_out: dict[str, str]
+    spread: dict[str, float]
 
 
 def scorer(compared: Comparison) -> Scorer:
@@ -79,7 +82,9 @@ def scorer(compared: Comparison) -> Scorer:
         of_these = replace(student, student=compared.run.student.facts.in_plain_range(samples))
         return measure(of_these, applicable(of_these, names))
 
-    return Scorer(score, measure(teacher, applicable(teacher, names)), reasons_left_out(student, names, compared, real))
+    of_teacher = measure(teacher, applicable(teacher, names))
+    left_out = reasons_left_out(student, names, compared, real)
+    return Scorer(score, of_teacher, left_out, spreads(teacher, tuple(of_teacher)))
 
 
 def _needs_reference(name: str) -> bool:

@@ -10,7 +10,8 @@ from torch import Tensor
 from koopstep.analysis.findings import Caption, Curves, Findings, Line, View
 from koopstep.analysis.sets import how_shown, view_of_sets
 from koopstep.analysis.words import short
-from koopstep.evaluation.metrics import METRICS
+from koopstep.evaluation.chance import same
+from koopstep.evaluation.metrics import METRICS, inflated
 from koopstep.runs.judging import scorer
 from koopstep.runs.subject import RunSubject
 from koopstep.sampling.fewstep import Between, Stepping, generate_in_steps
@@ -20,6 +21,7 @@ _COUNTS = (1, 2, 3, 4, 6, 8, 12)
 _WAYS: dict[Between, str] = {"noise": "by fresh noise", "path": "along the path"}
 _COLUMNS = 10
 _POINTS = 4000
+_SAME = 0.01  # of a value: less is no difference to speak of, on any number of rows
 
 
 def steps(subject: RunSubject) -> Findings:
@@ -35,6 +37,8 @@ def steps(subject: RunSubject) -> Findings:
         for count in counts[1:]:
             samples = generate_in_batches(student, noise, batch.class_labels, stepping=Stepping(count, way))
             values[way][str(count)] = score(torch.cat(list(samples)))
+    told = {name: value for name, value in one_step.items() if not inflated(name, len(noise), noise[0].numel())}
+    main = main_metric(told or one_step)
     panels: dict[str, dict[str, Line]] = {}
     for metric in one_step:
         panels[metric.replace("_", " ")] = {
@@ -52,7 +56,7 @@ def steps(subject: RunSubject) -> Findings:
     )
     plain = {str(way): found for way, found in values.items()} | {"teacher": of_teacher, "left_out": scores.left_out}
     sentence, text = (
-        steps_sentence(values, of_teacher),
+        steps_sentence(values, of_teacher, main, len(noise), scores.spread),
         "Each metric against the number of network evaluations a sample.",
     )
     shown, seen = _samples(subject, ways, counts)
@@ -61,7 +65,6 @@ def steps(subject: RunSubject) -> Findings:
         "steps.png": Caption("What further steps are worth", text, sentence),
         "steps_samples.png": Caption("The same noise in more steps", how, seen),
     }
-    main = main_metric(one_step)
     numbers = {f"{main} at 1 step": short(one_step[main])} | {
         f"{main} at {counts[-1]} steps {_WAYS[way]}": short(found[str(counts[-1])][main])
         for way, found in values.items()
@@ -78,10 +81,15 @@ def main_metric(measured: Mapping[str, float]) -> str:
     return of_sets[0] if of_sets else next(iter(measured))
 
 
-def steps_sentence(values: Mapping[Between, Mapping[str, Mapping[str, float]]], of_teacher: Mapping[str, float]) -> str:
-    """Which number of steps is best, either way, beside one step and the teacher."""
+def steps_sentence(
+    values: Mapping[Between, Mapping[str, Mapping[str, float]]],
+    of_teacher: Mapping[str, float],
+    main: str,
+    rows: int,
+    spread: Mapping[str, float],
+) -> str:
+    """Which number of steps is best, either way, beside one step and the teacher, as far as so many rows tell."""
     one = values["noise"]["1"]
-    main = main_metric(one)
     sign = -1.0 if METRICS[main].direction == "higher" else 1.0
     found = [
         (sign * scores[main], int(count), way)
@@ -89,18 +97,24 @@ def steps_sentence(values: Mapping[Between, Mapping[str, Mapping[str, float]]], 
         for count, scores in by_count.items()
         if count != "1"
     ]
-    teacher = f" (teacher {short(of_teacher[main])})" if main in of_teacher else ""
+    teacher = f"(teacher {short(of_teacher[main])}; " if main in of_teacher else "("
+    teacher += f"{rows:,} held-out rows)"
     if not found:
-        return f"One step gives {main} {short(one[main])}{teacher}; the store kept too few states to take more."
+        return f"One step gives {main} {short(one[main])} {teacher}; the store kept too few states to take more."
     best, count, way = min(found)
+    if same(one[main], sign * best, max(spread.get(main, 0.0), _SAME * abs(one[main]))):
+        return (
+            f"Further steps make no difference that these rows can tell: {main} is {short(one[main])} in one step and "
+            f"{short(sign * best)} at best in more, with {count} {_WAYS[way]} {teacher}."
+        )
     if best >= sign * one[main]:
         return (
             f"Further steps do not help: {main} is {short(one[main])} in one step and {short(sign * best)} at best in more, "
-            f"with {count} {_WAYS[way]}{teacher}."
+            f"with {count} {_WAYS[way]} {teacher}."
         )
     return (
         f"Further steps help: {main} goes from {short(one[main])} in one step to {short(sign * best)} in {count} steps "
-        f"{_WAYS[way]}{teacher}."
+        f"{_WAYS[way]} {teacher}."
     )
 
 

@@ -12,6 +12,7 @@ from koopstep.core.errors import UsageError
 from koopstep.core.files import write_json
 from koopstep.core.job import Job, working
 from koopstep.data.reference import RealData
+from koopstep.evaluation.chance import spreads
 from koopstep.evaluation.metrics import applicable, inflated
 from koopstep.evaluation.metrics import evaluate as measure
 from koopstep.evaluation.outcome import Evaluation
@@ -111,7 +112,7 @@ def _measured(
         )
     values, of_teacher = measure(student, names), measure(teacher, applicable(teacher, names))
     protocol = protocol_of(names, compared, real, judge, extractor).model_copy(update=_sampled(stepping))
-    found = Evaluation(values, of_teacher, left_out, protocol)
+    found = Evaluation(values, of_teacher, left_out, protocol, spread=spreads(teacher, tuple(of_teacher)))
     if config is None:
         return found
     path = compared.run.folder / EVALUATION

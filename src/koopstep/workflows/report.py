@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -128,7 +129,7 @@ def tell(
         notes=_notes(held_out, measured),
         links=links(subject, rows, finding),
         rows=words.rows_of(measured.value),
-        measured=words.measured_on(measured.value),
+        measured=words.measured_on(measured.value, math.prod(facts.shape)),
         parts=parts,
         seconds=seconds,
         commands=words.commands(opened, manifest, _plan(run)),

@@ -8,7 +8,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from koopstep.analysis.subject import HeldOut
+from koopstep.analysis.words import listed
 from koopstep.data.manifest import Manifest
+from koopstep.evaluation.chance import same
 from koopstep.evaluation.metrics import METRICS, inflated
 from koopstep.evaluation.scores import pair_mse, pair_mse_permuted
 from koopstep.figures.html import Fact, Row, duration, number
@@ -19,6 +21,7 @@ from koopstep.students.student import DataFacts
 
 # the first of these that student and teacher were both measured by stands for quality
 _QUALITY = ("fid", "fid_768", "frechet_resnet56", "frechet_pixel", "in_cell", "sliced_wasserstein", "mmd")
+_FEW = 100  # samples: of fewer an average is rough
 _SAME_PACE = 1.15  # repeats of one measurement differ by as much
 _QUALITY_NAMES = {
     "in_cell": "share of samples in a filled cell",
@@ -78,18 +81,20 @@ def facts_of(
     run: OpenRun, manifest: Manifest | None, measured: Mapping[str, Any] | None, speed: Speed
 ) -> Iterator[Fact]:
     """The few numbers that one sees first."""
-    metrics, teacher = (measured or {}).get("metrics", {}), (measured or {}).get("teacher", {})
+    metrics = (measured or {}).get("metrics", {})
     evaluations = manifest.teacher.num_function_evaluations if manifest else speed.teacher_evaluations
     yield Fact(f"{evaluations or '?'} → 1", "network evaluations a sample", "teacher → student")
     yield speed_fact(speed)
     if "pair_mse" in metrics:
         control = metrics.get("pair_mse_permuted")
         note = "" if control is None else f"{number(control)} with the teacher's samples dealt out at random"
-        yield Fact(number(metrics["pair_mse"]), "held-out mean squared error to the teacher", note)
-    name = next((name for name in _QUALITY if name in metrics and name in teacher), None)
-    if name is not None:
-        few = inflated(name, (measured or {})["protocol"]["count"], math.prod(run.student.facts.shape))
-        yield _quality(name, metrics[name], teacher[name], few)
+        count = (measured or {})["protocol"]["count"]
+        note += f"; on {count} noise{'s' * (count != 1)} only: a rough number" if count < _FEW else ""
+        value = number(metrics["pair_mse"]) if count >= _FEW else f"{metrics['pair_mse']:.1g}"
+        yield Fact(value, "held-out mean squared error to the teacher", note.removeprefix("; "))
+    fact = None if measured is None else quality_fact(measured, math.prod(run.student.facts.shape))
+    if fact is not None:
+        yield fact
     everything, sampling = run.student.parameter_counts()
     note = f"of {everything:,} trained" if everything != sampling else ""
     yield Fact(f"{sampling:,}", "parameters that the student samples with", note)
@@ -120,13 +125,32 @@ def duration_text(seconds: float) -> str:
     return f"{number(1000 * seconds)} ms" if seconds < 1 else duration(seconds)
 
 
-def _quality(name: str, student: float, teacher: float, few: bool) -> Fact:
+def quality_fact(measured: Mapping[str, Any], size: int) -> Fact | None:
+    """The student's distance to real data beside the teacher's: their ratio only where so many samples tell one.
+
+    Args:
+        measured: the evaluation.
+        size: numbers of a sample.
+    """
+    metrics, teacher, count = measured["metrics"], measured["teacher"], measured["protocol"]["count"]
+    both = [name for name in _QUALITY if name in metrics and name in teacher]
+    name = next((name for name in both if not inflated(name, count, size)), next(iter(both), None))
+    if name is None:
+        return None
+    own, others = metrics[name], teacher[name]
     label = _QUALITY_NAMES.get(name, "Fréchet distance to real data")
-    if METRICS[name].direction != "lower" or teacher <= 0 or student <= 0:
-        return Fact(number(student), label, f"the teacher: {number(teacher)} ({METRICS[name].direction} is better)")
-    note = f"{number(student)} against {number(teacher)} ({name}; lower is better)"
-    note += "; too few samples: both are too large, and their ratio is too near 1" if few else ""
-    return Fact(f"{number(student / teacher)}×", f"the teacher's {label}", note)
+    note = f"{number(own)} against {number(others)} ({name}; {METRICS[name].direction} is better)"
+    if inflated(name, count, size):
+        few = f"{count:,} samples are too few: both are too large, and no ratio is given"
+        return Fact(number(own), label, f"the teacher: {number(others)} ({name}); {few}")
+    spread = measured.get("spread", {}).get(name)
+    if spread is not None and same(own, others, spread):
+        return Fact("≈ 1×", f"the teacher's {label}", f"{note}; equal within what {count:,} samples can tell")
+    if METRICS[name].direction != "lower" or others <= 0 or own <= 0:
+        return Fact(number(own), label, f"the teacher: {number(others)} ({METRICS[name].direction} is better)")
+    if spread is None and count < _FEW:
+        return Fact(number(own), label, f"the teacher: {number(others)} ({name}); too few samples for a ratio")
+    return Fact(f"{number(own / others)}×", f"the teacher's {label}", note)
 
 
 def rows_of(measured: Mapping[str, Any] | None) -> list[Row]:
@@ -150,8 +174,8 @@ def not_measured(left_out: Mapping[str, str]) -> list[str]:
     ]
 
 
-def measured_on(measured: Mapping[str, Any] | None) -> str:
-    """On what the metrics were measured."""
+def measured_on(measured: Mapping[str, Any] | None, size: int) -> str:
+    """On what the metrics were measured, and what so many samples (of ``size`` numbers) cannot tell."""
     if measured is None:
         return ""
     protocol = measured["protocol"]
@@ -163,8 +187,18 @@ def measured_on(measured: Mapping[str, Any] | None) -> str:
     )
     return (
         f"On {protocol['count']:,} noises that training never saw, the student in {steps} step{'s' * (steps != 1)}{real}. "
-        "A control says what ignoring the noise would score."
+        f"A control says what ignoring the noise would score.{_cannot_tell(measured, size)}"
     )
+
+
+def _cannot_tell(measured: Mapping[str, Any], size: int) -> str:
+    metrics, teacher, count = measured["metrics"], measured["teacher"], measured["protocol"]["count"]
+    spread = measured.get("spread", {})
+    few = [name for name in metrics if inflated(name, count, size)]
+    alike = [name for name in metrics if name in teacher and name in spread]
+    alike = [name for name in alike if same(metrics[name], teacher[name], spread[name])]
+    text = f" So few samples make {listed(few)} too large for both, and alike." if few else ""
+    return text + (f" By {listed(alike)} they cannot tell student and teacher apart." if alike else "")
 
 
 def about(run: OpenRun, manifest: Manifest | None) -> str:

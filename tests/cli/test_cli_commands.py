@@ -204,6 +204,17 @@ def test_the_demo_shows_both_tables_and_ends_with_the_report(
     assert "train         20" in lines
 
 
+def test_what_distil_says_to_run_next_can_be_pasted(calls: cli_fakes.Calls, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main.run(["distil", "board", "--out", "a b"]) == 0
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last == "next: koopstep sample 'a b' --count 64 --out 'a b/samples.png'"
+
+
+def test_repair_counts_the_units_that_it_made_again(calls: cli_fakes.Calls, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main.run(["data", "repair", "s"]) == 0  # unit 3
+    assert ["repaired", "1"] in [line.split() for line in capsys.readouterr().out.splitlines()]
+
+
 def test_a_training_whose_loss_is_not_finite_is_null_in_json(
     calls: cli_fakes.Calls, capsys: pytest.CaptureFixture[str]
 ) -> None:

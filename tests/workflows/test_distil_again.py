@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
 import pytest
+import torch
 from test_distil import Listening, distil, light, teacher  # noqa: F401
-from tiny_way import HERE, MEANS, SPREAD, tiny_store
+from tiny_way import HERE, MEANS, SPREAD, tiny_store, tiny_teacher
 
 import koopstep as ks
 from koopstep.core.console import Quiet
@@ -74,6 +76,20 @@ def test_what_was_damaged_is_not_finished(tmp_path: Path) -> None:
         distil(made, out)
     repair_store(out / "store", made, job=Job(HERE, Quiet()))
     assert distil(made, out)["metrics"] == said["metrics"]
+
+
+def test_weights_of_another_program_are_not_written_into_a_function_s_run(tmp_path: Path) -> None:
+    made, out, weights = ks.mixture_teacher(MEANS, SPREAD), tmp_path / "run", tmp_path / "weights.pth"
+    distil(made, out)
+    tensors = ks.load_teacher(tiny_teacher(tmp_path / "t.safetensors")).model
+    assert tensors is not None
+    torch.save(tensors.state_dict(), weights)
+    config = {"kind": "mixture", "dimension": 2, "components": 3, "spread": SPREAD}
+    weights.with_suffix(".json").write_text(json.dumps(config))
+    before = everything(out)
+    with pytest.raises(UsageError, match="begun with the teacher"):
+        distil(weights, out)
+    assert everything(out) == before
 
 
 def test_without_its_checkpoints_a_run_is_finished_and_cannot_go_on(tmp_path: Path) -> None:

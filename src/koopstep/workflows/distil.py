@@ -16,7 +16,7 @@ from koopstep.data.commits import COMPLETE, MANIFEST
 from koopstep.data.reference import RealData
 from koopstep.data.store import Store
 from koopstep.planning.making import check_same, chosen_recipe, extended, make_plan, read_plan, write_plan
-from koopstep.planning.plan import Wish, read_budget
+from koopstep.planning.plan import Plan, Wish, read_budget
 from koopstep.planning.source import Source, real_data
 from koopstep.runs.clock import Clock
 from koopstep.runs.folder import STORE, TEACHER
@@ -140,8 +140,8 @@ def run_distil(
     if job.place.world > 1:
         raise UsageError("distil works in one process; under torchrun use `koopstep collect` and `koopstep train`")
     clock, changes = Clock(out), tuple(changes)
-    source = _source(teacher, out, clock, job)
     before = read_plan(out)
+    source = _source(teacher, before, out, clock, job)
     real = None if reference is None and before is not None else real_data(source, reference)
     given = None if reference is None or real is None else real.sha256()
     if before is None:
@@ -162,9 +162,16 @@ def run_distil(
     return carry_out(plan, before, source, out, clock, job=job).result
 
 
-def _source(teacher: str | Path | Teacher, out: Path, clock: Clock, job: Job) -> Source:
-    """The teacher; how long its conversion took is noted once there is one."""
+def _source(teacher: str | Path | Teacher, before: Plan | None, out: Path, clock: Clock, job: Job) -> Source:
+    """The teacher; how long its conversion took is noted once there is one.
+
+    Raises:
+        UsageError: there is no such teacher, or the run was begun with another one.
+    """
     started, converts = time.perf_counter(), is_foreign(teacher) and not (out / TEACHER).is_file()
+    begun = None if before is None else Path(before.recipe.teacher.file).name
+    if converts and not isinstance(teacher, Teacher) and begun not in (None, TEACHER):
+        raise UsageError(f"{out} was begun with the teacher {begun!r}, not with {teacher}; choose another --out")
     source = find_source(teacher, out, job)
     if converts:
         clock.note("convert", time.perf_counter() - started)

@@ -263,7 +263,7 @@ def test_wrong_returns_are_named(value: Callable[[Tensor], Tensor], words: str) 
         ({"shape": (2, 0)}, "shape is that of one sample"),
         ({"num_classes": -1}, "num_classes must be 0"),
         ({"data_scale": 0.0}, "data_scale is a standard deviation"),
-        ({"data_scale": float("nan")}, "data_scale is a standard deviation"),
+        ({"data_scale": float("nan")}, "data_scale must be a finite number"),
         ({"data_range": (1.0, -1.0)}, "what black and white are"),
         ({"data_range": (0.0, float("inf"))}, "what black and white are"),
         ({"dtype": torch.int64}, "floating point one"),

@@ -123,7 +123,11 @@ def assignments(changes: Changes) -> list[str]:
     if isinstance(changes, str):
         return [changes]
     if not isinstance(changes, Mapping):
-        texts = list(changes)
+        texts: list[Any]
+        try:
+            texts = list(changes)
+        except TypeError:  # no list at all
+            texts = [changes]
         if not all(isinstance(text, str) for text in texts):
             raise UsageError(f"changes is a mapping as in {{'training.steps': 500}}, or key=value texts, got {texts!r}")
         return texts

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 import torch.distributed
 
+from koopstep.core.arguments import AnyDevice
 from koopstep.core.environment import device_name, launched
 from koopstep.core.errors import UsageError
 
@@ -27,17 +28,14 @@ class Place:
         return self.rank == 0
 
 
-def choose_device(name: str | None = None) -> torch.device:
+def choose_device(name: AnyDevice | None = None) -> torch.device:
     """Return the device called ``name`` (or ``$KOOPSTEP_DEVICE``); without a name CUDA where present, else the CPU.
 
     Raises:
         UsageError: if the named device does not exist here.
     """
     name = name or device_name() or ("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise UsageError(f"there is no device called {name!r}; use cpu, cuda or cuda:N") from error
+    device = torch_device(name)
     if device.type not in ("cpu", "cuda"):
         raise UsageError(f"koopstep runs on cpu and cuda, not on {name!r}")
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
@@ -45,7 +43,19 @@ def choose_device(name: str | None = None) -> torch.device:
     return device
 
 
-def prepare(name: str | None = None) -> Place:
+def torch_device(name: AnyDevice) -> torch.device:
+    """PyTorch's object of a device.
+
+    Raises:
+        UsageError: there is none of that name.
+    """
+    try:
+        return torch.device(name)
+    except RuntimeError as error:
+        raise UsageError(f"there is no device called {name!r}; use cpu, cuda or cuda:N") from error
+
+
+def prepare(name: AnyDevice | None = None) -> Place:
     """Set this process up for numerical work: device, denormals, and (under ``torchrun``) the process group.
 
     Denormals are flushed because a converged training loop on a CPU slows down several times without it.

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import torch
 import torch.distributed
 
+from koopstep.core.arguments import AnyDevice
 from koopstep.core.console import Console, Quiet
 from koopstep.core.devices import Place, flushes_denormals, prepare
 from koopstep.core.errors import Interrupted
@@ -39,7 +40,7 @@ class Job:
 
 
 @contextmanager
-def working(job: Job | None = None, device: str | None = None, quiet: bool = False) -> Iterator[Job]:
+def working(job: Job | None = None, device: AnyDevice | None = None, quiet: bool = False) -> Iterator[Job]:
     """The job that a function works in: the caller's own, else one of the function's, which ends with it.
 
     Args:
@@ -56,7 +57,7 @@ def working(job: Job | None = None, device: str | None = None, quiet: bool = Fal
 
 
 @contextmanager
-def working_on(device: str | None) -> Iterator[Place]:
+def working_on(device: AnyDevice | None) -> Iterator[Place]:
     """The device called ``device``, set up for numerical work.
 
     How the caller had set up this process, and its random state, are given back. Under ``torchrun`` there is also a process

@@ -67,7 +67,10 @@ def load_reference(given: RealData, kind: Kind, num_classes: int = 0) -> DataSou
     Warns:
         UserWarning: for everything that was done to the data, and for numbers that fill little of the teacher's range.
     """
-    source = _load(given, kind)
+    try:
+        source = _load(given, kind)
+    except OSError as error:  # a file went away, or may not be read
+        raise UsageError(f"the reference {given} cannot be read: {error}") from error
     if source.shape != tuple(kind.shape):
         raise UsageError(
             f"the reference {source.name!r} has shape {source.shape}, the samples have {tuple(kind.shape)}; name data of the "

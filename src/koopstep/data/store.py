@@ -13,8 +13,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from koopstep.core.arguments import AnyPath
+from koopstep.core.arguments import AnyPath, checked, whole_number
 from koopstep.core.errors import DamagedError, UsageError
+from koopstep.core.explain import short
 from koopstep.core.files import read_bytes, sha256_bytes
 from koopstep.core.noise import gaussian
 from koopstep.core.records import Batch
@@ -73,6 +74,7 @@ class Store:
         self._progress = torch.from_numpy(kept.astype(np.float32))
 
     @classmethod
+    @checked
     def open(cls, folder: AnyPath) -> Self:
         """Open a store.
 
@@ -134,7 +136,10 @@ class Store:
             UsageError: a row that does not exist.
             DamagedError: a shard that is needed is damaged.
         """
-        rows = np.asarray(indices, dtype=np.int64)
+        found = np.asarray(indices)
+        if found.size and found.dtype.kind not in "iu":
+            raise UsageError(f"rows must be a list of whole numbers, from 0 to {self.count - 1}, got {short(indices)}")
+        rows = found.astype(np.int64)
         if rows.ndim != 1 or (rows.size and not 0 <= int(rows.min()) <= int(rows.max()) < self.count):
             raise UsageError(f"rows must be a list of numbers from 0 to {self.count - 1}")
         m = self.manifest
@@ -227,7 +232,7 @@ class Store:
 
     def digest(self, unit: int) -> str:
         """The SHA-256 that was committed for a unit's shard."""
-        return self._completion.shards[unit]
+        return self._completion.shards[whole_number(unit, "unit", most=self.manifest.units - 1)]
 
     def verify(self, *, sizes_only: bool = False) -> list[DamagedUnit]:
         """Read every shard and compare it with what was committed; returns the damaged ones.

@@ -106,4 +106,5 @@ def _machine(dimensions: int) -> Any:
         from sklearn.svm import SVC
     except ImportError as error:
         raise UsageError("the classifier needs scikit-learn: pip install koopstep[analysis]") from error
-    return SVC(C=_PENALTY, kernel="rbf", gamma=_KERNEL_WIDTH / dimensions)
+    # without a seed of its own it takes one from NumPy's global state, which is the caller's
+    return SVC(C=_PENALTY, kernel="rbf", gamma=_KERNEL_WIDTH / dimensions, random_state=0)

@@ -7,6 +7,7 @@ from typing import Literal, TypeVar
 
 import torch
 
+from koopstep.core.arguments import checked
 from koopstep.core.errors import NumericsError, UsageError
 from koopstep.core.explain import nearest
 from koopstep.core.registry import add, origin_of
@@ -153,6 +154,7 @@ def inflated(name: str, count: int, size: int) -> bool:
 Made = TypeVar("Made", bound=Callable[[Samples], float])
 
 
+@checked
 def register_metric(
     name: str,
     *,

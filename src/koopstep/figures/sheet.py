@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from koopstep.core.errors import UsageError
+from koopstep.core.explain import short
 from koopstep.core.files import write_atomic
 from koopstep.figures.style import DPI, FAINT, SETTINGS
 
@@ -43,6 +44,16 @@ def styled() -> Iterator[None]:
         yield
 
 
+def _listed(axes: Any) -> list[Any]:
+    """Axes in whatever list, such as the array that ``plt.subplots`` gives."""
+    if axes is None:
+        return []
+    try:
+        return list(getattr(axes, "flat", axes))
+    except TypeError:
+        return [axes]
+
+
 class Sheet:
     """A page for one view; to be used within :func:`styled`.
 
@@ -58,7 +69,9 @@ class Sheet:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure as OwnFigure
 
-        self._given: list[Axes] = [axes] if isinstance(axes, OneAxes) else list(axes) if axes is not None else []
+        self._given: list[Axes] = [axes] if isinstance(axes, OneAxes) else _listed(axes)
+        if not all(isinstance(one, OneAxes) for one in self._given):
+            raise UsageError(f"ax must be matplotlib axes, or a list of them, got {short(axes)}")
         self._panels: list[Axes] = []
         if self._given:
             root = self._given[0].get_figure(root=True)

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from koopstep.core.arguments import checked
 from koopstep.core.errors import UsageError
 from koopstep.core.explain import IMPORT_FIRST, nearest
 from koopstep.core.registry import add, origin_of
@@ -116,6 +117,7 @@ _BUILT_IN = frozenset(TERMS)
 Made = TypeVar("Made", bound=Callable[[Pass], Tensor])
 
 
+@checked
 def register_term(name: str, *, weight: float = 1.0, within: bool = False) -> Callable[[Made], Made]:
     """Decorator: recipes know a function of a :class:`~koopstep.losses.passes.Pass` as a term of the objective.
 

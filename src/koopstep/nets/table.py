@@ -8,6 +8,7 @@ from typing import Annotated, TypeVar
 
 from torch import nn
 
+from koopstep.core.arguments import checked
 from koopstep.core.config import Config
 from koopstep.core.errors import UsageError
 from koopstep.core.registry import ByKind, add, origin_of, settings_in, settings_of
@@ -38,6 +39,7 @@ NetworkConfig = Annotated[MLPConfig | UNetConfig | ADMConfig | LinearConfig, ByK
 Made = TypeVar("Made", bound=Callable[..., nn.Module])
 
 
+@checked
 def register_network(name: str, *, images: bool = False) -> Callable[[Made], Made]:
     """Decorator: recipes know a class of networks as ``kind: name``, as observables (encoder, decoder) and in teachers.
 

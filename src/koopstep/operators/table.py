@@ -8,6 +8,7 @@ from typing import Annotated, Any, TypeVar
 
 import torch
 
+from koopstep.core.arguments import checked
 from koopstep.core.config import Config
 from koopstep.core.registry import ByKind, add, origin_of, settings_in, settings_of
 from koopstep.operators.base import Operator
@@ -50,6 +51,7 @@ OperatorConfig = Annotated[
 Made = TypeVar("Made", bound=Callable[..., Operator])
 
 
+@checked
 def register_operator(name: str) -> Callable[[Made], Made]:
     """Decorator: recipes know a class of operators (or a function that makes one) as ``kind: name``.
 

@@ -139,6 +139,8 @@ class Wish:
     quick: bool = False
 
     def __post_init__(self) -> None:
+        if self.budget is not None and self.budget <= 0:
+            raise UsageError(f"a budget must be more than no time, got {self.budget:g}")
         if self.count is not None and 1 <= self.count < FEWEST:
             raise UsageError(
                 f"of {self.count} paths too few can be held out to judge a student; ask for {FEWEST} or more"

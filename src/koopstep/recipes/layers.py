@@ -18,6 +18,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from koopstep.core.arguments import checked
 from koopstep.core.errors import UsageError
 from koopstep.core.explain import nearest
 from koopstep.core.files import read_limited
@@ -76,6 +77,7 @@ class Method:
 OWN_METHODS: dict[str, Method] = {}
 
 
+@checked
 def register_method(name: str, *, about: str, settings: Mapping[str, Any], extends: str | None = None) -> None:
     """Make ``--method name`` of some settings.
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from koopstep.core.config import Config, dump, override, refuse_changes
+from koopstep.core.arguments import AnyPath, checked, checked_but
+from koopstep.core.config import Changes, Config, assignments, dump, override, refuse_changes
 from koopstep.core.errors import UsageError
 from koopstep.core.explain import nearest
 from koopstep.data.collect import CollectSettings, settings_of
@@ -110,6 +112,7 @@ class Recipe(Config):
     evaluation: EvaluationRecipe
 
     @classmethod
+    @checked
     def for_store(
         cls,
         store: Store,
@@ -146,8 +149,9 @@ class Recipe(Config):
         )
 
 
+@checked_but("changes")
 def load_recipe(
-    preset: str, method: str | None = None, changes: Iterable[str] = (), *, budget: str | None = None
+    preset: AnyPath, method: str | None = None, changes: Changes = (), *, budget: str | None = None
 ) -> Recipe:
     """Resolve a preset, a method and single changes into a complete recipe.
 
@@ -159,18 +163,18 @@ def load_recipe(
         preset: one of :func:`preset_names`, or the path of a ``.yaml`` file of the same layout or of a run's
             ``config.yaml``.
         method: one of :func:`method_names`; the one that the file is written for when absent, else ``kdm``.
-        changes: ``key=value`` texts with dotted keys (see :func:`change_recipe`).
+        changes: single settings: ``{"training.steps": 500}``, or texts as in ``["training.steps=500"]``.
         budget: name of a budget of the preset; None for the full one.
 
     Raises:
         UsageError: on unknown names, keys or values, a file that is no preset, or one that holds another method's settings.
     """
-    found = resolve(preset, method, budget)
+    found = resolve(os.fspath(preset), method, budget)
     where = f"{found.where} with method {found.method}"
     _check_teacher(found.settings.get("teacher"), where)
     settings = student_part(found.settings)
     _take_network(settings)
-    return change_recipe(Recipe.parse(settings, where), changes, where)
+    return change_recipe(Recipe.parse(settings, where), assignments(changes), where)
 
 
 def change_recipe(recipe: Recipe, changes: Iterable[str], where: str) -> Recipe:

@@ -9,7 +9,16 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
-from koopstep.core.arguments import AnyPath, checked_rows, checked_seed, whole_number
+from koopstep.core.arguments import (
+    AnyDevice,
+    AnyPath,
+    check_memory,
+    checked,
+    checked_but,
+    checked_rows,
+    checked_seed,
+    whole_number,
+)
 from koopstep.core.devices import choose_device, seeded
 from koopstep.core.errors import UsageError
 from koopstep.core.noise import gaussian
@@ -43,6 +52,7 @@ class Student:
         provenance: what it was made from: names and digests.
     """
 
+    @checked
     def __init__(self, model: KoopmanStudent, *, folder: Path | None = None, file: StudentFile | None = None) -> None:
         self.model = model
         self.folder = folder
@@ -50,7 +60,8 @@ class Student:
         self._kind = type(model.codec).__name__.removesuffix("Codec").lower() if file is None else file.student.kind
 
     @classmethod
-    def load(cls, source: AnyPath, *, device: str | None = None) -> Self:
+    @checked
+    def load(cls, source: AnyPath, *, device: AnyDevice | None = None) -> Self:
         """Read the student of a run, or a student folder.
 
         Args:
@@ -65,7 +76,8 @@ class Student:
         return cls(model, folder=Path(source), file=file)
 
     @classmethod
-    def build(cls, config: StudentConfig, store: Store, *, seed: int = 0, device: str | None = None) -> Self:
+    @checked
+    def build(cls, config: StudentConfig, store: Store, *, seed: int = 0, device: AnyDevice | None = None) -> Self:
         """An untrained student for the data of ``store``, for a training loop of one's own: its network is ``model``.
 
         Args:
@@ -75,7 +87,8 @@ class Student:
             device: as for `load`.
         """
         place = choose_device(device)
-        with seeded(checked_seed(seed), torch.device("cpu")):
+        seed = checked_seed(seed)
+        with seeded(seed, torch.device("cpu")):
             model = build_student(config, DataFacts.of(store.manifest), seed)
         student = cls(model.to(place))
         student._kind = config.kind
@@ -106,17 +119,24 @@ class Student:
         """Where it computes."""
         return next(self.model.parameters()).device
 
+    @checked
     def noise(self, count: int, seed: int = 0) -> Tensor:
         """The noise x_T that `sample` starts from: (count, *shape) float32 of unit variance, on the CPU.
 
         Row ``i`` is a function of ``(seed, i)``, the same on every machine.
         """
-        return gaussian(checked_seed(seed), range(whole_number(count, "count", least=1)), self.shape)
+        count = whole_number(count, "count", least=1)
+        check_memory(count, self.shape, "count")
+        return gaussian(checked_seed(seed), range(count), self.shape)
 
+    @checked
     def class_labels(self, count: int, seed: int = 0) -> Tensor | None:
         """The classes that `sample` draws where none are given: (count,) int64; None without classes."""
-        return sampling_labels(self.num_classes, checked_seed(seed), whole_number(count, "count", least=1), None)
+        count = whole_number(count, "count", least=1)
+        check_memory(count, (2,), "count")
+        return sampling_labels(self.num_classes, checked_seed(seed), count, None)
 
+    @checked
     def sample(
         self,
         count: int,
@@ -146,6 +166,7 @@ class Student:
         labels = sampling_labels(self.num_classes, checked_seed(seed), count, _in_turn(class_labels))
         return self._generate(noise, labels, Stepping(whole_number(steps, "steps", least=1), between, seed), batch_size)
 
+    @checked_but("noise")
     def generate(
         self,
         noise: Tensor,
@@ -168,6 +189,7 @@ class Student:
         stepping = Stepping(whole_number(steps, "steps", least=1), between, checked_seed(seed))
         return self._generate(noise, labels, stepping, batch_size)
 
+    @checked_but("noise", "state", "u")
     def encode(
         self,
         noise: Tensor | None = None,
@@ -197,6 +219,7 @@ class Student:
             x, progress = checked_rows(state, "state", self.shape), _progress(u, "u")
         return self.model.encode(x.to(self.device), progress, self._labels(class_labels, len(x)))
 
+    @checked_but("latent", "du")
     def evolve(self, latent: Latent, du: float = 1.0, class_labels: Labels | None = None) -> Latent:
         """Move every level of a latent along by ``du`` of progress, linearly: 1 is the whole way from noise to data."""
         latent = self._latent(latent)
@@ -204,6 +227,7 @@ class Student:
             raise UsageError(f"du is a difference of progress, a number from -1 to 1, got {du!r}")
         return self.model.evolve(latent, float(du), self._labels(class_labels, len(latent[0])))
 
+    @checked_but("latent", "u")
     def decode(self, latent: Latent, u: float = 1.0, class_labels: Labels | None = None) -> Tensor:
         """Read a state (B, *shape) out of a latent, in data units, on the student's device.
 

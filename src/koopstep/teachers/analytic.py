@@ -8,6 +8,7 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
+from koopstep.core.arguments import Numbers, as_tensor, checked
 from koopstep.core.config import Config
 from koopstep.core.errors import UsageError
 from koopstep.core.levels import karras_sigmas
@@ -151,12 +152,17 @@ def analytic_teacher(
     )
 
 
-def gaussian_teacher(mean: Tensor, covariance: Tensor, *, sigma_max: float = 80.0) -> DenoiserTeacher:
+@checked
+def gaussian_teacher(mean: Numbers, covariance: Numbers, *, sigma_max: float = 80.0) -> DenoiserTeacher:
     """A Gaussian teacher from its moments: mean (D,), covariance (D, D), symmetric and positive.
 
     Raises:
         UsageError: if the covariance is not a symmetric positive matrix of the mean's size.
     """
+    mean, covariance = as_tensor(mean, "mean"), as_tensor(covariance, "covariance")
+    if mean.ndim != 1:
+        raise UsageError(f"mean must be a row of numbers, got shape {tuple(mean.shape)}")
+    covariance = covariance.to(mean.dtype)
     square = covariance.shape == (len(mean), len(mean))
     if not square or not torch.allclose(covariance, covariance.T) or float(torch.linalg.eigvalsh(covariance)[0]) <= 0:
         raise UsageError(f"the covariance must be symmetric, positive and {len(mean)} x {len(mean)}")
@@ -164,13 +170,16 @@ def gaussian_teacher(mean: Tensor, covariance: Tensor, *, sigma_max: float = 80.
     return analytic_teacher(config, GaussianDenoiser(mean, covariance), "gaussian", "")
 
 
+@checked
 def mixture_teacher(
-    means: Tensor, spread: float, weights: Tensor | None = None, *, sigma_max: float = 80.0
+    means: Numbers, spread: float, weights: Numbers | None = None, *, sigma_max: float = 80.0
 ) -> DenoiserTeacher:
     """A mixture teacher from component means (K, D), their common standard deviation and optional weights (K,)."""
+    means = as_tensor(means, "means")
     if means.ndim != 2 or spread <= 0:
         raise UsageError("a mixture needs means of shape (components, dimension) and a positive spread")
     config = MixtureConfig(dimension=means.shape[1], components=len(means), spread=spread, sigma_max=sigma_max)
+    weights = None if weights is None else as_tensor(weights, "weights")
     if weights is not None and (weights.shape != means.shape[:1] or not bool((weights > 0).all())):
         raise UsageError(f"the weights must be {len(means)} numbers above 0, got {weights.tolist()}")
     denoiser = MixtureDenoiser(means, torch.ones(len(means)) if weights is None else weights, spread)

@@ -11,6 +11,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from koopstep.core.arguments import check_memory, checked, checked_seed, whole_number
 from koopstep.core.config import Added, Config
 from koopstep.core.errors import UsageError
 from koopstep.core.noise import gaussian, integers
@@ -106,6 +107,7 @@ class Teacher(ABC):
         """Yield the ``steps + 1`` states (B, *shape), float64, from scaled noise to data."""
 
     @torch.no_grad()
+    @checked
     def path(self, noise: Tensor, class_labels: Tensor | None = None, *, steps: int) -> Tensor:
         """Carry unit-variance ``noise`` (B, *shape) to data; returns (steps + 1, B, *shape) float32.
 
@@ -117,6 +119,7 @@ class Teacher(ABC):
         return torch.stack([state.float() for state in self.states(noise, class_labels, steps)])
 
     @torch.no_grad()
+    @checked
     def sample(
         self, count: int, seed: int = 0, steps: int = 12, class_labels: Tensor | Sequence[int] | int | None = None
     ) -> Tensor:
@@ -131,8 +134,8 @@ class Teacher(ABC):
         Raises:
             UsageError: on a count or ``steps`` below 1, or class labels that cannot be.
         """
-        if count < 1:
-            raise UsageError(f"count is the number of samples and must be at least 1, got {count}")
+        count, seed = whole_number(count, "count", least=1), checked_seed(seed)
+        check_memory(count, self.shape, "count")
         device = self.device or torch.device("cpu")
         if class_labels is None:
             labels = integers(seed, range(count), self.num_classes) if self.num_classes else None
@@ -182,6 +185,7 @@ class Teacher(ABC):
         if class_labels is not None and not bool(((class_labels >= 0) & (class_labels < self.num_classes)).all()):
             raise UsageError(f"class_labels go from 0 to {self.num_classes - 1}, got {class_labels.tolist()[:8]}")
 
+    @checked
     def identity(self, steps: int) -> TeacherIdentity:
         """The record that a store keeps of this teacher."""
         return TeacherIdentity(

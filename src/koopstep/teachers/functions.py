@@ -8,12 +8,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from koopstep.core.arguments import Numbers, as_tensor, checked_but
 from koopstep.core.levels import denoised_from_epsilon, karras_sigmas
 from koopstep.core.pixels import PLAIN, DataRange
 from koopstep.teachers.solved import DenoiserTeacher, Function, VelocityTeacher, call, module_of
 from koopstep.teachers.timesteps import NOISE_SIGMA, Spacing, Timesteps
 
 
+@checked_but("shape", "data_range", "solver")
 def from_denoiser(
     fn: Function,
     shape: tuple[int, ...],
@@ -65,6 +67,7 @@ def from_denoiser(
     )
 
 
+@checked_but("shape", "data_range", "solver")
 def from_velocity(
     fn: Function,
     shape: tuple[int, ...],
@@ -116,11 +119,12 @@ def from_velocity(
     )
 
 
+@checked_but("shape", "data_range", "solver", "timesteps")
 def from_epsilon(
     fn: Function,
     shape: tuple[int, ...],
     *,
-    alphas_cumprod: Tensor,
+    alphas_cumprod: Numbers,
     num_classes: int = 0,
     data_scale: float | None = None,
     data_range: DataRange | None = PLAIN,
@@ -156,7 +160,7 @@ def from_epsilon(
     Warns:
         UserWarning: of a schedule that does not end in noise.
     """
-    table = Timesteps.of(torch.as_tensor(alphas_cumprod), timesteps, sigma_max)
+    table = Timesteps.of(as_tensor(alphas_cumprod, "alphas_cumprod"), timesteps, sigma_max)
     table.warn()
     teacher = DenoiserTeacher(
         _denoiser_of(fn, dtype, table),

@@ -11,6 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from koopstep.core.arguments import checked
+from koopstep.core.devices import torch_device
 from koopstep.core.errors import KoopstepError, UsageError
 from koopstep.core.levels import flow_times
 from koopstep.core.noise import gaussian
@@ -58,7 +60,7 @@ class _FunctionTeacher(Teacher):
         self.name, self.sha256 = name, sha256
         self.model = module_of(fn)
         self._fn, self._dtype = fn, dtype
-        self._device = None if device is None else torch.device(device)
+        self._device = None if device is None else torch_device(device)
 
     def _field(self, class_labels: Tensor | None) -> Callable[[Tensor, float], Tensor]:
         def field(x: Tensor, level: float) -> Tensor:
@@ -99,7 +101,10 @@ def _checked_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
 def _checked_range(data_range: DataRange | None) -> DataRange | None:
     if data_range is None:
         return None
-    ends = tuple(float(end) for end in data_range)
+    try:
+        ends = tuple(float(end) for end in data_range)
+    except (TypeError, ValueError):
+        ends = ()
     if len(ends) != 2 or not -float("inf") < ends[0] < ends[1] < float("inf"):
         raise UsageError(
             f"data_range is what black and white are, as in (-1, 1), or None of data that are no images, got {data_range}"
@@ -195,9 +200,11 @@ class DenoiserTeacher(_FunctionTeacher):
         self._sigmas = sigmas
         self.noise_scale = float(sigmas(1)[0]) if noise_scale is None else noise_scale
 
+    @checked
     def levels(self, steps: int) -> tuple[float, ...]:
         return tuple(self._sigmas(steps).tolist())
 
+    @checked
     def evaluations(self, steps: int) -> int:
         return self._count(steps)
 
@@ -239,9 +246,11 @@ class VelocityTeacher(_FunctionTeacher):
             self.solver = f"{solver} rtol={rtol:g} atol={atol:g}"
             self._solve = partial(self._solve, rtol=rtol, atol=atol)
 
+    @checked
     def levels(self, steps: int) -> tuple[float, ...]:
         return tuple(flow_times(steps).tolist())
 
+    @checked
     def evaluations(self, steps: int) -> int:
         """How often :meth:`path` calls the network (NFE); of an adaptive solver, how often it did for eight fixed rows."""
         return self._measured if self._count is None else self._count(steps)

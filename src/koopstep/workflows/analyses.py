@@ -181,6 +181,8 @@ def register_analysis(name: str, *, about: str, needs: Sequence[Need] = ()) -> C
     from koopstep.core.registry import add, origin_of
     from koopstep.core.user_code import guarded
 
+    if not isinstance(about, str) or not isinstance(needs, list | tuple):
+        raise UsageError(f"of the analysis {name!r}, about is one line of text and needs a list")
     for need in needs:
         if need not in get_args(Need):
             raise UsageError(f"the analysis {name!r} cannot need {need!r}; known: {', '.join(get_args(Need))}")

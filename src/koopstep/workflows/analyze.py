@@ -12,7 +12,7 @@ from pathlib import Path
 from koopstep.analysis.bands import require_rates
 from koopstep.analysis.outcomes import require_outcomes
 from koopstep.analysis.outliers import require_plane
-from koopstep.core.arguments import AnyPath
+from koopstep.core.arguments import AnyDevice, AnyPath, checked
 from koopstep.core.errors import UsageError
 from koopstep.core.job import Job, working
 from koopstep.data.reference import RealData
@@ -26,6 +26,7 @@ from koopstep.workflows.load_teacher import load_teacher
 __all__ = [*ANALYSES]
 
 
+@checked
 def analyze_run(
     run: AnyPath,
     what: str,
@@ -35,7 +36,7 @@ def analyze_run(
     teacher: AnyPath | Teacher | None = None,
     out: AnyPath | None = None,
     overwrite: bool = False,
-    device: str | None = None,
+    device: AnyDevice | None = None,
     quiet: bool = False,
     job: Job | None = None,
 ) -> Written:
@@ -129,7 +130,7 @@ def _named(name: str) -> Callable[..., Written]:
         reference: RealData | None = None,
         out: AnyPath | None = None,
         overwrite: bool = False,
-        device: str | None = None,
+        device: AnyDevice | None = None,
         quiet: bool = False,
         job: Job | None = None,
     ) -> Written:
@@ -145,7 +146,7 @@ def _named(name: str) -> Callable[..., Written]:
         teacher: AnyPath | Teacher | None = None,
         out: AnyPath | None = None,
         overwrite: bool = False,
-        device: str | None = None,
+        device: AnyDevice | None = None,
         quiet: bool = False,
         job: Job | None = None,
     ) -> Written:
@@ -167,7 +168,7 @@ def _named(name: str) -> Callable[..., Written]:
         *,
         out: AnyPath | None = None,
         overwrite: bool = False,
-        device: str | None = None,
+        device: AnyDevice | None = None,
         quiet: bool = False,
         job: Job | None = None,
     ) -> Written:
@@ -176,7 +177,7 @@ def _named(name: str) -> Callable[..., Written]:
     made: Callable[..., Written] = of_teacher if entry.teacher else of_data if entry.needs else of_student
     made.__name__ = made.__qualname__ = name
     made.__doc__ = _documentation(name, entry)
-    return made
+    return checked(made)
 
 
 def _documentation(name: str, entry: Entry) -> str:

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 from typing import Any, Literal
 
-from koopstep.core.arguments import AnyPath
+from koopstep.core.arguments import AnyDevice, AnyPath, checked_but
 from koopstep.core.config import dump
 from koopstep.core.devices import barrier
 from koopstep.core.errors import KoopstepError, UsageError
@@ -24,6 +24,7 @@ from koopstep.teachers.packaged import packaged_teachers
 from koopstep.workflows.load_teacher import load_teacher
 
 
+@checked_but("teacher")
 def collect(
     teacher: AnyPath | Teacher,
     out: AnyPath,
@@ -37,7 +38,7 @@ def collect(
     autocast: Autocast = "none",
     unit_size: int | None = None,
     micro_batch: int | None = None,
-    device: str | None = None,
+    device: AnyDevice | None = None,
     quiet: bool = False,
     job: Job | None = None,
 ) -> Store:
@@ -181,11 +182,12 @@ def verify_store(folder: Path, job: Job) -> dict[str, Any]:
     }
 
 
+@checked_but("teacher")
 def repair(
     store: AnyPath,
     teacher: AnyPath | Teacher | None = None,
     *,
-    device: str | None = None,
+    device: AnyDevice | None = None,
     quiet: bool = False,
     job: Job | None = None,
 ) -> Store:
@@ -218,7 +220,7 @@ def _maker(store: Store, teacher: AnyPath | Teacher | None, job: Job) -> Teacher
             f"{store.folder} was made by {'the teacher' if identity.sha256 else 'the function'} {identity.name!r}, which is "
             "not at hand; name it with --teacher FILE, or --teacher package.module:function"
         )
-    found = load_teacher(teacher or identity.name, device=job.place.device)
+    found = load_teacher(identity.name if teacher is None else teacher, device=job.place.device)
     if identity.sha256 and goes_by(found, identity.sha256):
         found = copy.copy(found)  # it may be a conversion of what the store was made from
         found.sha256 = identity.sha256

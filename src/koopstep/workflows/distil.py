@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from koopstep.core.arguments import AnyPath
+from koopstep.core.arguments import AnyDevice, AnyPath, checked_but
 from koopstep.core.config import Changes, assignments
 from koopstep.core.errors import UsageError
 from koopstep.core.files import make_folder
@@ -25,10 +26,12 @@ from koopstep.teachers.base import Teacher
 from koopstep.workflows.checks import check_folder, check_run
 from koopstep.workflows.find_source import find_source, is_foreign
 from koopstep.workflows.import_pairs import import_store
+from koopstep.workflows.load_teacher import load_teacher
 from koopstep.workflows.run import Run
 from koopstep.workflows.stages import carry_out
 
 
+@checked_but("teacher", "changes")
 def distil(
     teacher: AnyPath | Teacher,
     out: AnyPath,
@@ -42,7 +45,7 @@ def distil(
     method: str | None = None,
     quick: bool = False,
     changes: Changes = (),
-    device: str | None = None,
+    device: AnyDevice | None = None,
     quiet: bool = False,
     job: Job | None = None,
 ) -> Run:
@@ -75,7 +78,7 @@ def distil(
     """
     with working(job, device, quiet) as job:
         run_distil(
-            teacher if isinstance(teacher, str | Teacher) else Path(teacher),
+            _named(teacher),
             Path(out),
             method=method,
             budget=budget,
@@ -91,6 +94,13 @@ def distil(
 
 
 distill = distil
+
+
+def _named(teacher: AnyPath | Teacher) -> str | Path | Teacher:
+    """A teacher, or the name or path of one; anything else is refused as `load_teacher` does."""
+    if isinstance(teacher, str):
+        return teacher
+    return Path(teacher) if isinstance(teacher, os.PathLike) else load_teacher(teacher)
 
 
 def _one_of(store: AnyPath | Store | None, data: AnyPath | None) -> Path | None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from koopstep.analysis.modes import Order
-from koopstep.core.arguments import AnyPath
+from koopstep.core.arguments import AnyDevice, AnyPath, check_memory, checked
 from koopstep.core.job import Job, working
 from koopstep.editing.fill import FillOptions, Task, basis_of, fill_pictures
 from koopstep.editing.masks import Rectangle
@@ -27,6 +27,7 @@ from koopstep.runs.pictures import (
 __all__ = ["colorize", "inpaint", "mix", "superres"]
 
 
+@checked
 def mix(
     run: AnyPath,
     *,
@@ -45,7 +46,7 @@ def mix(
     seed: int = 0,
     out: AnyPath | None = None,
     overwrite: bool = False,
-    device: str | None = None,
+    device: AnyDevice | None = None,
     quiet: bool = False,
     job: Job | None = None,
 ) -> Written:
@@ -86,6 +87,7 @@ def mix(
         return _mix(Path(run), options, _path(out), overwrite, job)
 
 
+@checked
 def inpaint(
     run: AnyPath,
     *,
@@ -98,7 +100,7 @@ def inpaint(
     seed: int = 0,
     out: AnyPath | None = None,
     overwrite: bool = False,
-    device: str | None = None,
+    device: AnyDevice | None = None,
     quiet: bool = False,
     job: Job | None = None,
 ) -> Written:
@@ -132,6 +134,7 @@ def inpaint(
         return _fill(Path(run), "inpaint", options, _path(out), overwrite, job)
 
 
+@checked
 def colorize(
     run: AnyPath,
     *,
@@ -142,7 +145,7 @@ def colorize(
     seed: int = 0,
     out: AnyPath | None = None,
     overwrite: bool = False,
-    device: str | None = None,
+    device: AnyDevice | None = None,
     quiet: bool = False,
     job: Job | None = None,
 ) -> Written:
@@ -172,6 +175,7 @@ def colorize(
         return _fill(Path(run), "colorize", options, _path(out), overwrite, job)
 
 
+@checked
 def superres(
     run: AnyPath,
     *,
@@ -183,7 +187,7 @@ def superres(
     seed: int = 0,
     out: AnyPath | None = None,
     overwrite: bool = False,
-    device: str | None = None,
+    device: AnyDevice | None = None,
     quiet: bool = False,
     job: Job | None = None,
 ) -> Written:
@@ -217,6 +221,7 @@ def superres(
 def _mix(run: Path, options: MixOptions, out: Path | None, overwrite: bool, job: Job) -> Written:
     folder = free_folder(run, "mix", out, [options.image, options.mask, options.reference], overwrite)
     opened = open_images(run, job)
+    check_memory(options.count, opened.student.facts.shape, "count")
     given = None
     if options.image is not None:
         given = pictures_to_mix(opened, options.image, options.count, options.seed)
@@ -227,6 +232,7 @@ def _mix(run: Path, options: MixOptions, out: Path | None, overwrite: bool, job:
 def _fill(run: Path, task: Task, options: FillOptions, out: Path | None, overwrite: bool, job: Job) -> Written:
     folder = free_folder(run, task, out, [options.image, options.mask], overwrite)
     opened = open_images(run, job)
+    check_memory(options.count, opened.student.facts.shape, "count")
     check_training(opened)
     basis_of(task, options, opened.student.facts.shape)  # says what does not fit before any data is read
     pictures = real_pictures(opened, options.image, options.count, options.seed)

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from koopstep.core.arguments import AnyPath, whole_number
+from koopstep.core.arguments import AnyDevice, AnyPath, checked, whole_number
 from koopstep.core.errors import UsageError
 from koopstep.core.files import write_json
 from koopstep.core.job import Job, working
@@ -32,6 +32,7 @@ from koopstep.sampling.fewstep import Between, Stepping
 _WITHOUT_RUN = ("pair_mse", "pair_mse_permuted")  # what a bare student folder is measured by
 
 
+@checked
 def evaluate(
     run: AnyPath,
     *,
@@ -43,7 +44,7 @@ def evaluate(
     steps: int = 1,
     between: Between = "noise",
     weights: AnyPath | None = None,
-    device: str | None = None,
+    device: AnyDevice | None = None,
     quiet: bool = False,
     job: Job | None = None,
 ) -> Evaluation:

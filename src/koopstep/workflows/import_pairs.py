@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from koopstep.core.arguments import AnyPath
+from koopstep.core.arguments import AnyPath, checked
 from koopstep.core.job import working
 from koopstep.core.outputs import check_not_input
 from koopstep.core.pixels import PLAIN, DataRange
@@ -17,6 +17,7 @@ from koopstep.data.store import Store
 from koopstep.workflows.collect import store_info
 
 
+@checked
 def import_pairs(
     source: PairSource,
     out: AnyPath,

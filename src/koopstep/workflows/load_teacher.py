@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from koopstep.core.arguments import AnyPath
+from koopstep.core.arguments import AnyPath, checked_but
 from koopstep.core.devices import choose_device
 from koopstep.core.errors import KoopstepError, UsageError
 from koopstep.core.user_code import find_code, from_here, is_code_name, said
@@ -25,6 +25,7 @@ from koopstep.teachers.foreign.open import open_foreign
 from koopstep.teachers.packaged import packaged_teachers
 
 
+@checked_but("source")
 def load_teacher(
     source: AnyPath | Teacher, *, config: AnyPath | None = None, device: torch.device | str | None = None
 ) -> Teacher:

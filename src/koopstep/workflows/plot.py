@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from koopstep.analysis.findings import Clouds, Images, Movie, View, image_rows
 from koopstep.analysis.pairs import pairs_view
-from koopstep.core.arguments import AnyPath
+from koopstep.core.arguments import AnyDevice, AnyPath, checked
 from koopstep.core.errors import KoopstepError, UsageError
 from koopstep.core.job import Job, working
 from koopstep.data.reference import RealData
@@ -34,6 +34,7 @@ __all__ = ["losses", "samples", *_SHOWN_BY]
 _PAIRS, _ALONE = 40, 2000
 
 
+@checked
 def losses(run: AnyPath, ax: Axes | None = None) -> Figure:
     """Each term of the objective over the steps of the training.
 
@@ -48,12 +49,13 @@ def losses(run: AnyPath, ax: Axes | None = None) -> Figure:
     return draw_on(loss_view(read_metrics(Path(run))), ax)
 
 
+@checked
 def samples(
     run: AnyPath,
     ax: Axes | Sequence[Axes] | None = None,
     *,
     data: AnyPath | None = None,
-    device: str | None = None,
+    device: AnyDevice | None = None,
     quiet: bool = False,
     job: Job | None = None,
 ) -> Figure:
@@ -124,7 +126,7 @@ def _named(name: str) -> Callable[..., Figure]:
         *,
         data: AnyPath | None = None,
         reference: RealData | None = None,
-        device: str | None = None,
+        device: AnyDevice | None = None,
         quiet: bool = False,
         job: Job | None = None,
     ) -> Figure:
@@ -134,7 +136,7 @@ def _named(name: str) -> Callable[..., Figure]:
 
     made.__name__ = made.__qualname__ = name
     made.__doc__ = _TEXT.format(name=name, what=what, about=entry.about)
-    return made
+    return checked(made)
 
 
 def _view(subject: RunSubject, name: str, what: str, entry: Entry) -> View:

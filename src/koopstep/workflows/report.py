@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from koopstep.analysis.subject import HeldOut
-from koopstep.core.arguments import AnyPath
+from koopstep.core.arguments import AnyDevice, AnyPath, checked
 from koopstep.core.config import dump
 from koopstep.core.errors import KoopstepError, UsageError
 from koopstep.core.files import make_folder
@@ -33,6 +33,7 @@ from koopstep.workflows.load_teacher import load_teacher
 from koopstep.workflows.report_figures import Analyses, links, losses_part, samples_part
 
 
+@checked
 def report(
     run: AnyPath,
     out: AnyPath | None = None,
@@ -40,7 +41,7 @@ def report(
     data: AnyPath | None = None,
     reference: RealData | None = None,
     teacher: AnyPath | Teacher | None = None,
-    device: str | None = None,
+    device: AnyDevice | None = None,
     quiet: bool = False,
     job: Job | None = None,
 ) -> Path:

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Self
 
-from koopstep.core.arguments import AnyPath
+from koopstep.core.arguments import AnyDevice, AnyPath, checked
 from koopstep.core.errors import KoopstepError
 from koopstep.core.job import Job
 from koopstep.data.reference import RealData
@@ -44,13 +44,15 @@ class Run:
         trained: what the training did that returned this run; None of one that was opened.
     """
 
-    def __init__(self, folder: AnyPath, *, device: str | None = None, trained: Trained | None = None) -> None:
+    @checked
+    def __init__(self, folder: AnyPath, *, device: AnyDevice | None = None, trained: Trained | None = None) -> None:
         self.folder = Path(folder)
         self.device = device
         self.trained = trained
 
     @classmethod
-    def open(cls, folder: AnyPath, *, device: str | None = None) -> Self:
+    @checked
+    def open(cls, folder: AnyPath, *, device: AnyDevice | None = None) -> Self:
         """Open the run in ``folder``, finished or not.
 
         Args:
@@ -117,6 +119,7 @@ class Run:
         """
         return Evaluation.of(read_evaluation(self.folder), self.folder / EVALUATION)
 
+    @checked
     def evaluate(
         self,
         *,
@@ -149,6 +152,7 @@ class Run:
             job=job,
         )
 
+    @checked
     def report(
         self,
         out: AnyPath | None = None,

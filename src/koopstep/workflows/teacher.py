@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from koopstep.core.arguments import AnyPath
+from koopstep.core.arguments import AnyDevice, AnyPath, checked_but
 from koopstep.core.config import Changes, assignments, dump
 from koopstep.core.devices import barrier, seeded
 from koopstep.core.errors import UsageError
@@ -35,6 +35,7 @@ from koopstep.workflows.load_teacher import load_teacher
 _DECIDES = ("data", "teacher")  # of config.yaml: what makes it the same training
 
 
+@checked_but("changes")
 def train_teacher(
     preset: AnyPath,
     out: AnyPath,
@@ -42,7 +43,7 @@ def train_teacher(
     changes: Changes = (),
     resume: bool = False,
     overwrite: bool = False,
-    device: str | None = None,
+    device: AnyDevice | None = None,
     quiet: bool = False,
     job: Job | None = None,
 ) -> Teacher:

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from koopstep.core.arguments import AnyPath
+from koopstep.core.arguments import AnyDevice, AnyPath, checked_but
 from koopstep.core.config import Changes, assignments
 from koopstep.core.devices import barrier, seeded
 from koopstep.core.errors import UsageError
@@ -50,6 +50,7 @@ _DECIDES = (
 _LOOKED_AT = 64  # rows, before the first step
 
 
+@checked_but("changes")
 def train(
     recipe: str | os.PathLike[str] | Recipe | None = None,
     store: AnyPath | None = None,
@@ -59,7 +60,7 @@ def train(
     changes: Changes = (),
     resume: bool = False,
     overwrite: bool = False,
-    device: str | None = None,
+    device: AnyDevice | None = None,
     quiet: bool = False,
     job: Job | None = None,
 ) -> Run:

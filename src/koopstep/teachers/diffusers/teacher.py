@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from koopstep.core.arguments import checked_but
 from koopstep.core.errors import UsageError
 from koopstep.core.levels import denoised_from_epsilon, denoised_from_v
 from koopstep.core.pixels import PLAIN, DataRange
@@ -119,6 +120,7 @@ def timesteps_of(config: DiffusersConfig) -> Timesteps:
     return Timesteps.of(schedule_alphas(config.schedule), spacing, config.sigma_max)
 
 
+@checked_but("timesteps", "solver")
 def from_diffusers(
     pipeline: Any,
     scheduler: Any = None,

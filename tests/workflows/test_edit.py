@@ -180,9 +180,9 @@ def test_real_pictures_are_mixed_into(colour: Path, photos: Path, tmp_path: Path
     [
         ("colorize", {}, "3 planes"),
         ("mix", {"ratios": (1.5,)}, "ratio is from 0"),
-        ("mix", {"band": "high"}, "band is one of"),
-        ("mix", {"order": "size"}, "order is one of"),
-        ("mix", {"levels": "none"}, "levels is all or finest"),
+        ("mix", {"band": "high"}, "band must be .smallest. or"),
+        ("mix", {"order": "size"}, "order must be .real. or"),
+        ("mix", {"levels": "none"}, "levels must be .all. or .finest."),
         ("mix", {"at": 1.0}, "at is from 0"),
         ("mix", {"reencode": True}, "--method hkd"),
         ("mix", {"mask": Path("none.png")}, "no such picture"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -52,7 +53,7 @@ def demo(
         for name, one in runs.items():
             _show_run(page, name, one)
         page.line(f"report: {result['report']}")
-        page.line(f"next: koopstep analyze {list(runs.values())[-1]['run']} spectrum")
+        page.line(f"next: koopstep analyze {quote(str(list(runs.values())[-1]['run']))} spectrum")
 
     output.finish(result, show)
 

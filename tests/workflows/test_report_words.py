@@ -60,4 +60,4 @@ def test_a_student_is_not_called_better_than_chance_makes_it() -> None:
     fact = quality_fact(found, 2)
     assert fact is not None and fact.value == "≈ 1×" and "equal within what 400 samples can tell" in fact.note
     assert "By sliced_wasserstein they cannot tell student and teacher apart." in measured_on(found, 2)
-    assert "make frechet_pixel too large for both" in measured_on(measured(125, frechet_pixel=(10.0, 12.0)), 784)
+    assert "and their ratio too near 1" in measured_on(measured(125, frechet_pixel=(10.0, 12.0)), 784)

@@ -11,6 +11,8 @@ from koopstep.core.noise import permutation
 from koopstep.evaluation.metrics import METRICS, inflated
 from koopstep.evaluation.samples import Samples
 
+FEW = 100
+"""Samples: of fewer an average is rough."""
 _SPREAD_OF = ("in_cell", "sliced_wasserstein", "mmd", "frechet_pixel")  # cheap, and of sets, not of pairs
 _HALVINGS, _LEAST = 4, 20
 _SURE = 3.0  # about twice the standard deviation of a difference of two independent values

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from koopstep.core.errors import UsageError
 from koopstep.core.files import write_json
 from koopstep.core.job import Job, working
 from koopstep.data.reference import RealData
-from koopstep.evaluation.chance import spreads
+from koopstep.evaluation.chance import FEW, same, spreads
 from koopstep.evaluation.metrics import applicable, inflated
 from koopstep.evaluation.metrics import evaluate as measure
 from koopstep.evaluation.outcome import Evaluation
@@ -112,14 +112,28 @@ def _measured(
             "ratio too near 1; compare it at equal numbers of samples only"
         )
     values, of_teacher = measure(student, names), measure(teacher, applicable(teacher, names))
+    spread = spreads(teacher, tuple(of_teacher))
+    for line in _chance(values, of_teacher, spread, len(student.student)):
+        job.console.say(line)
     protocol = protocol_of(names, compared, real, judge, extractor).model_copy(update=_sampled(stepping))
-    found = Evaluation(values, of_teacher, left_out, protocol, spread=spreads(teacher, tuple(of_teacher)))
+    found = Evaluation(values, of_teacher, left_out, protocol, spread=spread)
     if config is None:
         return found
     path = compared.run.folder / EVALUATION
     about = {"preset": config.recipe.preset, "method": config.recipe.method, "student_sha256": compared.run.file.sha256}
     write_json(path, found.plain() | about)
     return replace(found, files=(path,))
+
+
+def _chance(
+    values: Mapping[str, float], of_teacher: Mapping[str, float], spread: Mapping[str, float], count: int
+) -> Iterator[str]:
+    """What so many rows cannot tell."""
+    if count < FEW:
+        yield f"{count} held-out row{'s are' if count != 1 else ' is'} few: what is measured on them is rough"
+    alike = [name for name in spread if same(values[name], of_teacher[name], spread[name])]
+    if alike:
+        yield f"{', '.join(alike)}: student and teacher are equal within what {count:,} rows can tell"
 
 
 def _sampled(stepping: Stepping) -> dict[str, Any]:

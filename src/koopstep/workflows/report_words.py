@@ -10,7 +10,7 @@ from typing import Any
 from koopstep.analysis.subject import HeldOut
 from koopstep.analysis.words import listed
 from koopstep.data.manifest import Manifest
-from koopstep.evaluation.chance import same
+from koopstep.evaluation.chance import FEW, same
 from koopstep.evaluation.metrics import METRICS, inflated
 from koopstep.evaluation.scores import pair_mse, pair_mse_permuted
 from koopstep.figures.html import Fact, Row, duration, number
@@ -21,7 +21,6 @@ from koopstep.students.student import DataFacts
 
 # the first of these that student and teacher were both measured by stands for quality
 _QUALITY = ("fid", "fid_768", "frechet_resnet56", "frechet_pixel", "in_cell", "sliced_wasserstein", "mmd")
-_FEW = 100  # samples: of fewer an average is rough
 _SAME_PACE = 1.15  # repeats of one measurement differ by as much
 _QUALITY_NAMES = {
     "in_cell": "share of samples in a filled cell",
@@ -89,8 +88,8 @@ def facts_of(
         control = metrics.get("pair_mse_permuted")
         note = "" if control is None else f"{number(control)} with the teacher's samples dealt out at random"
         count = (measured or {})["protocol"]["count"]
-        note += f"; on {count} noise{'s' * (count != 1)} only: a rough number" if count < _FEW else ""
-        value = number(metrics["pair_mse"]) if count >= _FEW else f"{metrics['pair_mse']:.1g}"
+        note += f"; on {count} noise{'s' * (count != 1)} only: a rough number" if count < FEW else ""
+        value = number(metrics["pair_mse"]) if count >= FEW else f"{metrics['pair_mse']:.1g}"
         yield Fact(value, "held-out mean squared error to the teacher", note.removeprefix("; "))
     fact = None if measured is None else quality_fact(measured, math.prod(run.student.facts.shape))
     if fact is not None:
@@ -148,7 +147,7 @@ def quality_fact(measured: Mapping[str, Any], size: int) -> Fact | None:
         return Fact("≈ 1×", f"the teacher's {label}", f"{note}; equal within what {count:,} samples can tell")
     if METRICS[name].direction != "lower" or others <= 0 or own <= 0:
         return Fact(number(own), label, f"the teacher: {number(others)} ({METRICS[name].direction} is better)")
-    if spread is None and count < _FEW:
+    if spread is None and count < FEW:
         return Fact(number(own), label, f"the teacher: {number(others)} ({name}); too few samples for a ratio")
     return Fact(f"{number(own / others)}×", f"the teacher's {label}", note)
 
@@ -197,7 +196,7 @@ def _cannot_tell(measured: Mapping[str, Any], size: int) -> str:
     few = [name for name in metrics if inflated(name, count, size)]
     alike = [name for name in metrics if name in teacher and name in spread]
     alike = [name for name in alike if same(metrics[name], teacher[name], spread[name])]
-    text = f" So few samples make {listed(few)} too large for both, and alike." if few else ""
+    text = f" So few samples make {listed(few)} too large for both, and their ratio too near 1." if few else ""
     return text + (f" By {listed(alike)} they cannot tell student and teacher apart." if alike else "")
 
 

@@ -137,6 +137,8 @@ WRONG: list[tuple[str, dict[str, Any]]] = [
     ("from_denoiser", {"device": "x"}),
     ("from_denoiser", {"name": None}),
     ("from_velocity", {"rtol": "x"}),
+    ("from_denoiser", {"solver": np.zeros((2, 2))}),
+    ("from_epsilon", {"timesteps": np.zeros((2, 2))}),
     ("from_epsilon", {"alphas_cumprod": []}),
     ("from_epsilon", {"alphas_cumprod": "x"}),
     ("gaussian_teacher", {"mean": "x"}),

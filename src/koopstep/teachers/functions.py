@@ -15,7 +15,7 @@ from koopstep.teachers.solved import DenoiserTeacher, Function, VelocityTeacher,
 from koopstep.teachers.timesteps import NOISE_SIGMA, Spacing, Timesteps
 
 
-@checked_but("shape", "data_range", "solver")
+@checked_but("shape", "data_range")
 def from_denoiser(
     fn: Function,
     shape: tuple[int, ...],
@@ -67,7 +67,7 @@ def from_denoiser(
     )
 
 
-@checked_but("shape", "data_range", "solver")
+@checked_but("shape", "data_range")
 def from_velocity(
     fn: Function,
     shape: tuple[int, ...],
@@ -119,7 +119,7 @@ def from_velocity(
     )
 
 
-@checked_but("shape", "data_range", "solver", "timesteps")
+@checked_but("shape", "data_range", "timesteps")
 def from_epsilon(
     fn: Function,
     shape: tuple[int, ...],

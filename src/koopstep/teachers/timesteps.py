@@ -47,7 +47,7 @@ class Timesteps:
         Raises:
             UsageError: on a schedule outside (0, 1) or rising, an unknown spacing, or ``sigma_max`` below every level.
         """
-        if spacing not in get_args(Spacing):
+        if not isinstance(spacing, str) or spacing not in get_args(Spacing):
             raise UsageError(f"unknown spacing of timesteps {spacing!r}; known: {', '.join(get_args(Spacing))}")
         sigmas = ddpm_sigmas(alphas_cumprod)
         if spacing == "edm" and not sigma_max > float(sigmas[0]):

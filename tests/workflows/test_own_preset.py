@@ -101,8 +101,8 @@ def test_what_is_no_file_of_settings_is_refused_at_once(tmp_path: Path) -> None:
         ("large.yaml", r"large\.yaml has 131073 bytes, at most 131072 are read"),
         ("link.yaml", r"cannot read .*link\.yaml"),
         ("null.yaml", r"'x\\x00\.yaml' is neither a preset nor a file"),
-        ("x\0.yaml", "is neither a preset nor a file: it holds a null character"),
-        ("x\0", "is neither a preset nor a file: it holds a null character"),
+        ("x\0.yaml", "preset must be a path, got .* which holds a null character"),
+        ("x\0", "preset must be a path, got .* which holds a null character"),
     ):
         with pytest.raises(UsageError, match=words):
             load_recipe(name if "\0" in name else str(tmp_path / name))

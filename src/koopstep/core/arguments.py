@@ -135,6 +135,8 @@ def _wanted(hint: Any) -> str:
 
 
 def _got(value: Any) -> str:
+    if isinstance(value, str) and "\0" in value:
+        return f"{short(value)}, which holds a null character"
     if isinstance(value, type) or not hasattr(value, "shape"):
         try:
             return " ".join(short(value).split())

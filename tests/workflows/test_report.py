@@ -156,6 +156,10 @@ def test_vectors_latents_and_a_function_as_teacher(shape: tuple[int, ...], tmp_p
     if shape == (16,):
         timed = tell(tmp_path / "run", None, JOB, teacher=teacher).chapter.facts[1]
         assert "the teacher" in timed.label and timed.value.endswith("×")
+        report(tmp_path / "run", tmp_path / "page.html", teacher=teacher, job=JOB)
+        other = from_denoiser(lambda x, sigma, labels: 0.3 * x, shape, data_scale=1.0, name=teacher.name)
+        with pytest.raises(UsageError, match="another function of the name"):
+            report(tmp_path / "run", tmp_path / "page.html", teacher=other, job=JOB)
     if len(shape) == 3:
         assert page.data[0]["count"] == 10
         assert ("4 planes" in page.text) == (shape[0] == 4)

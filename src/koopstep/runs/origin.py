@@ -11,10 +11,11 @@ from pathlib import Path
 
 import torch
 
-from koopstep.core.errors import DamagedError, UsageError
+from koopstep.core.errors import DamagedError, KoopstepError, UsageError
 from koopstep.core.records import Found
+from koopstep.data.collect import check_store
 from koopstep.data.sources import DataSource, load_source
-from koopstep.runs.folder import OpenRun
+from koopstep.runs.folder import OpenRun, own_store
 from koopstep.runs.references import remembered_reference
 from koopstep.teachers.base import Teacher, TeacherIdentity, TrainingData
 from koopstep.teachers.files import TeacherFile, find_teacher, goes_by, is_same_teacher, read_teacher_file
@@ -93,7 +94,9 @@ def teacher_of_run(opened: OpenRun, device: torch.device) -> Found[TeacherFile]:
 
 
 def check_teacher(opened: OpenRun, teacher: Teacher) -> None:
-    """Refuse a teacher that is not the one a run's student learned from: by its digest, of functions by their name.
+    """Refuse a teacher that is not the one a run's student learned from: by its digest, of functions by their name and paths.
+
+    Where the store of a function's paths is gone, the name has to do.
 
     Raises:
         UsageError: then.
@@ -112,6 +115,12 @@ def check_teacher(opened: OpenRun, teacher: Teacher) -> None:
             f"{opened.folder} learned from the teacher {name!r}, and this {teacher.name!r} is another one; give the one that "
             "made its paths, or none"
         )
+    if config is not None and not sha256:
+        try:
+            store = own_store(opened.folder, config)
+        except KoopstepError:
+            return
+        check_store(teacher, store.folder, device=next(opened.student.parameters()).device)
 
 
 def find_data(learned: TrainingData, places: Iterable[str] = ()) -> Found[DataSource]:

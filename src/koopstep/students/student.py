@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import Annotated, Self, cast
+from typing import Annotated, Literal, Self, cast
 
 from torch import Tensor, nn
 
@@ -103,6 +103,15 @@ class Codec(nn.Module, ABC):
     def reads_path(self) -> bool:
         """Whether :meth:`decode` was made for states within the path, and not for its end only."""
         return False
+
+    @property
+    def encodes(self) -> Literal["path", "ends", "start"]:
+        """Which states :meth:`encode` was made for: all of the path, its two ends, or the noise alone."""
+        try:
+            self.schedule()
+        except UsageError:
+            return "ends"
+        return "path"
 
     def schedule(self) -> Schedule:
         """The levels of the path, for codecs that :meth:`encode` every state of it.

@@ -109,17 +109,32 @@ def test_cumulative_shares() -> None:
 
 def test_linearity() -> None:
     def found(error: float, still: float) -> str:
-        row = torch.tensor([[0.0, error, error]])
-        unmoved = torch.tensor([[0.0, still, still]])
+        row, unmoved = torch.tensor([[0.0, error, error]]), torch.tensor([[0.0, still, still]])
         return straight_sentence(
-            Linearity((0, 0.5, 1), ("a",), row, 2 * row, unmoved, torch.zeros(3), None, endpoint=0.1)
+            Linearity(
+                u=(0, 0.5, 1),
+                levels=("a",),
+                rows=1234,
+                latent=row / 10,
+                centred=row,
+                still=unmoved / 5,  # a constant in the latent: the plain errors say nothing
+                still_centred=unmoved,
+                end=torch.zeros(3),
+                read=None,
+                endpoint=0.1,
+            )
         )
 
-    assert found(0.1, 1.0).startswith("The latent path is close to linear: the evolution explains 99 % of")
-    assert "mean-removed 0.200; 1.00 if it stayed" in found(0.1, 1.0)
+    assert found(0.1, 1.0).startswith(
+        "The latent path is close to linear: the evolved latent misses 0.100 of what differs"
+    )
+    assert "stands still 1.00, so the evolution explains 99 %" in found(0.1, 1.0)
+    assert found(0.1, 1.0).endswith("(on 1,234 held-out rows).")
     assert found(0.5, 1.0).startswith("The latent path is partly linear")
-    assert found(1.2, 1.0).startswith("The latent path is not linear: the evolution explains nothing")
-    assert found(0.1, 0.0).startswith("The latent hardly moves")
+    assert found(0.31, 0.35).startswith("The operator does little for the latent path: the evolved latent misses 0.310")
+    assert "stands still 0.350, so the evolution explains 22 %" in found(0.31, 0.35)
+    assert "explains nothing of" in found(1.2, 1.0)
+    assert found(0.1, 0.0).startswith("The latent hardly moves") and "1,234 held-out rows" in found(0.1, 0.0)
 
 
 def test_outliers() -> None:
@@ -143,9 +158,10 @@ def test_vicinity() -> None:
             for name, value in {"student": student, **more}.items()
         }
         sigmas = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6)
-        return vicinity_sentence(Vicinity(sigmas, {}, far), {"mean squared distance": 0.5})
+        return vicinity_sentence(Vicinity(sigmas, {}, far), {"mean squared distance": 0.5}, 64)
 
     assert "by 0.100, 20 % of what unrelated noise does, and as smoothly as" in told(0.1, teacher=0.1)
+    assert told(0.1).startswith("On 64 held-out rows, noise moved by s = 0.3 moves the student's samples by 0.100")
     assert "more than the teacher's (0.0500, 10 %)" in told(0.1, teacher=0.05)
     assert "less than the teacher's" in told(0.1, teacher=0.2) and "not at hand" in told(0.1)
 

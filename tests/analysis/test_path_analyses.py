@@ -183,6 +183,7 @@ def test_a_bent_path_has_errors_where_it_bends() -> None:
     offset = Batch(batch.noise, states + 100, batch.progress, None)
     bent = linearity(student, offset).summary()
     assert bent["latent_error_centred"] > bent["latent_error"]
+    assert bent["latent_error_centred_without_evolution"] > bent["latent_error_without_evolution"]
     ends = Batch(batch.noise, states[[0, 2]], batch.progress[[0, 2]], None)
     with pytest.raises(UsageError, match="collect with --keep all"):
         linearity(student, ends)
@@ -269,6 +270,11 @@ def test_without_evolution_a_latent_that_moves_is_wrong() -> None:
     expected = float(stayed.square().sum().sqrt() / batch.states[2].square().sum().sqrt())
     assert summary["latent_error_without_evolution_by_u"][0] == 0
     assert summary["latent_error_without_evolution_by_u"][2] == pytest.approx(expected, rel=1e-5)
+    apart = batch.states[2] - batch.states[2].mean(dim=0)
+    centred = summary["latent_error_centred_without_evolution_by_u"]
+    assert centred[2] == pytest.approx(float((stayed.square().sum() / apart.square().sum()).sqrt()), rel=1e-5)
+    assert summary["latent_error_centred_without_evolution"] == pytest.approx(sum(centred[1:]) / 2)
+    assert summary["explained"] == pytest.approx(1.0) and summary["rows"] == 6
 
 
 def test_a_film_of_a_straight_path_is_the_teachers() -> None:

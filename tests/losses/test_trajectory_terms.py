@@ -12,7 +12,7 @@ from koopstep.losses.config import ObjectiveConfig
 from koopstep.losses.objective import build_objective, objective_for
 from koopstep.losses.passes import Pass, RealRows
 from koopstep.losses.terms import TERMS
-from koopstep.losses.trajectory import relative
+from koopstep.losses.trajectory import relative, unexplained
 from koopstep.nets.discriminators import build_discriminator
 from koopstep.nets.mlp import MLPConfig
 from koopstep.students.hkd import HKDConfig
@@ -150,6 +150,63 @@ def test_a_student_that_is_linear_has_no_linearity_error() -> None:
     latent = (torch.randn(3, 4),)
     assert float(relative(latent, latent)) == 0.0
     assert float(relative((2 * latent[0],), latent)) == pytest.approx(1.0)
+
+
+def test_the_spread_by_hand() -> None:
+    """Rows 0, 2 and 5 are at one state, 1 and 3 at another, 4 alone at a third: it has no say in the spread."""
+    place, generator = torch.tensor([1, 2, 1, 2, 3, 1]), torch.Generator().manual_seed(0)
+    target = tuple(torch.randn(6, *shape, generator=generator) for shape in ((4,), (2, 3, 3)))
+    moved = tuple(torch.randn(level.shape, generator=generator) for level in target)
+    shares = []
+    for ours, theirs in zip(moved, target, strict=True):
+        groups = [theirs[place == at] for at in (1, 2)]
+        apart = sum((group - group.mean(dim=0)).square().sum() for group in groups) / 3  # 2 + 1 degrees of freedom
+        shares.append((ours - theirs).square().sum() / 6 / apart)
+    torch.testing.assert_close(unexplained(moved, target, place), torch.stack(shares).mean())
+
+
+def test_what_all_rows_share_counts_for_nothing() -> None:
+    place, generator = torch.arange(40) % 2, torch.Generator().manual_seed(0)
+    target, error = (torch.randn(40, 3, generator=generator) for _ in range(2))
+    constant = 100.0 * (1 + place).unsqueeze(1)  # that moves along the path, too
+    plain, shifted = ((target + by,) for by in (0, constant))
+    missed = [unexplained((level + error,), (level,), place) for (level,) in (plain, shifted)]
+    torch.testing.assert_close(*missed, rtol=1e-3, atol=0)
+    assert float(relative((shifted[0] + error,), shifted)) < 1e-3 < 0.5 < float(missed[0])
+
+
+def test_a_few_rows_estimate_the_spread_of_many() -> None:
+    generator = torch.Generator().manual_seed(0)
+    target, error = torch.randn(4000, 64, generator=generator), torch.randn(4000, 64, generator=generator)
+    place = torch.arange(4000) % 3
+    whole = unexplained((target + error,), (target,), place)
+    parts = [
+        unexplained((t + e,), (t,), p) for t, e, p in zip(*(x.split(8) for x in (target, error, place)), strict=True)
+    ]
+    assert float(torch.stack(parts).mean()) == pytest.approx(float(whole), rel=0.02)
+
+
+@pytest.mark.parametrize("name", ["linearity", "generator"])
+def test_terms_take_the_scale_that_was_asked_for(name: str) -> None:
+    rows, drawn, config = batch(6), draws(6), ObjectiveConfig(linearity_scale="spread")
+    made = student()
+    run = Pass(config, made, rows, draws=drawn)
+    value = TERMS[name].value(run)
+    errors = []
+    for point in run.points:
+        if name == "linearity":
+            errors.append(unexplained(made.evolve(run.noise_latent, point.u), point.latent, point.place))
+        else:
+            after = run.point(point.place + 1)
+            errors.append(unexplained(made.evolve(point.latent, 0.25), after.latent, after.place) * 16)
+    expected = torch.stack(errors).mean()
+    if name == "linearity":
+        expected = (3 * expected + unexplained(run.pushed, run.clean_data_latent, torch.zeros(6).long())) / 4
+    torch.testing.assert_close(value, expected)
+    assert not torch.allclose(value, TERMS[name].value(Pass(CONFIG, made, rows, draws=drawn)))
+    few = Pass(config, made, rows[:3], draws=drawn[:3])
+    with pytest.raises(UsageError, match="same of 3 states within the path, and 3 go through at once"):
+        TERMS[name].value(few)
 
 
 @pytest.mark.parametrize("name", WITHIN)

@@ -101,6 +101,22 @@ def test_one_of_version_0_1_called_the_discriminator_a_critic(tmp_path: Path) ->
     assert again.step == 4 and distance(numbers(state), numbers(again)) == 0
 
 
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_training_that_knew_no_linearity_scale_had_the_states(tmp_path: Path, version: int) -> None:
+    """Its weight means something else on another scale, so that it must not go on there without a word."""
+    state = _train(tmp_path, _config(), until=4)
+    folder = tmp_path / "step-00000004"
+    described = read_json(folder / "state.json") | {"format": version}
+    described["identity"] = OURS | {"objective.linearity": "0.1"}
+    described.pop("sha256")
+    write_json(folder / "state.json", described | {"sha256": checkpoint._digest(described)})
+    again, now = _fresh(_config()), OURS | {"objective.linearity": "0.1"}
+    with pytest.raises(UsageError, match='linearity_scale was "state", is now "spread"'):
+        load_latest(tmp_path, again, now | {"objective.linearity_scale": '"spread"'})
+    load_latest(tmp_path, again, now)
+    assert again.step == 4 and distance(numbers(state), numbers(again)) == 0
+
+
 def test_the_file_called_ema_is_the_average(tmp_path: Path) -> None:
     """In other code the file of that name held the raw weights."""
     state = _train(tmp_path, _config(), until=4)

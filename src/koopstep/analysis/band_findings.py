@@ -23,7 +23,7 @@ from koopstep.analysis.modes import BANDS, ORDER_WORDS, ORDERS, Order, rates_of
 from koopstep.analysis.sets import how_shown, view_of_sets
 from koopstep.analysis.spectrum import gauge_of, identifiable
 from koopstep.analysis.subject import Subject
-from koopstep.analysis.words import percent, short
+from koopstep.analysis.words import held_out_rows, percent, short
 
 _FOR_LEVELS = 64  # rows for which each level is cut by itself
 _SHOWN = 10
@@ -42,7 +42,7 @@ def bands(subject: Subject) -> Findings:
     control = random_modes(student, end, labels)
     gauge = gauge_of(student.spectrum())
     part, part_labels = tuple(level[:_FOR_LEVELS] for level in end), None if labels is None else labels[:_FOR_LEVELS]
-    values: dict[str, Any] = {"gauge": gauge}
+    values: dict[str, Any] = {"gauge": gauge, "rows": len(batch)}
     by_level: dict[str, dict[str, list[float]]] = {}
     for order in ORDERS:
         effects = level_effects(student, part, part_labels, rates, order)
@@ -90,9 +90,10 @@ def _sentence(text: str) -> str:
 def _conclusion(sentence: dict[Order, str], values: dict[str, Any]) -> str:
     """The order that does most beyond random modes, or that none does."""
     best = min(ORDERS, key=lambda order: (values[order]["share_as_far"] or 1.0, values[order]["share_as_large"]))
+    where = f"on {held_out_rows(values['rows'])}"
     if any(values[order]["stands_out"] or values[order]["effect_stands_out"] for order in ORDERS):
-        return _sentence(sentence[best])
-    return "No order of the modes does more than the random-mode control: " + sentence[best] + "."
+        return _sentence(f"{where}, {sentence[best]}")
+    return _sentence(f"{where} no order of the modes does more than the random-mode control: {sentence[best]}")
 
 
 def _numbers(found: list[Band], control: Control, values: dict[str, Any]) -> dict[str, Any]:

@@ -10,26 +10,34 @@ from torch import Tensor
 
 from koopstep.analysis.findings import Caption, Curves, Findings
 from koopstep.analysis.subject import Subject
-from koopstep.analysis.words import percent, short
+from koopstep.analysis.words import held_out_rows, percent, short
 from koopstep.core.errors import UsageError
 from koopstep.core.records import Batch
-from koopstep.students.student import KoopmanStudent
+from koopstep.students.student import KoopmanStudent, Latent
 
 _STILL = 1e-3  # a latent that moves by less has nothing to explain
-_VERDICTS = ((0.9, "close to linear"), (0.5, "partly linear"), (-float("inf"), "not linear"))
+_VERDICTS = (
+    (0.9, "The latent path is close to linear"),
+    (0.5, "The latent path is partly linear"),
+    (-float("inf"), "The operator does little for the latent path"),
+)
 
 
 @dataclass(frozen=True)
 class Linearity:
-    """Errors at each kept state.
+    """Errors at each kept state: of the evolved latent, and of one that stands still.
+
+    Relative errors are roots of sums of squares over rows and numbers. A large constant in a latent makes those relative to
+    the latent itself small and says nothing; those with ``centred`` are relative to what differs between rows.
 
     Attributes:
         u: progress of the kept states.
         levels: names of the latent's levels.
-        latent: (L, K), relative error of ``e^{uA} E(x_T)`` against ``E(x_u)``: root of summed squares over rows.
-        centred: (L, K), mean-removed: the same relative to what differs between rows. A large constant in a latent makes
-            the plain relative error small and says nothing.
-        still: (L, K), relative error of ``E(x_T)`` itself: what a latent that never moves would score.
+        rows: paths that were looked at.
+        latent: (L, K), ``|e^{uA} E(x_T) - E(x_u)|`` over ``|E(x_u)|``.
+        centred: (L, K), the same over ``|E(x_u) - mean of E(x_u) over rows|``: mean-removed.
+        still: (L, K), ``|E(x_T) - E(x_u)|`` over ``|E(x_u)|``: what a latent that never moves would score.
+        still_centred: (L, K), the same mean-removed.
         end: (K,), mean squared error of ``D(e^{(1-u)A} E(x_u))`` against the data ``x_0``.
         read: (K,), mean squared error of ``D_u(e^{uA} E(x_T))`` against ``x_u`` over the states' mean square at u; None
             for students that read the end only.
@@ -38,34 +46,34 @@ class Linearity:
 
     u: tuple[float, ...]
     levels: tuple[str, ...]
+    rows: int
     latent: Tensor
     centred: Tensor
     still: Tensor
+    still_centred: Tensor
     end: Tensor
     read: Tensor | None
     endpoint: float
 
     @property
     def explained(self) -> float | None:
-        """Share of the latent's motion along the path that the evolution accounts for; None where the latent stays still."""
-        still = float(self.still[:, 1:].square().mean())
-        return None if still < _STILL**2 else 1 - float(self.latent[:, 1:].square().mean()) / still
+        """Share of the latent's motion, mean-removed, that the evolution accounts for; None where the latent stays still."""
+        still = float(self.still_centred[:, 1:].square().mean())
+        return None if still < _STILL**2 else 1 - float(self.centred[:, 1:].square().mean()) / still
 
     def summary(self) -> dict[str, Any]:
-        """In plain numbers; ``latent_error`` is the mean over levels and states behind the first."""
-        values: dict[str, Any] = {
-            "latent_error": float(self.latent[:, 1:].mean()),
-            "latent_error_centred": float(self.centred[:, 1:].mean()),
-            "latent_error_without_evolution": float(self.still[:, 1:].mean()),
-            "latent_error_by_level": dict(zip(self.levels, self.latent[:, 1:].mean(dim=1).tolist(), strict=True)),
-            "u": list(self.u),
-            "latent_error_by_u": self.latent.mean(dim=0).tolist(),
-            "latent_error_centred_by_u": self.centred.mean(dim=0).tolist(),
-            "latent_error_without_evolution_by_u": self.still.mean(dim=0).tolist(),
-            "explained": self.explained,
-            "end_error_by_u": self.end.tolist(),
-            "endpoint_error": self.endpoint,
+        """In plain numbers; the errors of the latent are means over levels and over the states behind the first."""
+        errors = {
+            "latent_error": self.latent,
+            "latent_error_without_evolution": self.still,
+            "latent_error_centred": self.centred,
+            "latent_error_centred_without_evolution": self.still_centred,
         }
+        values: dict[str, Any] = {"rows": self.rows, "u": list(self.u), "explained": self.explained}
+        for name, error in errors.items():
+            values |= {name: _mean(error), f"{name}_by_u": error.mean(dim=0).tolist()}
+            values[f"{name}_by_level"] = dict(zip(self.levels, error[:, 1:].mean(dim=1).tolist(), strict=True))
+        values |= {"end_error_by_u": self.end.tolist(), "endpoint_error": self.endpoint}
         if self.read is not None:
             inner = self.read[1:-1]
             values |= {
@@ -73,6 +81,11 @@ class Linearity:
                 "read_error_over_endpoint_error": float(inner.mean()) / max(self.endpoint, 1e-30),
             }
         return values
+
+
+def _mean(error: Tensor) -> float:
+    """Over levels and the states behind the first."""
+    return float(error[:, 1:].mean())
 
 
 @torch.no_grad()
@@ -89,14 +102,11 @@ def linearity(student: KoopmanStudent, batch: Batch) -> Linearity:
         )
     labels, progress = batch.class_labels, batch.progress.tolist()
     start = student.encode(batch.states[0], 0.0, labels)
-    latent, centred, still, end, read = [], [], [], [], []
+    errors: list[Tensor] = []
+    end, read = [], []
     for u, state in zip(progress, batch.states, strict=True):
         moved, truth = student.evolve(start, u, labels), student.encode(state, u, labels)
-        pairs = [(ours.float(), theirs.float()) for ours, theirs in zip(moved, truth, strict=True)]
-        latent.append(torch.stack([_relative(ours - theirs, theirs) for ours, theirs in pairs]))
-        centred.append(torch.stack([_relative(ours - theirs, theirs - theirs.mean(dim=0)) for ours, theirs in pairs]))
-        unmoved = [(first.float(), theirs) for first, (_, theirs) in zip(start, pairs, strict=True)]
-        still.append(torch.stack([_relative(first - theirs, theirs) for first, theirs in unmoved]))
+        errors.append(_errors(start, moved, truth))
         reached = student.decode(student.evolve(truth, 1 - u, labels), 1.0, labels)
         end.append((reached - batch.data).square().mean())
         if student.codec.reads_path:
@@ -104,16 +114,29 @@ def linearity(student: KoopmanStudent, batch: Batch) -> Linearity:
             read.append((student.decode(moved, u, labels) - state).square().mean() / size[0])
     one_step = student.decode(student.evolve(start, 1.0, labels), 1.0, labels)
     endpoint = (one_step - batch.data).square().mean() / batch.data.square().mean()
+    latent, centred, still, still_centred = torch.stack(errors, dim=2).cpu()
     return Linearity(
-        tuple(progress),
-        student.level_names,
-        torch.stack(latent, dim=1).cpu(),
-        torch.stack(centred, dim=1).cpu(),
-        torch.stack(still, dim=1).cpu(),
-        torch.stack(end).cpu(),
-        torch.stack(read).cpu() if read else None,
-        float(endpoint),
+        u=tuple(progress),
+        levels=student.level_names,
+        rows=len(batch),
+        latent=latent,
+        centred=centred,
+        still=still,
+        still_centred=still_centred,
+        end=torch.stack(end).cpu(),
+        read=torch.stack(read).cpu() if read else None,
+        endpoint=float(endpoint),
     )
+
+
+def _errors(start: Latent, moved: Latent, truth: Latent) -> Tensor:
+    """(4, L): ``latent``, ``centred``, ``still`` and ``still_centred`` of `Linearity` at one state."""
+    levels = []
+    for each in zip(start, moved, truth, strict=True):
+        first, ours, theirs = (level.float() for level in each)
+        apart = theirs - theirs.mean(dim=0)
+        levels.append(torch.stack([_relative(a - theirs, over) for a in (ours, first) for over in (theirs, apart)]))
+    return torch.stack(levels, dim=1)
 
 
 def _relative(difference: Tensor, scale: Tensor) -> Tensor:
@@ -123,47 +146,52 @@ def _relative(difference: Tensor, scale: Tensor) -> Tensor:
 def straightness(subject: Subject) -> Findings:
     """Latent and decoded errors along the path."""
     found = linearity(subject.student, subject.rows())
-    latent = {name: (found.u, found.latent[index].tolist()) for index, name in enumerate(found.levels)}
+    latent = {name: (found.u, found.centred[index].tolist()) for index, name in enumerate(found.levels)}
     if len(latent) > 1:
-        latent["mean over levels"] = (found.u, found.latent.mean(dim=0).tolist())
-    latent["without evolution"] = (found.u, found.still.mean(dim=0).tolist())
+        latent["mean over levels"] = (found.u, found.centred.mean(dim=0).tolist())
+    latent["standing still"] = (found.u, found.still_centred.mean(dim=0).tolist())
     decoded = {"from each state to the end": (found.u, found.end.tolist())}
     if found.read is not None:
         decoded["from noise to each state, over its mean square"] = (found.u, found.read.tolist())
+    head = "relative error of the latent, mean-removed"
     view = Curves(
         "linearity.png",
-        {"relative error of the latent": latent, "mean squared error, decoded": decoded},
+        {head: latent, "mean squared error, decoded": decoded},
         across="u (0: noise, 1: data)",
-        faint=("mean over levels", "without evolution"),
-        ordered=("relative error of the latent",),
+        faint=("mean over levels", "standing still"),
+        ordered=(head,),
         title="the student's straight path against the teacher's states",
     )
-    values, sentence = found.summary(), straight_sentence(found)
+    sentence = straight_sentence(found)
     text = (
-        "Left: error of the evolved latent against that of the teacher's state at u, relative; pale, what a latent that "
-        "never moves would score. Right: the same decoded, from noise to each state and from each state to the end."
+        "Left: error of the evolved latent against that of the teacher's state at u, over what differs between rows; pale, "
+        "its mean over levels, and what a latent that stands still would score. Right: the same decoded, from noise to each "
+        "state and from each state to the end."
     )
     numbers = {
-        "latent error": short(values["latent_error"]),
-        "mean-removed": short(values["latent_error_centred"]),
-        "without evolution": short(values["latent_error_without_evolution"]),
+        "latent error, mean-removed": short(_mean(found.centred)),
+        "standing still, mean-removed": short(_mean(found.still_centred)),
+        "latent error": short(_mean(found.latent)),
+        "standing still": short(_mean(found.still)),
         "end-point error over the data's mean square": short(found.endpoint),
+        "held-out rows": found.rows,
     }
     captions = {view.file: Caption("Is the path straight in the latent?", text, sentence)}
-    return Findings(values, [view], sentence, captions, numbers)
+    return Findings(found.summary(), [view], sentence, captions, numbers)
 
 
 def straight_sentence(found: Linearity) -> str:
-    """How much of the latent's motion is linear, and what is left when decoded."""
-    error, centred, still = (float(part[:, 1:].mean()) for part in (found.latent, found.centred, found.still))
+    """How much of the latent's motion is linear, beside what a latent that stands still would score."""
+    error, still = short(_mean(found.centred)), short(_mean(found.still_centred))
+    where = f"on {held_out_rows(found.rows)}"
     if found.explained is None:
         return (
-            f"The latent hardly moves along the path (by {short(still)}), so there is no motion for a linear map to explain; "
-            f"the evolved latent is {short(error)} off."
+            f"The latent hardly moves along the path (by {still} of what differs between rows, {where}), so there is no motion "
+            f"for a linear map to explain; the evolved latent is {error} off."
         )
     verdict = next(word for least, word in _VERDICTS if found.explained >= least)
     explained = percent(found.explained) if found.explained > 0 else "nothing"
     return (
-        f"The latent path is {verdict}: the evolution explains {explained} of the latent's motion (error {short(error)}, "
-        f"mean-removed {short(centred)}; {short(still)} if it stayed where the noise put it)."
+        f"{verdict}: the evolved latent misses {error} of what differs between rows, one that stands still {still}, so "
+        f"the evolution explains {explained} of the latent's motion ({where})."
     )

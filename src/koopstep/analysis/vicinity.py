@@ -13,7 +13,7 @@ from torch import Tensor
 from koopstep.analysis.findings import Caption, Curves, Findings, View
 from koopstep.analysis.sets import how_shown, view_of_sets
 from koopstep.analysis.subject import Subject
-from koopstep.analysis.words import percent, short
+from koopstep.analysis.words import held_out_rows, percent, short
 from koopstep.core.noise import gaussian
 from koopstep.features.extract import Extractor
 from koopstep.features.lpips import has_lpips
@@ -109,10 +109,10 @@ def moved_noise(subject: Subject) -> Findings:
     }
     across, title = "s, of (noise + s other) / √(1 + s²)", "distance to the sample of the noise that was not moved"
     curves = Curves("vicinity.png", panels, across=across, faint=("unrelated noise",), title=title)
-    values = found.summary() | {"unrelated": chance, "teacher_at_hand": teacher is not None}
+    values = found.summary() | {"rows": len(noise), "unrelated": chance, "teacher_at_hand": teacher is not None}
     values |= {} if teacher is not None else {"left_out": {"teacher": found_teacher.reason}}
     views = [curves, _samples_view(subject, found)]
-    sentence, what = vicinity_sentence(found, chance), next(iter(chance))
+    sentence, what = vicinity_sentence(found, chance, len(noise)), next(iter(chance))
     at = found.sigmas.index(_NEAR)
     numbers = {
         f"{name} moved by, at s = {_NEAR:g}": short(each[what][at]) for name, each in found.distances.items()
@@ -126,14 +126,14 @@ def moved_noise(subject: Subject) -> Findings:
     return Findings(values, views, sentence, captions, numbers)
 
 
-def vicinity_sentence(found: Vicinity, chance: dict[str, float]) -> str:
+def vicinity_sentence(found: Vicinity, chance: dict[str, float], rows: int) -> str:
     """How far samples move when noise moves a little, beside the teacher's and those of unrelated noise."""
     what, at = next(iter(chance)), found.sigmas.index(_NEAR)
     far = {name: values[what][at] for name, values in found.distances.items()}
     share = {name: distance / max(chance[what], 1e-30) for name, distance in far.items()}
     text = (
-        f"Noise moved by s = {_NEAR:g} moves the student's samples by {short(far['student'])}, {percent(share['student'])} of "
-        f"what unrelated noise does"
+        f"On {held_out_rows(rows)}, noise moved by s = {_NEAR:g} moves the student's samples by {short(far['student'])}, "
+        f"{percent(share['student'])} of what unrelated noise does"
     )
     if "teacher" not in share:
         return f"{text}; the teacher is not at hand to compare with (--teacher names it)."

@@ -27,3 +27,8 @@ def percent(share: float) -> str:
 def listed(words: Sequence[str]) -> str:
     """``a``; ``a and b``; ``a, b and c``."""
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
+
+
+def held_out_rows(count: int) -> str:
+    """``1 held-out row``; ``2,000 held-out rows``: what a conclusion rests on."""
+    return f"{count:,} held-out row{'' if count == 1 else 's'}"

@@ -23,6 +23,10 @@ VALUES = {"sharing": {"place": "position"}}
 """Setting -> its value before -> today's."""
 
 
+SINCE = {"objective.linearity_scale": '"state"'}
+"""Settings that are newer than some checkpoints, as these keep settings: what a training did that says nothing of them."""
+
+
 def renamed(settings: Any, where: str) -> Any:
     """A copy of plain nested ``settings`` with today's names and values.
 

@@ -21,6 +21,9 @@ class ObjectiveConfig(Config):
     Attributes:
         reconstruction, latent, prediction, adversarial, adversarial_within, spectral, inverse_consistency: the weights.
         trajectory, intermediate, linearity, generator: weights of the terms within the path (``losses.trajectory``).
+        linearity_scale: what the errors of ``linearity`` and ``generator`` are relative to: the target's own size, ``state``
+            (version 0.1), or its ``spread`` between rows at the same state of the path, which leaves out what is the same
+            for all of them.
         terms: weights of registered terms by name (:func:`~koopstep.register_term`); or names alone, for their usual weights.
         trajectory_points: states within the path that each row learns from in a step (HKD: 4, besides the noise).
         trajectory_every: of so many rows one learns from states within the path (HKD: all): the others cost less.
@@ -48,6 +51,7 @@ class ObjectiveConfig(Config):
     intermediate: Weight = 0.0
     linearity: Weight = 0.0
     generator: Weight = 0.0
+    linearity_scale: Annotated[Literal["state", "spread"], Added()] = "state"
     terms: Annotated[dict[str, Weight], Added()] = Field(default={})
     trajectory_points: int = Field(default=4, ge=1)
     trajectory_every: int = Field(default=1, ge=1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from koopstep.core.errors import UsageError
 from koopstep.losses.passes import Pass
 from koopstep.students.student import Latent
 
@@ -30,14 +31,15 @@ def linearity(run: Pass) -> Tensor:
     """How far ``e^{uA} E(x_0)`` is from ``E(x_u)``: squared, relative to the latter, a mean over levels and the states kept.
 
     Not in the paper: with it the latent path that people look at is the teacher's, and real data has a place on it. The
-    end counts as one state among those within.
+    end counts as one state among those within. ``objective.linearity_scale`` says relative to what.
     """
     run = run.within
-    labels, inner = run.batch.class_labels, len(run.batch.states) - 2
+    labels, last = run.batch.class_labels, len(run.batch.states) - 1
     within = torch.stack(
-        [relative(run.student.evolve(run.noise_latent, point.u, labels), point.latent) for point in run.points]
+        [_missed(run, run.student.evolve(run.noise_latent, at.u, labels), at.latent, at.place) for at in run.points]
     ).mean()
-    return (inner * within + relative(run.pushed, run.clean_data_latent)) / (inner + 1)
+    end = _missed(run, run.pushed, run.clean_data_latent, torch.full_like(run.points[0].place, last))
+    return ((last - 1) * within + end) / last
 
 
 def generator(run: Pass) -> Tensor:
@@ -47,7 +49,8 @@ def generator(run: Pass) -> Tensor:
     for point in run.points:
         after = run.point(point.place + 1)
         step = after.u - point.u
-        values.append(relative(run.student.evolve(point.latent, step, labels), after.latent) / step.mean() ** 2)
+        moved = run.student.evolve(point.latent, step, labels)
+        values.append(_missed(run, moved, after.latent, after.place) / step.mean() ** 2)
     return torch.stack(values).mean()
 
 
@@ -58,3 +61,39 @@ def relative(moved: Latent, target: Latent) -> Tensor:
         ours, theirs = ours.float().flatten(1), theirs.float().flatten(1)
         shares.append(((ours - theirs).square().sum(dim=1) / theirs.square().sum(dim=1).clamp(min=1e-8)).mean())
     return torch.stack(shares).mean()
+
+
+def unexplained(moved: Latent, target: Latent, place: Tensor) -> Tensor:
+    """Mean over levels of the squared difference over the target's variance between rows at the same place of the path.
+
+    A part that is the same for all rows, however it moves along the path, adds to neither. The variance is pooled over
+    places and has no bias, so that few rows (a part of a batch) estimate what many do.
+
+    Args:
+        moved: a tuple of (B, ...).
+        target: the same shapes.
+        place: int64 (B,), which of the kept states each row of ``target`` is; two rows at least are at the same.
+    """
+    at = torch.nn.functional.one_hot(place).float()  # (B, places)
+    count = at.sum(dim=0)
+    free = (len(place) - (count > 0).sum()).clamp(min=1)
+    shares = []
+    for ours, theirs in zip(moved, target, strict=True):
+        ours, theirs = ours.float().flatten(1), theirs.float().flatten(1)
+        mean = at @ (at.T @ theirs / count.clamp(min=1).unsqueeze(1))
+        variance = (theirs - mean).square().sum() / free
+        shares.append((ours - theirs).square().sum() / len(place) / variance.clamp(min=1e-8))
+    return torch.stack(shares).mean()
+
+
+def _missed(run: Pass, moved: Latent, target: Latent, place: Tensor) -> Tensor:
+    """By how much ``moved`` misses ``target`` at ``place``, in the units that the objective asks for."""
+    if run.config.linearity_scale == "state":
+        return relative(moved, target)
+    inner, rows = len(run.batch.states) - 2, len(place)
+    if rows <= inner:  # at chance no two of them are at the same state
+        raise UsageError(
+            f"objective.linearity_scale 'spread' compares rows at the same of {inner} states within the path, and {rows} go "
+            "through at once; raise training.batch_size or training.micro_batch, or collect with fewer states (--keep 5)"
+        )
+    return unexplained(moved, target, place)

@@ -26,7 +26,7 @@ from koopstep.core.files import (
     temporary_beside,
     write_json,
 )
-from koopstep.core.renamed import renamed_flat, renamed_path
+from koopstep.core.renamed import SINCE, renamed_flat, renamed_path
 from koopstep.core.tensors import load_tensors, save_tensors
 from koopstep.training.loop import TrainingState
 from koopstep.training.settings import may_change
@@ -150,7 +150,7 @@ def _compare(
     described: dict[str, Any], ours: dict[str, str], earlier: Mapping[str, Collection[str]], path: Path
 ) -> None:
     """Raise UsageError where a run was begun with something else. Format 1 (version 0.1) knew fewer settings than today."""
-    theirs = renamed_flat(described["identity"])
+    theirs, ours = SINCE | renamed_flat(described["identity"]), SINCE | ours
     names = {*theirs} & {*ours} if described["format"] == 1 else {*theirs, *ours}
     if not any(name.startswith(NETWORK) for name in theirs):  # older ones do not say
         names = {name for name in names if not name.startswith(NETWORK)}

@@ -21,7 +21,8 @@ from koopstep.operators.dense import DenseConfig
 from koopstep.operators.spectral import SpectralConfig
 from koopstep.students.kdm import KDMConfig, build_kdm
 from koopstep.students.student import DataFacts, KoopmanStudent
-from koopstep.teachers.analytic import gaussian_path_factors, gaussian_teacher
+from koopstep.teachers.analytic import gaussian_teacher
+from koopstep.teachers.gaussian_path import gaussian_path_factors
 
 VARIANCES = torch.tensor([1.0, 0.25, 0.04], dtype=torch.float64)
 SIGMA_MAX, STEPS = 3.0, 60  # so small a sigma_max keeps the factors apart from 0; so many steps leave no Heun error

@@ -2,28 +2,39 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Annotated, Literal, Self
 
 import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from koopstep.core.arguments import Numbers, as_tensor, checked
-from koopstep.core.config import Config
+from koopstep.core.config import Added, Config
 from koopstep.core.errors import UsageError
 from koopstep.core.levels import karras_sigmas
+from koopstep.teachers.base import Teacher
+from koopstep.teachers.gaussian_path import exponential_sigmas, gaussian_path
 from koopstep.teachers.solved import DenoiserTeacher
 
 
 class GaussianConfig(Config):
-    """Data ``N(mean, covariance)`` in ``dimension`` dimensions; mean and covariance are the file's tensors."""
+    """Data ``N(mean, covariance)`` in ``dimension`` dimensions; mean and covariance are the file's tensors.
+
+    Attributes:
+        solver: of the path; ``exact`` is its closed form.
+        spacing: of the noise levels: ``edm``, or ``exponential``, on which the path has one or two Koopman modes (covariances
+            of one or two different variances only; ``sigma_min`` and ``rho`` are then of no use).
+    """
 
     kind: Literal["gaussian"] = "gaussian"
     dimension: int = Field(ge=1)
     sigma_min: float = Field(default=0.002, gt=0)
     sigma_max: float = Field(default=80.0, gt=0)
     rho: float = Field(default=7.0, gt=0)
-    solver: Literal["heun", "euler"] = "heun"
+    solver: Literal["heun", "euler", "exact"] = "heun"
+    spacing: Annotated[Literal["edm", "exponential"], Added()] = "edm"
 
     @model_validator(mode="after")
     def _rises(self) -> Self:
@@ -133,9 +144,65 @@ def build_mixture(config: MixtureConfig) -> MixtureDenoiser:
     )
 
 
-def analytic_teacher(
+class ExactGaussianTeacher(Teacher):
+    """A Gaussian whose paths are their closed form, at any number of steps: no solver, no error."""
+
+    kind = "gaussian"
+
+    def __init__(
+        self,
+        config: GaussianConfig,
+        denoiser: GaussianDenoiser,
+        sigmas: Callable[[int], Tensor],
+        levels_are: str,
+        name: str,
+        sha256: str,
+    ) -> None:
+        self.shape, self.num_classes = config.shape, config.num_classes
+        self.noise_scale, self.data_scale = config.sigma_max, denoiser.mean_variance() ** 0.5
+        self.name, self.sha256 = name, sha256
+        self.solver = f"{config.solver} {levels_are}".rstrip()
+        self.model = self._gaussian = denoiser
+        self._sigmas = sigmas
+
+    def levels(self, steps: int) -> tuple[float, ...]:
+        return tuple(self._sigmas(steps).tolist())
+
+    def evaluations(self, steps: int) -> int:
+        """One a state."""
+        return steps
+
+    def states(self, noise: Tensor, class_labels: Tensor | None, steps: int) -> Iterator[Tensor]:
+        levels = self._sigmas(steps).to(noise.device)
+        start = noise.to(torch.float64) * self.noise_scale
+        yield from gaussian_path(self._gaussian.mean, self._gaussian.covariance, levels, start)
+
+
+def gaussian_of(config: GaussianConfig, denoiser: GaussianDenoiser, name: str, sha256: str) -> Teacher:
+    """A Gaussian's denoiser as a teacher."""
+    sigmas, levels_are = _edm(config), ""
+    if config.spacing == "exponential":
+        variances = torch.linalg.eigvalsh(denoiser.covariance.cpu())
+        sigmas, levels_are = partial(exponential_sigmas, variances, config.sigma_max), "spacing=exponential"
+    if config.solver == "exact":
+        return ExactGaussianTeacher(config, denoiser, sigmas, levels_are, name, sha256)
+    return _solved(config, denoiser, sigmas, levels_are, name, sha256)
+
+
+def mixture_of(config: MixtureConfig, denoiser: MixtureDenoiser, name: str, sha256: str) -> DenoiserTeacher:
+    """A mixture's denoiser as a teacher."""
+    return _solved(config, denoiser, _edm(config), "", name, sha256)
+
+
+def _edm(config: GaussianConfig | MixtureConfig) -> Callable[[int], Tensor]:
+    return lambda steps: karras_sigmas(steps, config.sigma_min, config.sigma_max, config.rho)
+
+
+def _solved(
     config: GaussianConfig | MixtureConfig,
     denoiser: GaussianDenoiser | MixtureDenoiser,
+    sigmas: Callable[[int], Tensor],
+    levels_are: str,
     name: str,
     sha256: str,
 ) -> DenoiserTeacher:
@@ -143,7 +210,8 @@ def analytic_teacher(
     return DenoiserTeacher(
         denoiser,
         (config.dimension,),
-        sigmas=lambda steps: karras_sigmas(steps, config.sigma_min, config.sigma_max, config.rho),
+        sigmas=sigmas,
+        levels_are=levels_are,
         data_scale=denoiser.mean_variance() ** 0.5,
         solver=config.solver,
         kind=config.kind,
@@ -153,11 +221,27 @@ def analytic_teacher(
 
 
 @checked
-def gaussian_teacher(mean: Numbers, covariance: Numbers, *, sigma_max: float = 80.0) -> DenoiserTeacher:
-    """A Gaussian teacher from its moments: mean (D,), covariance (D, D), symmetric and positive.
+def gaussian_teacher(
+    mean: Numbers,
+    covariance: Numbers,
+    *,
+    sigma_max: float = 80.0,
+    solver: Literal["heun", "euler", "exact"] = "heun",
+    spacing: Literal["edm", "exponential"] = "edm",
+) -> Teacher:
+    """A Gaussian teacher from its moments.
+
+    Args:
+        mean: (D,).
+        covariance: (D, D), symmetric and positive.
+        sigma_max: level of the noise the path starts from.
+        solver: ``heun``, ``euler``, or ``exact``: the closed form.
+        spacing: of the noise levels: ``edm``, or ``exponential``, on which the path has finitely many Koopman modes, whose
+            rates and pictures are known (covariances of one or two different variances only).
 
     Raises:
-        UsageError: if the covariance is not a symmetric positive matrix of the mean's size.
+        UsageError: if the covariance is not a symmetric positive matrix of the mean's size, or has more variances than
+            ``exponential`` takes.
     """
     mean, covariance = as_tensor(mean, "mean"), as_tensor(covariance, "covariance")
     if mean.ndim != 1:
@@ -166,8 +250,8 @@ def gaussian_teacher(mean: Numbers, covariance: Numbers, *, sigma_max: float = 8
     square = covariance.shape == (len(mean), len(mean))
     if not square or not torch.allclose(covariance, covariance.T) or float(torch.linalg.eigvalsh(covariance)[0]) <= 0:
         raise UsageError(f"the covariance must be symmetric, positive and {len(mean)} x {len(mean)}")
-    config = GaussianConfig(dimension=len(mean), sigma_max=sigma_max)
-    return analytic_teacher(config, GaussianDenoiser(mean, covariance), "gaussian", "")
+    config = GaussianConfig(dimension=len(mean), sigma_max=sigma_max, solver=solver, spacing=spacing)
+    return gaussian_of(config, GaussianDenoiser(mean, covariance), "gaussian", "")
 
 
 @checked
@@ -183,15 +267,4 @@ def mixture_teacher(
     if weights is not None and (weights.shape != means.shape[:1] or not bool((weights > 0).all())):
         raise UsageError(f"the weights must be {len(means)} numbers above 0, got {weights.tolist()}")
     denoiser = MixtureDenoiser(means, torch.ones(len(means)) if weights is None else weights, spread)
-    return analytic_teacher(config, denoiser, "mixture", "")
-
-
-def gaussian_path_factors(variances: Tensor, sigmas: Tensor) -> Tensor:
-    """How a Gaussian's principal axes scale along the exact path: ``sqrt((v + sigma^2) / (v + sigma_0^2))``.
-
-    The path equation ``dx/dsigma = sigma x / (v + sigma^2)`` integrates to this; (D,), (N + 1,) -> (N + 1, D). The last
-    row holds the eigenvalues of the whole path's linear map.
-    """
-    levels = sigmas.to(torch.float64)[:, None] ** 2
-    variances = variances.to(torch.float64)
-    return ((variances + levels) / (variances + levels[0])).sqrt()
+    return mixture_of(config, denoiser, "mixture", "")

@@ -12,9 +12,10 @@ from torch import Tensor, nn
 from koopstep.teachers.analytic import (
     GaussianConfig,
     MixtureConfig,
-    analytic_teacher,
     build_gaussian,
     build_mixture,
+    gaussian_of,
+    mixture_of,
 )
 from koopstep.teachers.base import Teacher
 from koopstep.teachers.diffusers.config import DiffusersConfig
@@ -48,7 +49,7 @@ class Kind:
 TEACHERS: dict[str, Kind] = {
     "edm": Kind(build_edm, edm_teacher, edm_loss, noisiest_label),
     "flow": Kind(build_flow, flow_teacher, flow_loss, lambda config: 0.0),
-    "gaussian": Kind(build_gaussian, analytic_teacher),
-    "mixture": Kind(build_mixture, analytic_teacher),
+    "gaussian": Kind(build_gaussian, gaussian_of),
+    "mixture": Kind(build_mixture, mixture_of),
     "diffusers": Kind(build_diffusers, diffusers_teacher),
 }

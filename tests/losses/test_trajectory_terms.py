@@ -173,6 +173,8 @@ def test_what_all_rows_share_counts_for_nothing() -> None:
     missed = [unexplained((level + error,), (level,), place) for (level,) in (plain, shifted)]
     torch.testing.assert_close(*missed, rtol=1e-3, atol=0)
     assert float(relative((shifted[0] + error,), shifted)) < 1e-3 < 0.5 < float(missed[0])
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        torch.testing.assert_close(unexplained((shifted[0] + error,), shifted, place), missed[1])
 
 
 def test_a_few_rows_estimate_the_spread_of_many() -> None:
@@ -204,9 +206,15 @@ def test_terms_take_the_scale_that_was_asked_for(name: str) -> None:
         expected = (3 * expected + unexplained(run.pushed, run.clean_data_latent, torch.zeros(6).long())) / 4
     torch.testing.assert_close(value, expected)
     assert not torch.allclose(value, TERMS[name].value(Pass(CONFIG, made, rows, draws=drawn)))
-    few = Pass(config, made, rows[:3], draws=drawn[:3])
-    with pytest.raises(UsageError, match="same of 3 states within the path, and 3 go through at once"):
-        TERMS[name].value(few)
+    with pytest.raises(UsageError, match="rows that go through together, and there is one only"):
+        TERMS[name].value(Pass(config, made, rows[:1], draws=drawn[:1]))
+
+
+def test_rows_at_different_states_are_compared_with_one_another() -> None:
+    generator = torch.Generator().manual_seed(0)
+    target, moved = torch.randn(2, 3, 4, generator=generator).unbind()
+    apart = unexplained((moved,), (target,), torch.tensor([3, 1, 2]))
+    torch.testing.assert_close(apart, (moved - target).square().mean() / target.var(dim=0).mean())
 
 
 @pytest.mark.parametrize("name", WITHIN)

@@ -67,33 +67,37 @@ def unexplained(moved: Latent, target: Latent, place: Tensor) -> Tensor:
     """Mean over levels of the squared difference over the target's variance between rows at the same place of the path.
 
     A part that is the same for all rows, however it moves along the path, adds to neither. The variance is pooled over
-    places and has no bias, so that few rows (a part of a batch) estimate what many do.
+    places and has no bias, so that few rows (a part of a batch) estimate what many do. Where no two rows are at the same
+    place it is that of all rows.
 
     Args:
         moved: a tuple of (B, ...).
         target: the same shapes.
-        place: int64 (B,), which of the kept states each row of ``target`` is; two rows at least are at the same.
+        place: int64 (B,), which of the kept states each row of ``target`` is.
+
+    Raises:
+        UsageError: if there is one row only.
     """
-    at = torch.nn.functional.one_hot(place).float()  # (B, places)
-    count = at.sum(dim=0)
-    free = (len(place) - (count > 0).sum()).clamp(min=1)
+    rows = len(place)
+    if rows < 2:
+        raise UsageError(
+            "objective.linearity_scale 'spread' compares rows that go through together, and there is one only; raise "
+            "training.batch_size or training.micro_batch, or lower objective.trajectory_every"
+        )
+    at = torch.nn.functional.one_hot(place).float()
+    at = at[:, at.any(dim=0)]  # (B, G)
+    if at.shape[1] == rows:
+        at = torch.ones_like(at[:, :1])
     shares = []
     for ours, theirs in zip(moved, target, strict=True):
         ours, theirs = ours.float().flatten(1), theirs.float().flatten(1)
-        mean = at @ (at.T @ theirs / count.clamp(min=1).unsqueeze(1))
-        variance = (theirs - mean).square().sum() / free
-        shares.append((ours - theirs).square().sum() / len(place) / variance.clamp(min=1e-8))
+        with torch.autocast(theirs.device.type, enabled=False):  # in half the digits a constant would not cancel
+            mean = at @ (at.T @ theirs / at.sum(dim=0).unsqueeze(1))
+        variance = (theirs - mean).square().sum() / (rows - at.shape[1])
+        shares.append((ours - theirs).square().sum() / rows / variance.clamp(min=1e-8))
     return torch.stack(shares).mean()
 
 
 def _missed(run: Pass, moved: Latent, target: Latent, place: Tensor) -> Tensor:
     """By how much ``moved`` misses ``target`` at ``place``, in the units that the objective asks for."""
-    if run.config.linearity_scale == "state":
-        return relative(moved, target)
-    inner, rows = len(run.batch.states) - 2, len(place)
-    if rows <= inner:  # at chance no two of them are at the same state
-        raise UsageError(
-            f"objective.linearity_scale 'spread' compares rows at the same of {inner} states within the path, and {rows} go "
-            "through at once; raise training.batch_size or training.micro_batch, or collect with fewer states (--keep 5)"
-        )
-    return unexplained(moved, target, place)
+    return relative(moved, target) if run.config.linearity_scale == "state" else unexplained(moved, target, place)

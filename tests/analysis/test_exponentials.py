@@ -38,7 +38,7 @@ def test_too_few_modes_leave_what_they_cannot_say() -> None:
 
 
 def test_what_cannot_be_fitted_is_named() -> None:
-    with pytest.raises(UsageError, match="9 rates cannot be told from 3 states"):
+    with pytest.raises(UsageError, match="9 rates cannot be found from 3 states"):
         fit_exponentials(known_states()[:4], U[:4], 4)
     with pytest.raises(UsageError, match="some of the 1 modes, got 2"):
         fit_exponentials(known_states(), U, 1, real=2)

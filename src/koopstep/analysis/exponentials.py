@@ -77,7 +77,7 @@ def fit_exponentials(
         )
     if len(progress) - 1 < free:
         raise UsageError(
-            f"{free} rates cannot be told from {len(progress) - 1} states after the first; keep more states"
+            f"{free} rates cannot be found from {len(progress) - 1} states after the first; keep more states"
         )
     flat = states.flatten(1)
     if weights is None:

@@ -19,9 +19,11 @@ from koopstep.operators.block import BlockConfig
 from koopstep.operators.dense import DenseConfig
 from koopstep.operators.factorised import FactorisedConfig
 from koopstep.operators.identity import IdentityConfig
+from koopstep.operators.modes import ModesOperatorConfig
 from koopstep.operators.spectral import SpectralConfig
 from koopstep.students.hkd import HKDConfig
 from koopstep.students.kdm import KDMConfig
+from koopstep.students.modes import ModesConfig
 from koopstep.students.student import DataFacts, KoopmanStudent
 from koopstep.students.table import StudentConfig, build_student
 
@@ -58,6 +60,7 @@ KDM: dict[str, Member] = {
         KDMConfig(encoder=LINEAR, decoder=LINEAR, operator=SpectralConfig(real_modes=2), latent=2, tied=True),
         POINT,
     ),
+    "modes": (KDMConfig(encoder=MLP, decoder=MLP, operator=ModesOperatorConfig(modes=1), latent=6), POINT),
     "image-in-planes": (KDMConfig(encoder=UNET, decoder=UNET, operator=DenseConfig(), latent=16), PICTURE_OF_CLASS),
     "image-linear-module": (
         KDMConfig(
@@ -113,12 +116,39 @@ HKD: dict[str, Member] = {
     "vector-dense-flow": (HKDConfig(network=MLP, operator=DenseConfig(continuous=True), latent=5), VECTOR),
     "vector-dense": (HKDConfig(network=MLP, operator=DenseConfig(affine=True), latent=5), VECTOR),
     "vector-factorised": (HKDConfig(network=MLP, operator=FactorisedConfig(), latent=6), VECTOR),
+    "vector-modes": (HKDConfig(network=MLP, operator=ModesOperatorConfig(modes=1), latent=6), VECTOR),
     "vector-spectral": (HKDConfig(network=MLP, operator=SpectralConfig(), latent=5), VECTOR),
+}
+
+MODES: dict[str, Member] = {
+    "vector": (ModesConfig(network=MLP), VECTOR),
+    "vector-of-class": (
+        ModesConfig(network=MLP, operator=ModesOperatorConfig(modes=2, real=1, shared_by="class")),
+        VECTOR.model_copy(update=CLASSES),
+    ),
+    "vector-of-noise": (ModesConfig(network=MLP, operator=ModesOperatorConfig(modes=1, shared_by="noise")), VECTOR),
+    "image": (ModesConfig(network=UNET, lift=MLP), IMAGE),
+    "image-classes-fixed": (
+        ModesConfig(network=UNET, operator=ModesOperatorConfig(modes=2, rates="fixed")),
+        IMAGE.model_copy(update=CLASSES),
+    ),
+    "image-flow-of-noise": (ModesConfig(network=ADM, operator=ModesOperatorConfig(modes=2, shared_by="noise")), FLOW),
+    "image-real-flat": (ModesConfig(network=MLP, operator=ModesOperatorConfig(modes=3, real=3)), IMAGE),
 }
 
 ENDS = ObjectiveConfig(spectral=0.1, spectral_target="uniform", inverse_consistency=0.1, latent_noise=0.1)
 PATHS = ENDS.model_copy(update={"trajectory": 1.0, "intermediate": 1.0, "linearity": 1.0, "generator": 1.0})
-OBJECTIVES = {"kdm": ENDS, "hkd": PATHS}
+STATES = ObjectiveConfig(
+    reconstruction=0,
+    latent=0,
+    states=1.0,
+    states_within=1.0,
+    sparsity=0.1,
+    apart=0.1,
+    states_held_out=1,
+    latent_noise=0.1,
+)
+OBJECTIVES = {"kdm": ENDS, "hkd": PATHS, "modes": STATES}
 """Kind -> an objective that every parameter of such a student has a part in, if its operators are continuous."""
 
 

@@ -15,12 +15,17 @@ from koopstep.operators.base import LARGEST_MATRIX, Operator
 from koopstep.operators.block import BlockConfig
 from koopstep.operators.dense import DenseConfig
 from koopstep.operators.flat import FlatOperator
+from koopstep.operators.modes import ModesOperatorConfig
 from koopstep.operators.spectral import SpectralConfig
 from koopstep.operators.table import OPERATORS, build_operator
 
 OPTIONS: dict[str, Config] = {
     "block-decaying": BlockConfig(initial_rate=-0.5),
     "block-channel": BlockConfig(sharing="channel"),
+    "modes": ModesOperatorConfig(modes=1),
+    "modes-none": ModesOperatorConfig(modes=0),
+    "modes-real": ModesOperatorConfig(modes=2, real=1),
+    "modes-fixed": ModesOperatorConfig(modes=1, rates="fixed", growth_rates=(-0.5, -1.0), rotation_rates=(0.7,)),
     "block-low-rank": BlockConfig(sharing="low_rank", rank=2),
     "block-none": BlockConfig(sharing="none"),
     "dense-affine": DenseConfig(affine=True, init="default"),
@@ -32,6 +37,7 @@ OPTIONS: dict[str, Config] = {
 STATE_DEPENDENT: dict[str, Config] = {
     "block-local": BlockConfig(modulation="local"),
     "block-pooled": BlockConfig(modulation="pooled"),
+    "modes-of-noise": ModesOperatorConfig(modes=0, shared_by="noise"),
 }
 LINEAR: dict[str, Config] = {kind: entry.config() for kind, entry in OPERATORS.items()} | OPTIONS
 MEMBERS = LINEAR | STATE_DEPENDENT
@@ -41,12 +47,19 @@ Shape = tuple[int, ...]
 
 
 def fits(name: str, shape: Shape) -> bool:
-    return MEMBERS[name].kind != "block" or shape[0] % 2 == 0  # type: ignore[attr-defined]
+    config = MEMBERS[name]
+    if isinstance(config, ModesOperatorConfig):
+        width, rest = divmod(shape[0], 2 * config.images)
+        return rest == 0 and width > (config.shared_by != "all")
+    return config.kind != "block" or shape[0] % 2 == 0  # type: ignore[attr-defined]
 
 
 FITTING = [pytest.param(n, s, id=f"{n}-{'x'.join(map(str, s))}") for n in LINEAR for s in SHAPES if fits(n, s)]
 EVERY = [
-    pytest.param(n, s, id=f"{n}-{'x'.join(map(str, s))}") for n in MEMBERS for s in ((6,), (2, 1, 3)) if fits(n, s)
+    pytest.param(n, s, id=f"{n}-{'x'.join(map(str, s))}")
+    for n in MEMBERS
+    for s in ((6,), (2, 1, 3), (8, 1, 2))
+    if fits(n, s)
 ]
 
 
@@ -102,7 +115,7 @@ def test_no_step_is_the_identity_bit_for_bit(name: str, shape: Shape) -> None:
     mixed = operator.evolve(latent, torch.tensor([0.0, 1.0, 0.0, 1.0], dtype=torch.float64))
     assert torch.equal(mixed[::2], latent[::2])
     torch.testing.assert_close(mixed[1::2], operator.evolve(latent[1::2], 1.0), **EXACT)
-    assert torch.equal(operator.matrix(0.0), torch.eye(6, dtype=torch.float64))
+    assert torch.equal(operator.matrix(0.0), torch.eye(math.prod(shape), dtype=torch.float64))
 
 
 @pytest.mark.parametrize(("name", "shape"), FITTING)
@@ -163,8 +176,12 @@ def test_rates_are_what_pairs_of_channels_do(name: str, shape: Shape) -> None:
     assert operator.still == (not bool(rates.alpha.any()))
 
 
-@pytest.mark.parametrize("shape", [(2,), (2, 1, 2)], ids=str)
-@pytest.mark.parametrize("name", sorted(MEMBERS))
+@pytest.mark.parametrize(
+    ("name", "shape"),
+    [(n, s) for n in sorted(MEMBERS) for s in ((2,), (2, 1, 2)) if fits(n, s)]
+    + [(n, (6 if fits(n, (6,)) else 8,)) for n in sorted(MEMBERS) if MEMBERS[n].kind == "modes"],  # type: ignore[attr-defined]
+    ids=str,
+)
 def test_gradients(name: str, shape: Shape) -> None:
     operator = make(name, shape)
     parameters = tuple(parameter.detach().clone().requires_grad_() for parameter in operator.parameters())
@@ -273,7 +290,7 @@ def test_wrong_inputs_are_named(name: str, shape: Shape) -> None:
             build_operator(MEMBERS[name], nothing, seed=0)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("name", sorted(MEMBERS))
+@pytest.mark.parametrize("name", [name for name in sorted(MEMBERS) if fits(name, (32, 32, 32))])
 def test_matrices_beyond_the_largest_are_refused(name: str) -> None:
     """Before anything of that size is built; operators without a matrix of their own still work."""
     large = (32, 32, 32)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from student_members import HKD, KDM, OBJECTIVES, Made, make
+from student_members import HKD, KDM, MODES, OBJECTIVES, Made, make
 
 from koopstep.core.errors import UsageError
 from koopstep.losses.objective import build_objective
@@ -14,7 +14,9 @@ from koopstep.operators.table import OPERATORS
 from koopstep.students.files import load_student, save_student
 from koopstep.students.table import STUDENTS
 
-MEMBERS = {f"{config.kind}-{name}": (config, facts) for name, (config, facts) in [*KDM.items(), *HKD.items()]}
+MEMBERS = {
+    f"{config.kind}-{name}": (config, facts) for name, (config, facts) in [*KDM.items(), *HKD.items(), *MODES.items()]
+}
 
 
 @pytest.fixture(params=sorted(MEMBERS))
@@ -25,6 +27,7 @@ def made(request: pytest.FixtureRequest) -> Made:
 def test_every_kind_is_a_member() -> None:
     for members in (KDM, HKD):
         assert {config.operator.kind for config, _ in members.values()} == set(OPERATORS)
+    assert {config.operator.kind for config, _ in MODES.values()} == {"modes"}
     assert {config.kind for config, _ in MEMBERS.values()} == set(STUDENTS) == set(OBJECTIVES)
 
 

@@ -64,6 +64,20 @@ class Schedule(nn.Module, ABC):
         """The mean of the data that ``state`` may come from, given the teacher's network's ``output`` there."""
 
     @abstractmethod
+    def preconditioned(self, state: Tensor, output: Tensor, u: Tensor) -> Tensor:
+        """A guess at the data (B, *shape) from a network's output of unit size, which is what a teacher's network gives.
+
+        Args:
+            state: (B, *shape) at progress ``u``.
+            output: (B, *shape): EDM's F (arXiv 2206.00364, Eq. 7) where levels fall, the velocity where they rise.
+            u: shape (B,) or (1,).
+        """
+
+    @abstractmethod
+    def noise_share(self, u: Tensor) -> Tensor:
+        """How much of the first state is left at ``u`` (B,) if the data is one point: from 1 to (almost) 0."""
+
+    @abstractmethod
     def slope(self, state: Tensor, output: Tensor, level: float) -> Tensor:
         """The derivative of the path by the level, given the teacher's network's ``output`` at ``state``."""
 
@@ -118,6 +132,14 @@ class SigmaSchedule(Schedule):
     def denoised(self, state: Tensor, output: Tensor, level: float) -> Tensor:
         return output
 
+    def preconditioned(self, state: Tensor, output: Tensor, u: Tensor) -> Tensor:
+        sigma, data = self.level(u).view(-1, *[1] * (state.ndim - 1)), self.data_scale
+        total = sigma**2 + data**2
+        return (state * data**2 / total + output * sigma * data / total.sqrt()).to(state.dtype)
+
+    def noise_share(self, u: Tensor) -> Tensor:
+        return self.level(u) / self.level(torch.zeros_like(u))
+
     def slope(self, state: Tensor, output: Tensor, level: float) -> Tensor:
         return (state - output) / level
 
@@ -151,6 +173,13 @@ class FlowSchedule(Schedule):
 
     def denoised(self, state: Tensor, output: Tensor, level: float) -> Tensor:
         return state + (1 - level) * output
+
+    def preconditioned(self, state: Tensor, output: Tensor, u: Tensor) -> Tensor:
+        left = 1 - self.level(u).view(-1, *[1] * (state.ndim - 1))
+        return (state + left * output).to(state.dtype)
+
+    def noise_share(self, u: Tensor) -> Tensor:
+        return 1 - self.level(u)
 
     def slope(self, state: Tensor, output: Tensor, level: float) -> Tensor:
         return output

@@ -16,6 +16,7 @@ from koopstep.evaluation import scores
 from koopstep.evaluation.feature_metrics import FEATURE_METRICS
 from koopstep.evaluation.frechet import frechet_distance
 from koopstep.evaluation.moments import moments
+from koopstep.evaluation.path import PATH_METRICS
 from koopstep.evaluation.samples import NEEDS, Metric, Samples, given
 from koopstep.features.extract import available
 
@@ -130,6 +131,7 @@ METRICS: dict[str, Metric] = {
         "share",
     ),
     **FEATURE_METRICS,
+    **PATH_METRICS,
 }
 """Every metric by its name."""
 

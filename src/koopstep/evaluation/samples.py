@@ -17,6 +17,37 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
+class PathErrors:
+    """What a student's states miss of the teacher's, along held-out paths.
+
+    Shares are roots of mean squared errors over the states' spread, which is what the rows' mean leaves: 0 is exact, 1 is what
+    the mean of all states would score.
+
+    Attributes:
+        u: (N,), of the states compared, the noise left out and the end last.
+        unexplained: (N,), the student's shares.
+        standing_still: (N,), what its one-step sample scores where it is taken for every state.
+        unseen: bool (N,), the times that training left out.
+    """
+
+    u: Tensor
+    unexplained: Tensor
+    standing_still: Tensor
+    unseen: Tensor
+
+    def within(self, unseen_only: bool = False) -> float:
+        """The root mean square of the shares over the states within the path, or over those of unseen times.
+
+        Raises:
+            UsageError: there are none.
+        """
+        chosen = self.unexplained[:-1][self.unseen[:-1]] if unseen_only else self.unexplained[:-1]
+        if not len(chosen):
+            raise UsageError("no state within the path was left out of training; set objective.states_held_out")
+        return float(chosen.square().mean().sqrt())
+
+
+@dataclass(frozen=True)
 class Samples:
     """What a measurement looks at.
 
@@ -30,6 +61,7 @@ class Samples:
         classifier: Names the class of a sample, or None.
         seed: Of the random directions, choices and partners some metrics use.
         extractor: networks that look at images, for the metrics that need any; None for data that is no image.
+        path: how well the states on the way are known, of students that read them and stores that keep some; else None.
     """
 
     student: Tensor
@@ -41,6 +73,12 @@ class Samples:
     classifier: Classifier | None = None
     seed: int = 0
     extractor: Extractor | None = None
+    path: PathErrors | None = None
+
+    @property
+    def unseen_path(self) -> PathErrors | None:
+        """``path`` where it has times that training left out."""
+        return self.path if self.path is not None and bool(self.path.unseen.any()) else None
 
 
 NEEDS = {
@@ -51,6 +89,8 @@ NEEDS = {
     "cells": "the checkerboard as its data (--reference checkerboard)",
     "classifier": "real data with classes",
     "extractor": "images with one or three planes",
+    "path": "a student that reads states within its path (--method modes or hkd+) and a store that keeps some (--keep all)",
+    "unseen_path": "a student that reads states within its path, some of which training left out (objective.states_held_out)",
 }
 """What is missing when one of the fields above is None, in a user's words."""
 

@@ -24,6 +24,11 @@ class ObjectiveConfig(Config):
         linearity_scale: what the errors of ``linearity`` and ``generator`` are relative to: the target's own size, ``state``
             (version 0.1), or its ``spread`` between rows at the same state of the path, which leaves out what is the same
             for all of them.
+        states, states_within: weights of the states on the way (``losses.states``).
+        sparsity, apart: weights of what keeps modes few, and their rates apart.
+        states_power: a state at u has the weight ``u^states_power`` in ``states``: 0 is even, more looks at the end.
+        states_held_out: kept states within the path, evenly spread, that no term learns from: they tell, after the training,
+            how well the path is known between the others. Of paths that keep few, at least one is learned from.
         terms: weights of registered terms by name (:func:`~koopstep.register_term`); or names alone, for their usual weights.
         trajectory_points: states within the path that each row learns from in a step (HKD: 4, besides the noise).
         trajectory_every: of so many rows one learns from states within the path (HKD: all): the others cost less.
@@ -52,6 +57,12 @@ class ObjectiveConfig(Config):
     linearity: Weight = 0.0
     generator: Weight = 0.0
     linearity_scale: Annotated[Literal["state", "spread"], Added()] = "state"
+    states: Annotated[Weight, Added()] = 0.0
+    states_within: Annotated[Weight, Added()] = 0.0
+    sparsity: Annotated[Weight, Added()] = 0.0
+    apart: Annotated[Weight, Added()] = 0.0
+    states_power: Annotated[float, Field(ge=0, allow_inf_nan=False), Added()] = 0.0
+    states_held_out: Annotated[int, Field(ge=0), Added()] = 0
     terms: Annotated[dict[str, Weight], Added()] = Field(default={})
     trajectory_points: int = Field(default=4, ge=1)
     trajectory_every: int = Field(default=1, ge=1)
@@ -74,6 +85,12 @@ class ObjectiveConfig(Config):
         if isinstance(value, list | tuple) and all(isinstance(name, str) for name in value):
             value = {name: OWN_WEIGHTS.get(name, 1.0) for name in value}
         return {name: weight for name, weight in value.items() if weight != 0} if isinstance(value, dict) else value
+
+    def held_out(self, kept: int) -> tuple[int, ...]:
+        """Indices of the held-out states among ``kept`` ones."""
+        inner = kept - 2
+        count = min(self.states_held_out, max(inner - 1, 0))
+        return tuple(round((place + 1) * (inner + 1) / (count + 1)) for place in range(count))
 
     def weight(self, name: str) -> float:
         """Of a term, built in or registered."""

@@ -129,6 +129,13 @@ def build_objective(
         raise UsageError("objective.adversarial is above 0, but no discriminator was given")
     if (config.r1 or config.r2) and not _judges(config):
         raise UsageError("objective.r1 and r2 are penalties on a discriminator; set objective.adversarial above 0")
+    if config.generator and config.states_held_out:
+        raise UsageError(
+            "objective.generator compares neighbouring states, of which objective.states_held_out leaves some out; set one of "
+            "them to 0"
+        )
+    if config.states_power and not config.states:
+        raise UsageError("objective.states_power weighs the states of objective.states; set that above 0")
     if config.pixel_fade and not config.pixel:
         raise UsageError("objective.pixel_fade lowers objective.pixel over the training; set that above 0")
     if config.distance != "perceptual":

@@ -158,20 +158,41 @@ class Pass:
         return self.real or RealRows(self.batch.data, self.batch.class_labels)
 
     @cached_property
+    def learned(self) -> Tensor:
+        """Indices, int64, of the kept states that terms learn from: all but those held out; both ends among them."""
+        kept = len(self.batch.states)
+        left_out = self.config.held_out(kept)
+        return torch.tensor([k for k in range(kept) if k not in left_out], device=self.batch.states.device)
+
+    @property
+    def inner(self) -> Tensor:
+        """Those of :attr:`learned` within the path.
+
+        Raises:
+            UsageError: if the paths have no states between their ends.
+        """
+        if len(self.batch.states) < 3:
+            raise UsageError(
+                "this objective learns from states within the path, and the store keeps its ends only; "
+                "collect with --keep all, or --keep 5 for five of them"
+            )
+        return self.learned[1:-1]
+
+    @cached_property
     def points(self) -> list[Point]:
         """Encoded states within the path, chosen evenly among those that were kept (HKD Alg. 1).
 
         Raises:
             UsageError: if the paths have no states between their ends.
         """
-        draws = self._drawn()
-        inner = len(self.batch.states) - 2
-        return [self.point(1 + (draws[:, column] * inner).long()) for column in range(1, draws.shape[1])]
+        draws, inner = self._drawn(), self.inner
+        return [self.point(inner[(draws[:, column] * len(inner)).long()]) for column in range(1, draws.shape[1])]
 
     @cached_property
     def earlier(self) -> Point:
         """For each row of the first of :attr:`points` a state before it, which may be the noise."""
-        return self.point((self._drawn()[:, 0] * self.points[0].place).long())
+        before = torch.searchsorted(self.learned, self.points[0].place)  # so many learned states are before it
+        return self.point(self.learned[(self._drawn()[:, 0] * before).long()])
 
     @cached_property
     def ends(self) -> list[Tensor]:
@@ -187,11 +208,6 @@ class Pass:
         return Point(place, u, state, self.student.encode(state, u, self.batch.class_labels))
 
     def _drawn(self) -> Tensor:
-        if len(self.batch.states) < 3:
-            raise UsageError(
-                "this objective learns from states within the path, and the store keeps its ends only; "
-                "collect with --keep all, or --keep 5 for five of them"
-            )
         if self.draws is None:
             raise UsageError(
                 "terms within the path need draws: (B, 1 + objective.trajectory_points) uniform numbers that choose the states"

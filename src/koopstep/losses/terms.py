@@ -1,7 +1,7 @@
 """The terms of an objective, one pure function each, over one lazily computed pass: KDM's (Eqs. 4 to 9) and the table.
 
-Those of whole paths are in ``losses.trajectory``. To add a term: a function of a :class:`Pass`, a line in :data:`TERMS`, and
-the weight of that name in ``losses.config``.
+Those of whole paths are in ``losses.trajectory`` and ``losses.states``. To add a term: a function of a :class:`Pass`, a line
+in :data:`TERMS`, and the weight of that name in ``losses.config``.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from koopstep.core.errors import UsageError
 from koopstep.core.explain import IMPORT_FIRST, nearest
 from koopstep.core.registry import add, origin_of
 from koopstep.core.user_code import guarded
-from koopstep.losses import trajectory
+from koopstep.losses import states, trajectory
 from koopstep.losses.config import OWN_WEIGHTS, ObjectiveConfig
 from koopstep.losses.passes import Judged, Pass
 from koopstep.operators import penalties
@@ -110,6 +110,10 @@ TERMS: dict[str, Term] = {
     "intermediate": Term(trajectory.intermediate, within=True),
     "linearity": Term(trajectory.linearity, within=True),
     "generator": Term(trajectory.generator, within=True),
+    "states": Term(states.states, within=True),
+    "states_within": Term(states.states_within, within=True),
+    "sparsity": Term(states.sparsity),
+    "apart": Term(states.apart),
 }
 
 

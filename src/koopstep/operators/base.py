@@ -131,6 +131,10 @@ class Operator(nn.Module, ABC):
             return tensor.new_zeros(())
         return torch.zeros(())
 
+    def closeness(self) -> Tensor:
+        """Returns how near the rates of different modes are, a scalar in [0, 1]; 0 where modes need not be told apart."""
+        return self.controlled_eigenvalues()[0].new_zeros(())
+
     def spectrum(self) -> Spectrum:
         """Returns the eigenvalues of the effective real map over du = 1; the gauge is free.
 

@@ -14,11 +14,13 @@ from koopstep.operators.exponential import rotation, rotation_integral
 class Rates:
     """Growth ``alpha`` and turning ``beta`` (radians) of each pair of channels k and k + C/2, per unit of u.
 
-    Both (C/2, H, W), where H and W may be 1, or (B, C/2, H, W) where they depend on the state.
+    Both (C/2, H, W), where H and W may be 1, or (B, C/2, H, W) where they depend on the state. ``mode`` is the number of the
+    mode that a pair belongs to, int64 (C/2, 1, 1), where several pairs are one mode; None where each is its own.
     """
 
     alpha: Tensor
     beta: Tensor
+    mode: Tensor | None = None
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from koopstep.operators.block import BlockConfig, BlockOperator
 from koopstep.operators.dense import DenseConfig, DenseOperator
 from koopstep.operators.factorised import FactorisedConfig, FactorisedOperator
 from koopstep.operators.identity import IdentityConfig, IdentityOperator
+from koopstep.operators.modes import ModesOperator, ModesOperatorConfig
 from koopstep.operators.spectral import SpectralConfig, SpectralOperator
 
 
@@ -38,6 +39,7 @@ OPERATORS: dict[str, OperatorEntry] = {
     "spectral": OperatorEntry(SpectralConfig, SpectralOperator),
     "block": OperatorEntry(BlockConfig, BlockOperator),
     "identity": OperatorEntry(IdentityConfig, IdentityOperator),
+    "modes": OperatorEntry(ModesOperatorConfig, ModesOperator),
 }
 
 
@@ -46,7 +48,8 @@ def _config(kind: str) -> type[Config] | None:
 
 
 OperatorConfig = Annotated[
-    DenseConfig | FactorisedConfig | SpectralConfig | BlockConfig | IdentityConfig, ByKind("operator", _config)
+    DenseConfig | FactorisedConfig | SpectralConfig | BlockConfig | IdentityConfig | ModesOperatorConfig,
+    ByKind("operator", _config),
 ]
 Made = TypeVar("Made", bound=Callable[..., Operator])
 

@@ -233,10 +233,10 @@ def _check_teacher(teacher: Any, where: str) -> None:
 
 
 def _take_network(settings: dict[str, Any]) -> None:
-    """An HKD student without a network of its own has the teacher's, less the place for augmentation labels."""
+    """A student of whole paths without a network of its own has the teacher's, less the place for augmentation labels."""
     student, teacher = settings.get("student"), settings.get("teacher")
     model = teacher.get("model") if isinstance(teacher, dict) else None
     network = model.get("network") if isinstance(model, dict) else None
-    if isinstance(student, dict) and student.get("kind") == "hkd" and "network" not in student and network:
+    if isinstance(student, dict) and student.get("kind") in ("hkd", "modes") and "network" not in student and network:
         left_out = ("augment_channels",)
         student["network"] = {name: value for name, value in network.items() if name not in left_out}

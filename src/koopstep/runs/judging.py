@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from koopstep.analysis.path_errors import path_errors
 from koopstep.core.errors import UsageError
 from koopstep.data.cells import Cells
 from koopstep.data.sources import DataSource
@@ -151,8 +152,9 @@ def samples_of(
         classifier=judge,
         seed=seed,
         extractor=extractor,
+        path=path_errors(compared.run.student, compared.batch),
     )
-    return student, replace(student, student=target, target=None)
+    return student, replace(student, student=target, target=None, path=None)
 
 
 def classifier_for(names: tuple[str, ...], real: Reference | None) -> SupportVectorClassifier | None:

@@ -42,6 +42,8 @@ def first_student(
         UsageError: if it should start from the teacher, but the teacher is not at hand or has other networks.
     """
     seed = recipe.training.seed
+    unseen = tuple(facts.progress[state] for state in recipe.objective.held_out(len(facts.progress)))
+    facts = facts.model_copy(update={"unseen": unseen})
     if recipe.initialise == "fresh":
         return recipe, build_student(recipe.student, facts, seed)
     known = None if before is None else teacher_choice(recipe, identity, before).model

@@ -80,7 +80,7 @@ def progress_within(student: KoopmanStudent, steps: int) -> list[float]:
     Raises:
         UsageError: if it learned from fewer.
     """
-    known = student.facts.progress[1:-1]
+    known = student.facts.learned[1:-1]
     if steps - 1 > len(known):
         raise UsageError(
             f"this student learned from {len(known)} states within the path, so it takes at most {len(known) + 1} steps, "

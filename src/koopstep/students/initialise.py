@@ -63,7 +63,7 @@ def start_from_teacher(student: KoopmanStudent, teacher: TeacherFile) -> None:
         if name.startswith("model.") and (name.removeprefix("model.") in known or "map_augment" not in name)
     }
     try:
-        decoder.load_state_dict(weights)
+        decoder.load_state_dict(student.codec.fit_weights(weights))
     except RuntimeError as error:
         reason = " ".join(str(error).split())[:200]
         raise UsageError(f"the teacher's network does not fit the student's decoder: {reason}") from error

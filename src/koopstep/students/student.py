@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Annotated, Literal, Self, cast
 
+import torch
 from torch import Tensor, nn
 
 from koopstep.core.config import Added, Config
@@ -32,6 +33,7 @@ class DataFacts(Config):
         progress: u of the states that were kept, from 0 to 1.
         levels: the teacher's level (sigma or t) at each of them.
         data_range: what black and white are, of images; None of data that are no images. Of vectors it means nothing.
+        unseen: u of kept states that training leaves out, so that they tell how well the path is known between the others.
     """
 
     shape: tuple[int, ...]
@@ -41,6 +43,7 @@ class DataFacts(Config):
     progress: tuple[float, ...] = (0.0, 1.0)
     levels: tuple[float, ...] = (0.0, 1.0)
     data_range: Annotated[DataRange | None, Added()] = PLAIN
+    unseen: Annotated[tuple[float, ...], Added()] = ()
 
     @classmethod
     def of(cls, manifest: Manifest) -> Self:
@@ -55,6 +58,11 @@ class DataFacts(Config):
             levels=manifest.levels,
             data_range=made_by.data_range,
         )
+
+    @property
+    def learned(self) -> tuple[float, ...]:
+        """The u of the kept states that training saw, both ends among them."""
+        return tuple(u for u in self.progress if u not in self.unseen)
 
     @property
     def is_image(self) -> bool:
@@ -112,6 +120,21 @@ class Codec(nn.Module, ABC):
         except UsageError:
             return "ends"
         return "path"
+
+    def read(
+        self,
+        evolve: Callable[[Latent, float | Tensor], Latent],
+        latent: Latent,
+        start: float | Tensor,
+        progress: Tensor,
+        class_labels: Tensor | None,
+    ) -> Tensor:
+        """The states (N, B, *shape) at ``progress`` (N,) of paths whose latents stand at ``start`` (a number, or (B,))."""
+        return torch.stack([self.decode(evolve(latent, u - start), u, class_labels) for u in progress.tolist()])
+
+    def fit_weights(self, weights: dict[str, Tensor]) -> dict[str, Tensor]:
+        """A teacher's weights, for :meth:`decoder_network` where that has more outputs than the teacher's network."""
+        return weights
 
     def schedule(self) -> Schedule:
         """The levels of the path, for codecs that :meth:`encode` every state of it.
@@ -196,6 +219,39 @@ class KoopmanStudent(nn.Module):
         """Read out (B, *shape); ``u`` < 1 only where the student was trained for it (KDM: 1 only)."""
         return self.codec.decode(latent, u, class_labels)
 
+    def read(
+        self, latent: Latent, start: float | Tensor, progress: Tensor, class_labels: Tensor | None = None
+    ) -> Tensor:
+        """The states (N, B, *shape) at ``progress`` (N,) of paths whose latents stand at ``start`` (a number, or (B,)).
+
+        Raises:
+            UsageError: if the student reads the end of the path only.
+        """
+        self._check_reads_path()
+        return self.codec.read(
+            lambda level, du: self.evolve(level, du, class_labels), latent, start, progress, class_labels
+        )
+
+    def path(self, noise: Tensor, progress: Tensor, class_labels: Tensor | None = None) -> Tensor:
+        """States of whole paths from one encoding: unit-variance ``noise`` (B, *shape) -> (N, B, *shape) at ``progress`` (N,).
+
+        Raises:
+            UsageError: if the student reads the end of the path only.
+        """
+        self._check_reads_path()
+        latent = self.encode(noise * self.facts.noise_scale, 0.0, class_labels)
+        return self.read(latent, 0.0, progress, class_labels)
+
+    def invert(self, x: Tensor, u: float = 1.0, class_labels: Tensor | None = None) -> Tensor:
+        """The noise (B, *shape), of unit variance, whose path passes ``x`` (B, *shape) at ``u``, from one encoding of ``x``.
+
+        Raises:
+            UsageError: if the student does not start within the path, or reads its end only.
+        """
+        self._check_reads_path()
+        latent = self.evolve(self.encode(x, u, class_labels), -u, class_labels)
+        return self.decode(latent, 0.0, class_labels) / self.facts.noise_scale
+
     def generate(self, noise: Tensor, class_labels: Tensor | None = None) -> Tensor:
         """One step: unit-variance ``noise`` (B, *shape) -> data (B, *shape), not clipped.
 
@@ -228,6 +284,12 @@ class KoopmanStudent(nn.Module):
         everything = sum(p.numel() for p in self.parameters())
         sampling = [*self.codec.sampling_modules(), self.operators, self.controls]
         return everything, sum(p.numel() for module in sampling for p in module.parameters())
+
+    def _check_reads_path(self) -> None:
+        if not self.codec.reads_path:
+            raise UsageError(
+                "this student reads the end of the path only; states on the way need --method modes, or hkd+"
+            )
 
     def _check(self, x: Tensor, class_labels: Tensor | None) -> None:
         if tuple(x.shape[1:]) != self.facts.shape:

@@ -9,11 +9,16 @@ from pydantic import Field
 
 from koopstep.students.hkd import HKDConfig, build_hkd
 from koopstep.students.kdm import KDMConfig, build_kdm
+from koopstep.students.modes import ModesConfig, build_modes
 from koopstep.students.student import DataFacts, KoopmanStudent
 
-StudentConfig = Annotated[KDMConfig | HKDConfig, Field(discriminator="kind")]
+StudentConfig = Annotated[KDMConfig | HKDConfig | ModesConfig, Field(discriminator="kind")]
 
-STUDENTS: dict[str, Callable[[Any, DataFacts, int], KoopmanStudent]] = {"kdm": build_kdm, "hkd": build_hkd}
+STUDENTS: dict[str, Callable[[Any, DataFacts, int], KoopmanStudent]] = {
+    "kdm": build_kdm,
+    "hkd": build_hkd,
+    "modes": build_modes,
+}
 
 
 def build_student(config: StudentConfig, facts: DataFacts, seed: int = 0) -> KoopmanStudent:

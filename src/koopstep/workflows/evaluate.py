@@ -16,6 +16,7 @@ from koopstep.evaluation.chance import FEW, same, spreads
 from koopstep.evaluation.metrics import applicable, inflated
 from koopstep.evaluation.metrics import evaluate as measure
 from koopstep.evaluation.outcome import Evaluation
+from koopstep.evaluation.path import PATH_METRICS
 from koopstep.features.extract import Extractor
 from koopstep.runs.comparison import Comparison, compare_on_held_out
 from koopstep.runs.folder import EVALUATION
@@ -96,6 +97,8 @@ def _measured(
 ) -> Evaluation:
     config = compared.run.config
     named = asked or (config.recipe.evaluation.metrics if config else _WITHOUT_RUN)
+    if not asked and compared.run.student.codec.reads_path:
+        named += tuple(name for name in PATH_METRICS if name not in named)
     real = chosen_reference(named, compared, reference_count)
     judge = classifier_for(named, real)
     extractor = extractor_for(compared, real, Extractor(job.place.device, job.console.bar, weights))

@@ -288,7 +288,7 @@ class KoopmanStudent(nn.Module):
     def _check_reads_path(self) -> None:
         if not self.codec.reads_path:
             raise UsageError(
-                "this student reads the end of the path only; states on the way need --method modes, or hkd+"
+                "this student reads the end of the path only; states on the way need --method modes or hkd+"
             )
 
     def _check(self, x: Tensor, class_labels: Tensor | None) -> None:

@@ -18,7 +18,8 @@ from koopstep.analysis.frequencies import mean_frequency, radial_profile
 from koopstep.analysis.modes import BANDS, Masks, Order, band_masks, drop, full, has_rates, keep, rates_of, sort_key
 from koopstep.core.errors import UsageError
 from koopstep.operators.rates import Rates
-from koopstep.students.student import KoopmanStudent, Latent
+from koopstep.students.codec import Latent
+from koopstep.students.student import KoopmanStudent
 
 _SAME = 1e-6  # keys closer than this share of a level's range count as equal
 

@@ -15,7 +15,8 @@ from koopstep.analysis.bands import Band, thirds
 from koopstep.analysis.frequencies import mean_frequency
 from koopstep.analysis.modes import BANDS, band_masks, drop, rates_of
 from koopstep.operators.rates import Rates
-from koopstep.students.student import KoopmanStudent, Latent
+from koopstep.students.codec import Latent
+from koopstep.students.student import KoopmanStudent
 
 CHANCE = "chance"
 """The order of thirds drawn at random."""

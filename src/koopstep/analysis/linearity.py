@@ -13,7 +13,8 @@ from koopstep.analysis.subject import Subject
 from koopstep.analysis.words import held_out_rows, percent, short
 from koopstep.core.errors import UsageError
 from koopstep.core.records import Batch
-from koopstep.students.student import KoopmanStudent, Latent
+from koopstep.students.codec import Latent
+from koopstep.students.student import KoopmanStudent
 
 _STILL = 1e-3  # a latent that moves by less has nothing to explain
 _VERDICTS = (

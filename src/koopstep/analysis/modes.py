@@ -10,7 +10,8 @@ from torch import Tensor
 
 from koopstep.core.errors import UsageError
 from koopstep.operators.rates import Rates
-from koopstep.students.student import KoopmanStudent, Latent
+from koopstep.students.codec import Latent
+from koopstep.students.student import KoopmanStudent
 
 Order = Literal["real", "modulus", "frequency"]
 ORDERS: tuple[Order, ...] = ("real", "modulus", "frequency")

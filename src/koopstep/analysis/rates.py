@@ -18,7 +18,8 @@ from koopstep.analysis.words import percent, short
 from koopstep.core.noise import gaussian, integers
 from koopstep.operators.rates import Rates
 from koopstep.operators.spectrum import Spectrum
-from koopstep.students.student import KoopmanStudent, Latent
+from koopstep.students.codec import Latent
+from koopstep.students.student import KoopmanStudent
 
 _SEED, _ROWS = 2**31 - 1, 64  # of noise that no store was made from
 _TURNS = 0.2 * math.pi

@@ -23,7 +23,8 @@ from koopstep.editing.parts import Part, parts_of
 from koopstep.editing.perceptual import Perceptual
 from koopstep.editing.pictures import Pictures, chosen_mask, reference_picture
 from koopstep.operators.rates import Rates
-from koopstep.students.student import KoopmanStudent, Latent
+from koopstep.students.codec import Latent
+from koopstep.students.student import KoopmanStudent
 
 _CONTROL = 0.9  # the paper's ratio of the control that mixes all modes
 _DRAWN = 8

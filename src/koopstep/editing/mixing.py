@@ -14,7 +14,8 @@ from koopstep.analysis.modes import BANDS, Masks, Order, band_masks, drop, full
 from koopstep.core.errors import UsageError
 from koopstep.editing.masks import of_level
 from koopstep.operators.rates import Rates
-from koopstep.students.student import KoopmanStudent, Latent
+from koopstep.students.codec import Latent
+from koopstep.students.student import KoopmanStudent
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,8 @@ from koopstep.editing import mixing
 from koopstep.editing.mixing import EditPoint
 from koopstep.editing.pictures import Pictures
 from koopstep.sampling.onestep import sampling_labels
-from koopstep.students.student import KoopmanStudent, Latent
+from koopstep.students.codec import Latent
+from koopstep.students.student import KoopmanStudent
 
 _AT_ONCE = 32
 

@@ -15,7 +15,8 @@ from koopstep.core.records import Batch
 from koopstep.losses.adversarial import ADVERSARIAL_LOSSES, AdversarialLoss
 from koopstep.losses.config import ObjectiveConfig
 from koopstep.losses.distances import Distance, Known, mse
-from koopstep.students.student import KoopmanStudent, Latent
+from koopstep.students.codec import Latent
+from koopstep.students.student import KoopmanStudent
 
 
 class RealRows(NamedTuple):

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from koopstep.core.errors import UsageError
 from koopstep.losses.passes import Pass
-from koopstep.students.student import Latent
+from koopstep.students.codec import Latent
 
 
 def trajectory(run: Pass) -> Tensor:

@@ -26,8 +26,9 @@ from koopstep.data.store import Store
 from koopstep.operators.spectrum import Spectrum
 from koopstep.sampling.fewstep import Between, Stepping
 from koopstep.sampling.onestep import generate_in_batches, sampling_labels
+from koopstep.students.codec import Latent
 from koopstep.students.files import StudentFile, load_student
-from koopstep.students.student import DataFacts, KoopmanStudent, Latent
+from koopstep.students.student import DataFacts, KoopmanStudent
 from koopstep.students.table import StudentConfig, build_student
 
 Labels = int | Sequence[int] | Tensor

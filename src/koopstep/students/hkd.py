@@ -24,7 +24,8 @@ from koopstep.nets.skips import SkipUNet
 from koopstep.nets.table import NetworkConfig, build_network
 from koopstep.operators.block import BlockConfig
 from koopstep.operators.table import OperatorConfig, build_operator
-from koopstep.students.student import Codec, DataFacts, KoopmanStudent, Latent
+from koopstep.students.codec import Codec, Latent
+from koopstep.students.student import DataFacts, KoopmanStudent
 
 
 class HKDConfig(Config):

@@ -17,7 +17,8 @@ from koopstep.core.errors import UsageError
 from koopstep.nets.layers import linear
 from koopstep.nets.table import NetworkConfig, build_network, takes_images
 from koopstep.operators.table import OperatorConfig, build_operator
-from koopstep.students.student import Codec, DataFacts, KoopmanStudent, Latent
+from koopstep.students.codec import Codec, Latent
+from koopstep.students.student import DataFacts, KoopmanStudent
 
 
 class KDMConfig(Config):

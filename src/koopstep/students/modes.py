@@ -21,7 +21,8 @@ from koopstep.core.schedule import Schedule
 from koopstep.nets.mlp import MLPConfig
 from koopstep.nets.table import NetworkConfig, build_network, takes_images
 from koopstep.operators.modes import ModesOperator, ModesOperatorConfig, even_rates
-from koopstep.students.student import Codec, DataFacts, KoopmanStudent, Latent
+from koopstep.students.codec import Codec, Latent
+from koopstep.students.student import DataFacts, KoopmanStudent
 
 _OWN_RATES = 2.0  # the most that a class or a noise adds to a rate
 _POOLED, _HEAD = 4, 64  # side of the picture that a noise's own rates are read from, and the width of what reads it

@@ -180,13 +180,25 @@ def test_a_bent_path_has_errors_where_it_bends() -> None:
     assert summary["latent_error_by_u"] == pytest.approx([0.0, 0.5, 0.0], abs=1e-6)
     assert summary["latent_error"] == pytest.approx(0.25)
     assert summary["end_error_by_u"][1] == pytest.approx(float(batch.data.square().mean()), rel=1e-4)
-    offset = Batch(batch.noise, states + 100, batch.progress, None)
-    bent = linearity(student, offset).summary()
-    assert bent["latent_error_centred"] > bent["latent_error"]
-    assert bent["latent_error_centred_without_evolution"] > bent["latent_error_without_evolution"]
     ends = Batch(batch.noise, states[[0, 2]], batch.progress[[0, 2]], None)
     with pytest.raises(UsageError, match="collect with --keep all"):
         linearity(student, ends)
+
+
+@pytest.mark.parametrize("along", [0.0, 1.0])
+def test_what_all_rows_share_is_no_error_and_no_motion_of_theirs(along: float) -> None:
+    """A constant, or one that moves along the path."""
+    student, batch = straight_student()
+    states = batch.states.clone()
+    states[1] *= 2
+    shift = 100 * (batch.progress if along else torch.ones(3)).view(-1, 1, 1)
+    found, shifted = (
+        linearity(student, Batch(batch.noise, at, batch.progress, None)).summary() for at in (states, states + shift)
+    )
+    for name in ("latent_error_centred", "latent_error_centred_without_evolution", "explained"):
+        assert shifted[name] == pytest.approx(found[name], rel=1e-3)
+        assert abs(found[name]) > 0.1
+    assert shifted["latent_error"] != pytest.approx(found["latent_error"], rel=0.1)
 
 
 def test_vicinity_starts_at_zero_and_keeps_the_noise_at_unit_size() -> None:
@@ -272,7 +284,8 @@ def test_without_evolution_a_latent_that_moves_is_wrong() -> None:
     assert summary["latent_error_without_evolution_by_u"][2] == pytest.approx(expected, rel=1e-5)
     apart = batch.states[2] - batch.states[2].mean(dim=0)
     centred = summary["latent_error_centred_without_evolution_by_u"]
-    assert centred[2] == pytest.approx(float((stayed.square().sum() / apart.square().sum()).sqrt()), rel=1e-5)
+    moved = stayed - stayed.mean(dim=0)
+    assert centred[2] == pytest.approx(float((moved.square().sum() / apart.square().sum()).sqrt()), rel=1e-5)
     assert summary["latent_error_centred_without_evolution"] == pytest.approx(sum(centred[1:]) / 2)
     assert summary["explained"] == pytest.approx(1.0) and summary["rows"] == 6
 

@@ -46,7 +46,9 @@ def test_a_student_folder_opens_by_itself() -> None:
 
 @pytest.mark.parametrize("name", RUNS)
 def test_a_config_is_read(name: str) -> None:
-    assert read_config(FIXTURES / name).data_root in {Store.open(FIXTURES / s).root for s in STORES}
+    config = read_config(FIXTURES / name)
+    assert config.data_root in {Store.open(FIXTURES / s).root for s in STORES}
+    assert config.recipe.objective.linearity_scale == "state"  # what its weight of linearity was meant for
 
 
 @pytest.fixture

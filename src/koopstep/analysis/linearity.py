@@ -28,15 +28,16 @@ _VERDICTS = (
 class Linearity:
     """Errors at each kept state: of the evolved latent, and of one that stands still.
 
-    Relative errors are roots of sums of squares over rows and numbers. A large constant in a latent makes those relative to
-    the latent itself small and says nothing; those with ``centred`` are relative to what differs between rows.
+    Relative errors are roots of sums of squares over rows and numbers. A large constant in a latent makes those of the latent
+    itself small, and one that moves along the path makes standing still look wrong, and neither says anything of a sample.
+    Those with ``centred`` are mean-removed: every latent less its mean over the rows.
 
     Attributes:
         u: progress of the kept states.
         levels: names of the latent's levels.
         rows: paths that were looked at.
         latent: (L, K), ``|e^{uA} E(x_T) - E(x_u)|`` over ``|E(x_u)|``.
-        centred: (L, K), the same over ``|E(x_u) - mean of E(x_u) over rows|``: mean-removed.
+        centred: (L, K), the same mean-removed.
         still: (L, K), ``|E(x_T) - E(x_u)|`` over ``|E(x_u)|``: what a latent that never moves would score.
         still_centred: (L, K), the same mean-removed.
         end: (K,), mean squared error of ``D(e^{(1-u)A} E(x_u))`` against the data ``x_0``.
@@ -115,7 +116,7 @@ def linearity(student: KoopmanStudent, batch: Batch) -> Linearity:
             read.append((student.decode(moved, u, labels) - state).square().mean() / size[0])
     one_step = student.decode(student.evolve(start, 1.0, labels), 1.0, labels)
     endpoint = (one_step - batch.data).square().mean() / batch.data.square().mean()
-    latent, centred, still, still_centred = torch.stack(errors, dim=2).cpu()
+    latent, still, centred, still_centred = torch.stack(errors, dim=2).cpu()
     return Linearity(
         u=tuple(progress),
         levels=student.level_names,
@@ -131,12 +132,16 @@ def linearity(student: KoopmanStudent, batch: Batch) -> Linearity:
 
 
 def _errors(start: Latent, moved: Latent, truth: Latent) -> Tensor:
-    """(4, L): ``latent``, ``centred``, ``still`` and ``still_centred`` of `Linearity` at one state."""
+    """(4, L): ``latent``, ``still``, ``centred`` and ``still_centred`` of `Linearity` at one state."""
     levels = []
     for each in zip(start, moved, truth, strict=True):
-        first, ours, theirs = (level.float() for level in each)
-        apart = theirs - theirs.mean(dim=0)
-        levels.append(torch.stack([_relative(a - theirs, over) for a in (ours, first) for over in (theirs, apart)]))
+        whole = [level.float() for level in each]
+        centred = [level - level.mean(dim=0) for level in whole]
+        levels.append(
+            torch.stack(
+                [_relative(at - theirs, theirs) for first, ours, theirs in (whole, centred) for at in (ours, first)]
+            )
+        )
     return torch.stack(levels, dim=1)
 
 
@@ -165,9 +170,9 @@ def straightness(subject: Subject) -> Findings:
     )
     sentence = straight_sentence(found)
     text = (
-        "Left: error of the evolved latent against that of the teacher's state at u, over what differs between rows; pale, "
-        "its mean over levels, and what a latent that stands still would score. Right: the same decoded, from noise to each "
-        "state and from each state to the end."
+        "Left: error of the evolved latent against that of the teacher's state at u, every latent less its mean over the rows; "
+        "pale, its mean over levels, and what a latent that stands still would score. Right: the same decoded, from noise to "
+        "each state and from each state to the end."
     )
     numbers = {
         "latent error, mean-removed": short(_mean(found.centred)),

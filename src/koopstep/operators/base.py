@@ -132,7 +132,7 @@ class Operator(nn.Module, ABC):
         return torch.zeros(())
 
     def closeness(self) -> Tensor:
-        """Returns how near the rates of different modes are, a scalar in [0, 1]; 0 where modes need not be told apart."""
+        """Returns how near the rates of different modes are, a scalar in [0, 1]; 0 where modes need not be kept apart."""
         return self.controlled_eigenvalues()[0].new_zeros(())
 
     def spectrum(self) -> Spectrum:

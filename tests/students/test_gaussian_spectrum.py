@@ -5,12 +5,14 @@ The eigenvalues of the whole path's map are ``sqrt(v / (v + sigma_max^2))`` for 
 
 from __future__ import annotations
 
+import copy
 import functools
 
 import pytest
 import torch
 from torch import Tensor
 
+from koopstep.analysis.verify import verify_student
 from koopstep.core.config import Config
 from koopstep.core.noise import gaussian
 from koopstep.core.records import Batch
@@ -115,3 +117,19 @@ def test_eigenvalues_of_separate_encoders_are_free() -> None:
         spectra.append(spectrum.eigenvalues.abs().sort().values)
     assert all(float(((moduli - analytic) / analytic).abs().max()) > 0.1 for moduli in spectra)
     assert float((spectra[0] - spectra[1]).abs().max()) > 0.1
+
+
+@pytest.mark.parametrize("operator", [SPECTRAL, DenseConfig()], ids=["spectral", "dense"])
+def test_the_eigenvalues_are_verified_and_those_of_a_perturbed_operator_are_not(operator: Config) -> None:
+    student, (batch, _, _) = trained(operator, tied=True), paths()
+    found = verify_student(student, batch, {})
+    (judged,) = found.known
+    assert judged.moves.all() and judged.count(judged.passed) == 3 and not judged.control.any()
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(5):
+        wrong = copy.deepcopy(student)
+        for parameter in wrong.operators.parameters():
+            shift = torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
+            parameter.add_(0.5 * shift * (1 + parameter.abs()))
+        (judged,) = verify_student(wrong, batch, {}).known
+        assert not judged.passed.any()

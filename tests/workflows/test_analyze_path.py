@@ -64,7 +64,9 @@ def analysed(runs: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) ->
     return once
 
 
-@pytest.mark.parametrize("what", ["spectrum", "bands", "cumulative", "linearity", "steps", "vicinity", "trajectory"])
+@pytest.mark.parametrize(
+    "what", ["spectrum", "verify", "bands", "cumulative", "linearity", "steps", "vicinity", "trajectory"]
+)
 @pytest.mark.parametrize("name", ["digits", "points"])
 def test_every_analysis_leaves_pictures_and_numbers(analysed: Analysed, name: str, what: str) -> None:
     result = analysed(name, what)
@@ -81,6 +83,14 @@ def test_every_analysis_leaves_pictures_and_numbers(analysed: Analysed, name: st
     if what == "vicinity":
         assert result.values["teacher_at_hand"]
         assert set(result.values) >= {"teacher", "student", "sigma", "unrelated"}
+    if what == "verify":
+        assert all("residual" in one for level in result.values["levels"] for one in level["eigenvalues"])
+        assert {file.name for file in files} == {
+            "verify.png",
+            "verify_forecast.png",
+            "verify_agreement.png",
+            "values.json",
+        }
     if what == "steps":
         ways = {"noise", "path"} if name == "digits" else {"noise"}
         assert set(result.values) == ways | {"teacher", "left_out", "conclusion"}
@@ -94,6 +104,7 @@ def test_every_analysis_leaves_pictures_and_numbers(analysed: Analysed, name: st
     if what == "spectrum":
         assert {"spectrum.png", "times.png", "band_effects.png"} < {file.name for file in files}
         assert ("rate_maps.png" in {file.name for file in files}) == (name == "digits")
+        assert result.values["verified"]["eigenvalues"] > 0 and "Verified on held-out paths" in result.conclusion
         assert set(result.values["band_effects"]) == {"real", "modulus", "frequency", "chance", "chance_spread"}
 
 
@@ -144,5 +155,24 @@ def test_students_without_levels_are_told_so(runs: dict[str, Path], what: str, t
 
 def test_vicinity_and_neighbours_work_for_every_student(analysed: Analysed) -> None:
     for name in ("kdm", "digits"):
-        for what in ("vicinity", "neighbours"):
+        for what in ("vicinity", "neighbours", "verify"):
             assert analysed(name, what).values
+
+
+def test_spectra_are_compared_with_those_of_other_runs(runs: dict[str, Path], tmp_path: Path) -> None:
+    store, recipe = runs["points"].parent / "points-store", load_recipe("checkerboard", "hkd", [*TRAIN, *SMALL])
+    other = recipe.model_copy(update={"training": recipe.training.model_copy(update={"seed": 1})})
+    train_student(other, store, tmp_path / "other", resume=False, job=QUIET)
+    found = analyze_run(runs["points"], "verify", others=[tmp_path / "other"], out=tmp_path / "out", job=QUIET)
+    assert list(found.values["agreement"]) == ["halves", str(tmp_path / "other")]
+    with pytest.raises(UsageError, match="cannot be compared with"):
+        analyze_run(runs["points"], "verify", others=[runs["digits"]], out=tmp_path / "no", job=QUIET)
+    with pytest.raises(UsageError, match="leave --with away"):
+        analyze_run(runs["points"], "linearity", others=[tmp_path / "other"], out=tmp_path / "no", job=QUIET)
+
+
+def test_a_spectrum_without_its_store_says_that_it_is_not_verified(runs: dict[str, Path], tmp_path: Path) -> None:
+    alone = shutil.copytree(runs["points"] / "student", tmp_path / "student")
+    found = analyze_run(alone, "spectrum", out=tmp_path / "out", job=QUIET)
+    assert found.values["verified"]["passed"] is None
+    assert "Not verified" in found.conclusion and "without its run" in found.conclusion

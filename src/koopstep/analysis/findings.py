@@ -11,6 +11,8 @@ from typing import Any, Literal
 
 from torch import Tensor
 
+from koopstep.analysis.plane_views import LevelPlane as LevelPlane
+from koopstep.analysis.plane_views import ResidualPlanes as ResidualPlanes
 from koopstep.analysis.point_views import Clouds as Clouds
 from koopstep.analysis.point_views import NoiseSpace as NoiseSpace
 from koopstep.analysis.point_views import OutlierMap as OutlierMap
@@ -169,10 +171,17 @@ class Movie:
 
 @dataclass(frozen=True)
 class Eigenvalues:
-    """The eigenvalues of each level."""
+    """The eigenvalues of each level.
+
+    Attributes:
+        file: name of the picture.
+        spectra: one a level.
+        passed: bool, one tensor a level as its eigenvalues: which were verified; None, or nothing at all, where unknown.
+    """
 
     file: str
     spectra: Sequence[Spectrum]
+    passed: Sequence[Tensor | None] = ()
 
 
 @dataclass(frozen=True)
@@ -185,6 +194,7 @@ class LevelRates:
         names: of the levels.
         rates: of the levels.
         gauge: ``free``, or ``fixed by`` what.
+        passed: bool, one tensor a level as its rates: whose eigenvalues were verified; None, or nothing at all, where unknown.
     """
 
     file: str
@@ -192,9 +202,23 @@ class LevelRates:
     names: Sequence[str]
     rates: Sequence[Rates]
     gauge: str
+    passed: Sequence[Tensor | None] = ()
 
 
-View = Curves | Bars | Images | Pairs | PointPairs | Clouds | Movie | Eigenvalues | LevelRates | NoiseSpace | OutlierMap
+View = (
+    Curves
+    | Bars
+    | Images
+    | Pairs
+    | PointPairs
+    | Clouds
+    | Movie
+    | Eigenvalues
+    | LevelRates
+    | ResidualPlanes
+    | NoiseSpace
+    | OutlierMap
+)
 
 
 @dataclass(frozen=True)

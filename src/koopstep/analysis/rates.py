@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from koopstep.analysis.bands import Band, band_effects
 from koopstep.analysis.control import Control, random_modes, share_as_large, stands_out
@@ -14,6 +16,7 @@ from koopstep.analysis.findings import Bars, Caption, Eigenvalues, Findings, Lev
 from koopstep.analysis.modes import BANDS, ORDER_WORDS, ORDERS, has_rates, rates_of
 from koopstep.analysis.spectrum import gauge_of, identifiable, in_short, summarise
 from koopstep.analysis.subject import Subject
+from koopstep.analysis.verify_marks import Marks, marks
 from koopstep.analysis.words import percent, short
 from koopstep.core.noise import gaussian, integers
 from koopstep.operators.rates import Rates
@@ -68,15 +71,16 @@ def read_rates(student: KoopmanStudent) -> RateReading:
 
 def spectrum(subject: Subject) -> Findings:
     """The spectrum of each level and in numbers; where modes have rates also these, and effects free of any gauge."""
-    student = subject.student
+    student, verified = subject.student, marks(subject)
     if has_rates(student):
-        return _of_rates(student)
+        return _of_rates(student, verified)
     spectra = student.spectrum()
-    values = summarise(spectra)
+    values = summarise(spectra) | {"verified": verified.values()}
+    passed = [verified.of_spectrum(index, one) for index, one in enumerate(spectra)]
     sentence = eigenvalue_sentence(values)
     text = (
         "Eigenvalues of the map that is applied, over the whole path, with the unit circle: inside it a mode decays, its "
-        f"angle is the rotation over the path. {values['reading'].capitalize()}."
+        f"angle is the rotation over the path. {values['reading'].capitalize()}. {verified.caption}"
     )
     numbers = {
         f"eigenvalues of {level['level']}": f"{level['dimension']} of modulus {short(level['smallest_modulus'])} to "
@@ -85,10 +89,10 @@ def spectrum(subject: Subject) -> Findings:
     }
     return Findings(
         values,
-        [Eigenvalues("spectrum.png", spectra)],
-        f"{sentence} {in_short(spectra)}",
+        [Eigenvalues("spectrum.png", spectra, passed)],
+        f"{sentence} {in_short(spectra)} {verified.words}",
         {"spectrum.png": Caption("The operator's eigenvalues", text, sentence)},
-        numbers | {"eigenvalues": identifiable(gauge_of(spectra))},
+        numbers | {"eigenvalues": identifiable(gauge_of(spectra)), "verified": verified.words},
     )
 
 
@@ -108,7 +112,7 @@ def eigenvalue_sentence(values: dict[str, Any]) -> str:
     )
 
 
-def _of_rates(student: KoopmanStudent) -> Findings:
+def _of_rates(student: KoopmanStudent, verified: Marks) -> Findings:
     read = read_rates(student)
     gauge, names = gauge_of(read.spectra), student.level_names
     values = summarise(read.spectra)
@@ -116,8 +120,10 @@ def _of_rates(student: KoopmanStudent) -> Findings:
     values |= {
         "band_effects": effects | {"chance": control.middle, "chance_spread": list(control.spread)},
         "rates": read.levels,
+        "verified": verified.values(),
     }
-    views: list[View] = _rate_views(names, read.rates, gauge)
+    passed = [verified.of_rates(index, rate.alpha.shape) for index, rate in enumerate(read.rates)]
+    views: list[View] = _rate_views(names, read.rates, gauge, passed)
     views.append(
         Bars(
             "band_effects.png",
@@ -133,15 +139,19 @@ def _of_rates(student: KoopmanStudent) -> Findings:
     sentence, effect = rate_sentence(read), effect_sentence(read)
     drawn = {view.file for view in views}
     captions = {
-        file: one for file, one in _captions(read, sentence, effect, values["reading"]).items() if file in drawn
+        file: one
+        for file, one in _captions(read, sentence, effect, values["reading"], verified).items()
+        if file in drawn
     }
     numbers = {
         "modes": f"{sum(level.alpha.numel() for level in read.rates):,} on {len(names)} levels",
         "effect of a third by growth": ", ".join(f"{band} {short(size)}" for band, size in effects["real"].items()),
         "random-mode control": f"{short(control.spread[0])} to {short(control.spread[1])}",
         "rates": identifiable(gauge),
+        "verified": verified.words,
     }
-    return Findings(values, views, f"{sentence} {effect} {in_short(read.spectra)}", captions, numbers)
+    conclusion = f"{sentence} {effect} {in_short(read.spectra)} {verified.words}"
+    return Findings(values, views, conclusion, captions, numbers)
 
 
 def rate_sentence(read: RateReading) -> str:
@@ -170,14 +180,14 @@ def effect_sentence(read: RateReading) -> str:
     )
 
 
-def _captions(read: RateReading, sentence: str, effect: str, reading: str) -> dict[str, Caption]:
+def _captions(read: RateReading, sentence: str, effect: str, reading: str, verified: Marks) -> dict[str, Caption]:
     fastest = max(read.levels, key=lambda name: read.levels[name]["beta_size"] or 0.0)
     turns = read.levels[fastest]["beta_size"] or 0.0
     return {
         "spectrum.png": Caption(
             "The rates of the modes",
             "Each dot is a pair of channels: left of the line it decays, right of it it grows; upwards it rotates faster. "
-            f"Axes are scaled to each level. {reading.capitalize()}.",
+            f"Axes are scaled to each level. {reading.capitalize()}. {verified.caption}",
             sentence,
         ),
         "times.png": Caption(
@@ -210,9 +220,9 @@ def _places_sentence(read: RateReading) -> str:
     return f"Growth differs most between places on level {most}, by {short(spread[most])} (standard deviation)."
 
 
-def _rate_views(names: tuple[str, ...], rates: list[Rates], gauge: str) -> list[View]:
+def _rate_views(names: tuple[str, ...], rates: list[Rates], gauge: str, passed: Sequence[Tensor | None]) -> list[View]:
     views: list[View] = [
-        LevelRates("spectrum.png", "plane", names, rates, gauge),
+        LevelRates("spectrum.png", "plane", names, rates, gauge, passed),
         LevelRates("times.png", "times", names, rates, gauge),
     ]
     placed = [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -52,6 +53,18 @@ class Subject(ABC):
             UsageError: if there are none.
         """
 
+    def paths(self) -> Batch:
+        """The paths of `rows`; where it can be done, without sampling from the student.
+
+        Raises:
+            UsageError: if there are none.
+        """
+        return self.rows()
+
+    def others(self) -> Mapping[str, KoopmanStudent]:
+        """Students of the same data to compare with, by name."""
+        return {}
+
     @abstractmethod
     def teacher(self) -> Found[Teacher]:
         """The teacher that the student learned from, on the student's device."""
@@ -66,10 +79,14 @@ class Subject(ABC):
         Raises:
             UsageError: if there are none.
         """
+        return self.held_out().batch[slice(0, most or self.few)].to(self.device)
+
+    @property
+    def few(self) -> int:
+        """How many rows a decode-heavy analysis can take."""
         shape = self.student.facts.shape
         small = len(shape) < 3 or max(shape[1:]) <= 16
-        count = most or (_VECTORS if len(shape) < 3 else _ROWS if small else _LARGE_ROWS)
-        return self.held_out().batch[slice(0, count)].to(self.device)
+        return _VECTORS if len(shape) < 3 else _ROWS if small else _LARGE_ROWS
 
     @cached_property
     def display(self) -> Display:

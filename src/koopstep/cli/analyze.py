@@ -46,6 +46,10 @@ def analyze(
     ] = None,
     reference: Reference = None,
     teacher: OwnTeacher = None,
+    others: Annotated[
+        list[Path] | None,
+        typer.Option("--with", metavar="RUN", help="A run to compare with, as of another seed (verify); repeatable."),
+    ] = None,
     overwrite: Overwrite = False,
     imports: Imports = None,
     device: Device = None,
@@ -66,6 +70,7 @@ def analyze(
             job=job,
             reference=reference,
             teacher=teacher,
+            others=others or (),
             overwrite=overwrite,
         )
 

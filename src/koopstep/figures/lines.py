@@ -80,6 +80,7 @@ def _lines(panel: Axes, lines: Mapping[str, Line], view: Curves, ordered: bool) 
         if name in view.faint:
             dark = name.startswith(("whole", "mean", "teacher"))  # over the pale ones, which are wider
             look = {"ls": "--", "lw": 1.2} if dark else {"ls": "-", "lw": 3.5, "alpha": 0.6, "zorder": 1.5}
+            look |= {"marker": "o", "ms": 5} if sum(math.isfinite(one) for one in y) == 1 else {}  # no line at all
             panel.plot(x, y, color=INK if dark else FAINT, label=name, **look)  # type: ignore[arg-type]
         elif name == "teacher":  # open rings over the student's line: seen even where the two agree
             look = {"ls": (0, (2, 3)), "lw": 1.2, "marker": "o", "ms": 6, "mfc": "none", "zorder": 3}

@@ -32,12 +32,14 @@ def eigenvalues(view: Eigenvalues, sheet: Sheet) -> None:
     panels = sheet.panels(3.9, 4.6, rows=math.ceil(len(spectra) / columns), columns=columns)
     for panel in panels[len(spectra) :]:
         panel.set_axis_off()
-    for panel, spectrum in zip(panels, spectra, strict=False):
+    for number, (panel, spectrum) in enumerate(zip(panels, spectra, strict=False)):
         every = -(-len(spectrum.eigenvalues) // _MOST_EIGENVALUES) | 1  # odd: conjugates lie side by side
         values = array(spectrum.eigenvalues[::every])
         lifted = None if spectrum.lifted is None else array(spectrum.lifted)
         drawn = values if lifted is None else np.concatenate([values, lifted])
-        _eigenvalue_dots(panel, values, lifted)
+        known = view.passed[number] if view.passed else None
+        passed = None if known is None else array(known)[::every]
+        _eigenvalue_dots(panel, values, lifted, passed)
         reach = max(1.15, 1.08 * float(np.abs(drawn).max()))
         gauge = "free" if spectrum.gauge == "free" else f"fixed by {spectrum.pinned_by}"
         head = f"{spectrum.level}: {len(spectrum.eigenvalues):,} eigenvalues"
@@ -45,12 +47,14 @@ def eigenvalues(view: Eigenvalues, sheet: Sheet) -> None:
         panel.set_xlabel("real part")
         if panel is panels[0]:
             panel.set_ylabel("imaginary part")
-        if lifted is not None:
+        if lifted is not None or passed is not None:
             panel.legend(loc="upper right", handletextpad=0.1, borderaxespad=0.1)
-        _zoom(panel, values, reach)
+        _zoom(panel, values, reach, passed)
 
 
-def _eigenvalue_dots(panel: Axes, values: np.ndarray, lifted: np.ndarray | None) -> None:
+def _eigenvalue_dots(
+    panel: Axes, values: np.ndarray, lifted: np.ndarray | None, passed: np.ndarray | None = None
+) -> None:
     turn = np.linspace(0, 2 * math.pi, 2000)
     panel.plot(np.cos(turn), np.sin(turn), color=FAINT, lw=0.9, zorder=1)
     panel.axhline(0, color=PALE, lw=0.9, zorder=0)
@@ -58,17 +62,27 @@ def _eigenvalue_dots(panel: Axes, values: np.ndarray, lifted: np.ndarray | None)
     if lifted is not None:
         look: Any = {"facecolors": "none", "edgecolors": LINES[2], "linewidths": 0.7}
         panel.scatter(lifted.real, lifted.imag, s=15, label="set", **look)
-    panel.scatter(values.real, values.imag, s=11, c=LINES[1], linewidths=0, alpha=0.85, label="of the map")
+    if passed is None:
+        panel.scatter(values.real, values.imag, s=11, c=LINES[1], linewidths=0, alpha=0.85, label="of the map")
+    else:
+        _filled_where(panel, values.real, values.imag, passed, size=11)
 
 
-def _zoom(panel: Axes, values: np.ndarray, reach: float) -> None:
+def _filled_where(panel: Axes, x: np.ndarray, y: np.ndarray, passed: np.ndarray, *, size: float) -> None:
+    """Dots that are filled where they passed, over hollow ones."""
+    hollow: Any = {"facecolors": "none", "edgecolors": LINES[1], "linewidths": 0.5, "alpha": 0.6}
+    panel.scatter(x[~passed], y[~passed], s=size, label=f"did not pass: {int((~passed).sum()):,}", **hollow)
+    panel.scatter(x[passed], y[passed], s=1.6 * size, c=LINES[3], linewidths=0, label=f"passed: {int(passed.sum()):,}")
+
+
+def _zoom(panel: Axes, values: np.ndarray, reach: float, passed: np.ndarray | None) -> None:
     """All eigenvalues again, larger, where they fill a small part of the window."""
     middle = complex((values.real.max() + values.real.min()) / 2, (values.imag.max() + values.imag.min()) / 2)
     wide, high = float(np.abs(values.real - middle.real).max()), float(np.abs(values.imag - middle.imag).max())
     if 1.15 * max(wide, high) > _CROWDED * reach:
         return
     inside = panel.inset_axes((0.2 if middle.real > 0 else 0.36, 0.3, 0.44, 0.4))  # within the circle, beside them
-    _eigenvalue_dots(inside, values, None)
+    _eigenvalue_dots(inside, values, None, passed)
     wide, high = (1.15 * max(half, 1e-3 * max(wide, high), 1e-6) for half in (wide, high))  # each axis to the data
     inside.set_xlim(middle.real - wide, middle.real + wide)
     inside.set_ylim(middle.imag - high, middle.imag + high)
@@ -94,7 +108,10 @@ def _rate_plane(view: LevelRates, sheet: Sheet) -> None:
         alpha, beta = array(level.alpha).ravel(), np.abs(array(level.beta).ravel())
         wide, high = 1.1 * max(1e-9, float(np.abs(alpha).max())), 1.1 * max(1e-9, float(beta.max()))
         panel.axvspan(-wide, 0, color=PALE, lw=0, zorder=0)
-        panel.scatter(_thin(alpha), _thin(beta), s=7, c=LINES[1], linewidths=0, alpha=0.5)
+        if not view.passed or (passed := view.passed[number]) is None:
+            panel.scatter(_thin(alpha), _thin(beta), s=7, c=LINES[1], linewidths=0, alpha=0.5)
+        else:
+            _filled_where(panel, _thin(alpha), _thin(beta), _thin(array(passed).ravel()), size=7)
         panel.set_xlim(-wide, wide)
         panel.set_ylim(-0.03 * high, high)
         panel.locator_params(axis="x", nbins=2 if sheet.crowded else 5)
@@ -105,6 +122,8 @@ def _rate_plane(view: LevelRates, sheet: Sheet) -> None:
             panel.set_xlabel("growth α" if sheet.crowded else "growth rate α (shaded: decays)")
         if number % columns == 0:
             panel.set_ylabel("rotation rate |β|, radians")
+        if view.passed and not sheet.crowded and view.passed[number] is not None:
+            panel.legend(loc="upper right", handletextpad=0.1, borderaxespad=0.1, fontsize=7)
     sheet.title(f"rates of the modes over the whole path, axes scaled to each level; rates {identifiable(view.gauge)}")
 
 

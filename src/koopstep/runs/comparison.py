@@ -92,17 +92,12 @@ def compare_on_held_out(
         UsageError: if there is no store, it holds nothing out, fewer rows than asked, or data of another kind or teacher.
     """
     opened = open_run(run, job.place.device)
-    store = own_store(run, opened.recipe("name a store with --data")) if data is None else Store.open(data)
-    data = store.folder
-    facts = opened.student.facts
-    _check_same_teacher(opened, store.manifest, data)
+    store = _store_of(opened, data)
+    data, facts = store.folder, opened.student.facts
     learned = store.manifest.teacher.training_data
     classes = 0 if learned is None else learned.num_classes or 0
     named = None if reference is None else load_reference(reference, facts, classes)
-    _check_unseen(opened, store, data)
-    rows = store.held_out_rows()
-    if not len(rows):
-        raise UsageError(f"{data} holds no rows out of training; collect or import with --hold-out")
+    rows = _unseen_rows(opened, store)
     if count is not None and not 1 <= count <= len(rows):
         raise UsageError(f"count must be from 1 to the {len(rows)} held-out rows of {data}, got {count}")
     # an even choice among the held-out rows, as they themselves are an even choice among all
@@ -113,13 +108,43 @@ def compare_on_held_out(
     return Comparison(opened, store, batch, student, named)
 
 
+def held_out_batch(opened: OpenRun, data: Path | None, count: int) -> Batch:
+    """The first held-out paths of a store, at most ``count``: those that `compare_on_held_out` begins with.
+
+    Raises:
+        UsageError: as there.
+    """
+    store = _store_of(opened, data)
+    return store.batch(_unseen_rows(opened, store)[:count])
+
+
+def _store_of(opened: OpenRun, data: Path | None) -> Store:
+    """The store that was named, else the run's own; of the student's teacher."""
+    store = own_store(opened.folder, opened.recipe("name a store with --data")) if data is None else Store.open(data)
+    check_same_teacher(opened, store.manifest, store.folder)
+    return store
+
+
+def _unseen_rows(opened: OpenRun, store: Store) -> npt.NDArray[np.int64]:
+    """The held-out rows of a store, none of which the student was trained on."""
+    _check_unseen(opened, store, store.folder)
+    rows = store.held_out_rows()
+    if not len(rows):
+        raise UsageError(f"{store.folder} holds no rows out of training; collect or import with --hold-out")
+    return rows
+
+
 def even_choice(count: int, rows: int) -> npt.NDArray[np.int64]:
     """``count`` of ``rows`` row numbers, evenly spaced."""
     return np.arange(count, dtype=np.int64) * rows // count
 
 
-def _check_same_teacher(opened: OpenRun, manifest: Manifest, data: Path) -> None:
-    """Refuse a store that another teacher made than the one the student learned from."""
+def check_same_teacher(opened: OpenRun, manifest: Manifest, data: Path) -> None:
+    """Refuse a store that another teacher made than the one the student learned from.
+
+    Raises:
+        UsageError: it is not of that teacher.
+    """
     facts, teacher = opened.student.facts, manifest.teacher
     if (manifest.shape, teacher.num_classes) != (facts.shape, facts.num_classes):
         raise UsageError(

@@ -32,6 +32,7 @@ class Entry:
         views: names of the pictures that it may show, without their endings; which ones depends on student and data.
         passes: samples of the student it makes, about, for each row it looks at: a report leaves out what would take too long.
         teacher: whether it looks at the teacher too, which may then be given.
+        others: whether it compares with other runs, which may then be named.
     """
 
     about: str
@@ -40,12 +41,19 @@ class Entry:
     views: tuple[str, ...] = ()
     passes: int = 10
     teacher: bool = False
+    others: bool = False
 
 
 def _spectrum(subject: RunSubject) -> Findings:
     from koopstep.analysis.rates import spectrum
 
     return spectrum(subject)
+
+
+def _verify(subject: RunSubject) -> Findings:
+    from koopstep.analysis.verify import verify
+
+    return verify(subject)
 
 
 def _bands(subject: RunSubject) -> Findings:
@@ -103,6 +111,14 @@ ANALYSES: dict[str, Entry] = {
         _spectrum,
         views=("spectrum", "times", "rate_maps", "band_effects"),
         passes=4,
+    ),
+    "verify": Entry(
+        "which eigenvalues are real: residuals, pseudospectrum, forecasts, agreement",
+        ("held-out rows",),
+        _verify,
+        views=("verify", "verify_forecast", "verify_agreement"),
+        passes=25,
+        others=True,
     ),
     "bands": Entry(
         "thirds of the modes, kept alone and dropped",

@@ -6,7 +6,7 @@ As ``koopstep.analyze`` this module is a function for each analysis: ``koopstep.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from koopstep.analysis.bands import require_rates
@@ -34,6 +34,7 @@ def analyze_run(
     data: AnyPath | None = None,
     reference: RealData | None = None,
     teacher: AnyPath | Teacher | None = None,
+    others: Sequence[AnyPath] = (),
     out: AnyPath | None = None,
     overwrite: bool = False,
     device: AnyDevice | None = None,
@@ -48,6 +49,7 @@ def analyze_run(
         data: the store whose held-out rows are looked at; the run's own when absent.
         reference: real data to look at beside; what the teacher learned from when absent.
         teacher: the one that made the run's paths, or what `load_teacher` opens; looked for when absent.
+        others: runs to compare with, such as those of other seeds.
         out: folder.
         overwrite: whether an ``out`` that is named and not empty may be written into.
         device: ``cpu``, ``cuda`` or ``cuda:N``; where None, ``$KOOPSTEP_DEVICE``, else CUDA where present.
@@ -62,11 +64,14 @@ def analyze_run(
         raise UsageError(f"{what} looks at the student alone; leave --data and --reference away")
     if teacher is not None and not entry.teacher:
         raise UsageError(f"{what} does not look at the teacher; leave --teacher away")
+    if others and not entry.others:
+        raise UsageError(f"{what} looks at one run alone; leave --with away")
     store, target = (None if path is None else Path(path) for path in (data, out))
-    folder = free_folder(Path(run), what, target, [store], overwrite)
+    beside = [Path(other) for other in others]
+    folder = free_folder(Path(run), what, target, [store, *beside], overwrite)
     with working(job, device, quiet) as job:
         given = None if teacher is None else load_teacher(teacher, device=job.place.device)
-        subject = RunSubject(Path(run), job=job, data=store, reference=reference, teacher=given)
+        subject = RunSubject(Path(run), job=job, data=store, reference=reference, teacher=given, beside=beside)
         if given is not None:
             check_teacher(subject.run, given)
         require(entry, subject)
@@ -117,13 +122,22 @@ _OF_DATA = """
 _OF_TEACHER = """
         teacher: the one that made the run's paths, or what `load_teacher` opens; looked for when absent. One made in Python
             must be given."""
+_OF_OTHERS = """
+        others: runs to compare with, such as those of other seeds."""
 
 
 def _named(name: str) -> Callable[..., Written]:
     """The function ``koopstep.analyze.NAME``."""
     entry = ANALYSES[name]
+    kind = _of_teacher if entry.teacher else _of_others if entry.others else _of_data if entry.needs else _of_student
+    made = kind(name)
+    made.__name__ = made.__qualname__ = name
+    made.__doc__ = _documentation(name, entry)
+    return checked(made)
 
-    def of_data(
+
+def _of_data(name: str) -> Callable[..., Written]:
+    def made(
         run: AnyPath,
         *,
         data: AnyPath | None = None,
@@ -138,7 +152,11 @@ def _named(name: str) -> Callable[..., Written]:
             run, name, data=data, reference=reference, out=out, overwrite=overwrite, device=device, quiet=quiet, job=job
         )
 
-    def of_teacher(
+    return made
+
+
+def _of_teacher(name: str) -> Callable[..., Written]:
+    def made(
         run: AnyPath,
         *,
         data: AnyPath | None = None,
@@ -163,7 +181,40 @@ def _named(name: str) -> Callable[..., Written]:
             job=job,
         )
 
-    def of_student(
+    return made
+
+
+def _of_others(name: str) -> Callable[..., Written]:
+    def made(
+        run: AnyPath,
+        *,
+        others: Sequence[AnyPath] = (),
+        data: AnyPath | None = None,
+        reference: RealData | None = None,
+        out: AnyPath | None = None,
+        overwrite: bool = False,
+        device: AnyDevice | None = None,
+        quiet: bool = False,
+        job: Job | None = None,
+    ) -> Written:
+        return analyze_run(
+            run,
+            name,
+            others=others,
+            data=data,
+            reference=reference,
+            out=out,
+            overwrite=overwrite,
+            device=device,
+            quiet=quiet,
+            job=job,
+        )
+
+    return made
+
+
+def _of_student(name: str) -> Callable[..., Written]:
+    def made(
         run: AnyPath,
         *,
         out: AnyPath | None = None,
@@ -174,16 +225,13 @@ def _named(name: str) -> Callable[..., Written]:
     ) -> Written:
         return analyze_run(run, name, out=out, overwrite=overwrite, device=device, quiet=quiet, job=job)
 
-    made: Callable[..., Written] = of_teacher if entry.teacher else of_data if entry.needs else of_student
-    made.__name__ = made.__qualname__ = name
-    made.__doc__ = _documentation(name, entry)
-    return checked(made)
+    return made
 
 
 def _documentation(name: str, entry: Entry) -> str:
     about, needs = entry.about[0].upper() + entry.about[1:], ", ".join(entry.needs)
     wrong = f"the run lacks what this needs: {needs}" if needs else "there is no student in the folder"
-    more = (_OF_DATA if needs else "") + (_OF_TEACHER if entry.teacher else "")
+    more = (_OF_DATA if needs else "") + (_OF_TEACHER if entry.teacher else "") + (_OF_OTHERS if entry.others else "")
     return _OF_STUDENT.format(name=name, about=about, of_data=more, needs=wrong)
 
 

@@ -220,6 +220,7 @@ class Analyses:
 
 _TITLES = {
     "spectrum": "The operator's spectrum",
+    "verify": "Which eigenvalues are real?",
     "bands": "What each third of the modes does",
     "cumulative": "The modes along the path",
     "linearity": "Is the latent path straight?",

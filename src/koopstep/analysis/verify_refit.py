@@ -1,0 +1,132 @@
+"""A fresh EDMD fit of the same latents: what the best linear map of them is, and how far the learned one is from it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from koopstep.analysis.classical import edmd, hausdorff, pseudospectrum, residuals, wasserstein
+from koopstep.analysis.verify_criterion import Judged
+from koopstep.analysis.verify_latents import LevelSeen
+
+GRID = (48, 25)
+"""Real and imaginary parts at which the pseudospectrum is looked at."""
+_MARGIN, _NARROWEST = 0.25, 0.1
+_COMPARED = 100
+
+
+@dataclass(frozen=True)
+class Refit:
+    """EDMD on a level's principal directions, fitted on the first half of the rows and tried on the second.
+
+    Attributes:
+        gap: du of a step.
+        eigenvalues: complex (r,), of a step.
+        residual: (r,), ResDMD's, on the second half.
+        forecast: (K,), error of the whole latent from the noise to each kept state, relative to its spread there.
+        operator_distance: between the learned step and EDMD's on the second half, relative to EDMD's.
+        hausdorff: distance of the two sets of eigenvalues of a step, and ``wasserstein`` the mean one of matched ones; None
+            where the learned ones are not known.
+        wasserstein: of both.
+        grid: complex (M,), where the pseudospectrum was looked at: in the plane of a step's eigenvalues, at imaginary parts
+            from 0 up.
+        smallest: (M,), the smallest residual of any combination of the directions there.
+    """
+
+    gap: float
+    eigenvalues: Tensor
+    residual: Tensor
+    forecast: Tensor
+    operator_distance: float
+    hausdorff: float | None
+    wasserstein: float | None
+    grid: Tensor
+    smallest: Tensor
+
+    def summary(self) -> dict[str, Any]:
+        """In plain numbers."""
+        rates = self.eigenvalues.log() / self.gap
+        order = self.residual.argsort().tolist()
+        return {
+            "du": self.gap,
+            "residual_median": float(self.residual.median()),
+            "operator_distance": self.operator_distance,
+            "hausdorff": self.hausdorff,
+            "wasserstein": self.wasserstein,
+            "forecast": self.forecast[1:].tolist(),
+            "eigenvalues": [
+                {
+                    "eigenvalue_of_a_step": [float(self.eigenvalues[i].real), float(self.eigenvalues[i].imag)],
+                    "rate": [max(-1e3, float(rates[i].real)), float(rates[i].imag)],
+                    "residual": float(self.residual[i]),
+                }
+                for i in order
+            ],
+        }
+
+
+def refit(seen: LevelSeen, judged: Judged | None, progress: Tensor) -> Refit:
+    """Fit EDMD to a level's latents and compare.
+
+    Args:
+        seen: the level.
+        judged: its learned eigenvalues, where they are known.
+        progress: (K,), of the states.
+    """
+    gaps = progress.diff().double().cpu()
+    gap = float(gaps.sort().values[len(gaps) // 2])
+    usual = [index for index, one in enumerate(gaps.tolist()) if math.isclose(one, gap, rel_tol=1e-3)]
+    values, half = seen.coordinates.cpu(), seen.coordinates.shape[1] // 2
+    first, second = values[:, :half], values[:, half:]
+    now, later = (torch.cat([first[i + shift] for i in usual]) for shift in (0, 1))
+    matrix = edmd(now, later)
+    eigenvalues, vectors = torch.linalg.eig(matrix)
+    tried_now, tried_later = (torch.cat([second[i + shift] for i in usual]) for shift in (0, 1))
+    told = tried_now @ matrix
+    learned = torch.cat([seen.stepped.cpu()[i, half:] for i in usual])
+    set_of_learned = None
+    if judged is not None:
+        most = judged.energy.argsort(descending=True, stable=True)[:_COMPARED]
+        set_of_learned = _with_conjugates((judged.sums.functions.rates.cpu()[most] * gap).exp())
+    grid = _grid(eigenvalues, set_of_learned)
+    return Refit(
+        gap,
+        eigenvalues,
+        residuals(tried_now, tried_later, eigenvalues, vectors),
+        _forecast(seen, second, eigenvalues, vectors, progress.double().cpu() / gap),
+        float((told - learned).norm() / told.norm().clamp(min=1e-300)),
+        None if set_of_learned is None else hausdorff(set_of_learned, eigenvalues),
+        None if set_of_learned is None else wasserstein(set_of_learned, eigenvalues),
+        grid,
+        pseudospectrum(tried_now, tried_later, grid),
+    )
+
+
+def _forecast(seen: LevelSeen, rows: Tensor, eigenvalues: Tensor, vectors: Tensor, steps: Tensor) -> Tensor:
+    """Errors (K,): EDMD moves the directions that it was fitted on, and leaves the rest of the latent as it is."""
+    start, errors = rows[0].to(vectors) @ vectors, []
+    back = torch.linalg.pinv(vectors)
+    outside = (seen.still.cpu() - (rows - rows[0]).square().sum(dim=(1, 2))).clamp(min=0)
+    for count, truth, rest in zip(steps.tolist(), rows, outside, strict=True):
+        told = (start * eigenvalues**count @ back).real
+        errors.append((truth - told).square().sum() + rest)
+    return (torch.stack(errors) / seen.spread.cpu().clamp(min=1e-300)).sqrt()
+
+
+def _with_conjugates(values: Tensor) -> Tensor:
+    return torch.cat([values, values[values.imag > 0].conj()])
+
+
+def _grid(fitted: Tensor, learned: Tensor | None) -> Tensor:
+    """Points around the eigenvalues of a step, in the upper half of the plane."""
+    values = fitted if learned is None else torch.cat([fitted, learned])
+    near = values[values.abs() <= 2 * max(1.0, float(fitted.abs().max()))]
+    low, high, top = float(near.real.min()), float(near.real.max()), float(near.imag.abs().max())
+    margin = _MARGIN * max(high - low, top, _NARROWEST)
+    across = torch.linspace(low - margin, high + margin, GRID[0], dtype=torch.float64)
+    up = torch.linspace(0, top + margin, GRID[1], dtype=torch.float64)
+    return torch.complex(*torch.meshgrid(across, up, indexing="ij")).flatten()

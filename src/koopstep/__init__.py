@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from koopstep.operators.dense import DenseConfig
     from koopstep.operators.factorised import FactorisedConfig
     from koopstep.operators.identity import IdentityConfig
+    from koopstep.operators.modes import ModesOperatorConfig
     from koopstep.operators.spectral import SpectralConfig
     from koopstep.operators.table import register_operator
     from koopstep.recipes.layers import register_method
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from koopstep.sampling.student import Student
     from koopstep.students.hkd import HKDConfig
     from koopstep.students.kdm import KDMConfig
+    from koopstep.students.modes import ModesConfig
     from koopstep.teachers.analytic import gaussian_teacher, mixture_teacher
     from koopstep.teachers.base import Teacher
     from koopstep.teachers.diffusers.teacher import from_diffusers
@@ -76,6 +78,8 @@ __all__ = [
     "KoopstepError",
     "LinearConfig",
     "MLPConfig",
+    "ModesConfig",
+    "ModesOperatorConfig",
     "NumericsError",
     "ObjectiveConfig",
     "Operator",
@@ -133,6 +137,8 @@ _HOMES = {
     "KoopstepError": "koopstep.core.errors",
     "LinearConfig": "koopstep.nets.linear",
     "MLPConfig": "koopstep.nets.mlp",
+    "ModesConfig": "koopstep.students.modes",
+    "ModesOperatorConfig": "koopstep.operators.modes",
     "NumericsError": "koopstep.core.errors",
     "ObjectiveConfig": "koopstep.losses.config",
     "Operator": "koopstep.operators.base",

@@ -13,7 +13,8 @@ from torch import Tensor
 from koopstep.analysis.classical import Principal, principal
 from koopstep.analysis.verify_eigenfunctions import Eigenfunctions, eigenfunctions
 from koopstep.core.records import Batch
-from koopstep.students.student import KoopmanStudent, Latent
+from koopstep.students.codec import Latent
+from koopstep.students.student import KoopmanStudent
 
 MOST_STATES = 13
 DIRECTIONS = 24

@@ -11,13 +11,11 @@ import torch
 
 from koopstep.core.errors import UsageError
 from koopstep.nets.mlp import MLPConfig
-from koopstep.operators.modes import ModesOperatorConfig
 from koopstep.operators.spectral import SpectralConfig
 from koopstep.sampling.onestep import generate
 from koopstep.sampling.student import Student
 from koopstep.students.files import save_student
 from koopstep.students.kdm import KDMConfig
-from koopstep.students.modes import ModesConfig
 from koopstep.students.student import DataFacts
 from koopstep.students.table import build_student
 
@@ -44,23 +42,6 @@ def test_samples_are_those_of_the_network_and_are_put_together_from_the_parts() 
     assert torch.equal(states[0], student.encode(noise)[0])
     one_by_one = student.sample(np.int64(2), seed=np.int64(3), batch_size=1)
     torch.testing.assert_close(one_by_one, samples[:2], rtol=1e-4, atol=1e-5)
-
-
-def test_a_path_is_read_from_one_encoding() -> None:
-    config = ModesConfig(network=NETWORK, operator=ModesOperatorConfig(modes=1))
-    student = Student(build_student(config, DataFacts(shape=(2,), noise_scale=80.0)).eval())
-    noise = student.noise(5, seed=1)
-    states = student.path(noise, [0, 0.5, 1])
-    assert states.shape == (3, 5, 2) and states.dtype == torch.float32 and not states.requires_grad
-    torch.testing.assert_close(states[0], 80 * noise, rtol=1e-4, atol=1e-4)
-    torch.testing.assert_close(states[2], student.generate(noise), rtol=1e-4, atol=1e-4)
-    torch.testing.assert_close(student.path(noise, np.array([0.5]))[0], states[1])
-    torch.testing.assert_close(student.path(noise, 0.5)[0], states[1])
-    for wrong, words in (([], "at least one number"), ([0.5, 2], "got 2"), ("x", "got 'x'")):
-        with pytest.raises(UsageError, match=words):
-            student.path(noise, wrong)  # type: ignore[arg-type]
-    with pytest.raises(UsageError, match="end of"):
-        made().path(noise, [0.5])
 
 
 def test_classes() -> None:

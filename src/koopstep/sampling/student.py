@@ -25,12 +25,13 @@ from koopstep.core.noise import gaussian
 from koopstep.data.store import Store
 from koopstep.operators.spectrum import Spectrum
 from koopstep.sampling.fewstep import Between, Stepping
-from koopstep.sampling.given import Labels, checked_progress, checked_progresses, in_turn
 from koopstep.sampling.onestep import generate_in_batches, sampling_labels
 from koopstep.students.codec import Latent
 from koopstep.students.files import StudentFile, load_student
 from koopstep.students.student import DataFacts, KoopmanStudent
 from koopstep.students.table import StudentConfig, build_student
+
+Labels = int | Sequence[int] | Tensor
 
 
 class Student:
@@ -45,7 +46,6 @@ class Student:
         >>> latent = student.encode(student.noise(4))      # one tensor a level
         >>> halfway = student.evolve(latent, 0.5)
         >>> data = student.decode(student.evolve(halfway, 0.5))
-        >>> states = student.path(student.noise(4), [0, 0.5, 1])   # of `modes` and `hkd+`: (3, 4, 1, 8, 8)
 
     Attributes:
         model: the network, a `torch.nn.Module`.
@@ -164,7 +164,7 @@ class Student:
             UsageError: on anything out of range, class labels that the student does not know, or steps it cannot take.
         """
         noise = self.noise(count, seed)
-        labels = sampling_labels(self.num_classes, checked_seed(seed), count, in_turn(class_labels))
+        labels = sampling_labels(self.num_classes, checked_seed(seed), count, _in_turn(class_labels))
         return self._generate(noise, labels, Stepping(whole_number(steps, "steps", least=1), between, seed), batch_size)
 
     @checked_but("noise")
@@ -217,7 +217,7 @@ class Student:
         if state is None:
             x, progress = checked_rows(noise, "noise", self.shape) * self.facts.noise_scale, 0.0
         else:
-            x, progress = checked_rows(state, "state", self.shape), checked_progress(u, "u")
+            x, progress = checked_rows(state, "state", self.shape), _progress(u, "u")
         return self.model.encode(x.to(self.device), progress, self._labels(class_labels, len(x)))
 
     @checked_but("latent", "du")
@@ -236,24 +236,7 @@ class Student:
         (hkd+).
         """
         latent = self._latent(latent)
-        return self.model.decode(latent, checked_progress(u, "u"), self._labels(class_labels, len(latent[0])))
-
-    @torch.no_grad()
-    @checked_but("noise", "u")
-    def path(self, noise: Tensor, u: float | Sequence[float] | Tensor, class_labels: Labels | None = None) -> Tensor:
-        """States of the paths of ``noise``, (N, B, *shape) float32 in data units, on the CPU, from one encoding.
-
-        Args:
-            noise: x_T, unit variance, float32 (B, *shape).
-            u: the N values of progress to read them at, 0 (noise) to 1 (data).
-            class_labels: one for all or one a row, for students with classes.
-
-        Raises:
-            UsageError: if the student reads the end of its path only, or something is not what it should be.
-        """
-        noise = checked_rows(noise, "noise", self.shape)
-        progress = torch.tensor(checked_progresses(u, "u"), device=self.device)
-        return self.model.path(noise.to(self.device), progress, self._labels(class_labels, len(noise))).float().cpu()
+        return self.model.decode(latent, _progress(u, "u"), self._labels(class_labels, len(latent[0])))
 
     def spectrum(self) -> list[Spectrum]:
         """Eigenvalues of the linear map of each level, with what they may be taken for."""
@@ -273,7 +256,7 @@ class Student:
 
     def _labels(self, class_labels: Labels | None, rows: int) -> Tensor | None:
         """One class a row, on the student's device."""
-        given = in_turn(class_labels)
+        given = _in_turn(class_labels)
         if given is not None and len(given) not in (1, rows):
             raise UsageError(f"class_labels must be one class, or one for each of the {rows} rows, got {len(given)}")
         labels = None if given is None else sampling_labels(self.num_classes, 0, rows, given)
@@ -288,3 +271,19 @@ class Student:
         if any(not isinstance(level, Tensor) or not level.is_floating_point() for level in latent):
             raise UsageError("a level of a latent is a floating-point tensor, as encode returns it")
         return tuple(level.to(self.device) for level in latent)
+
+
+def _in_turn(class_labels: Any) -> list[int] | None:
+    """Classes in whatever form, as a list of them."""
+    if class_labels is None:
+        return None
+    if hasattr(class_labels, "tolist"):  # tensors and arrays
+        class_labels = class_labels.tolist()
+    many = class_labels if isinstance(class_labels, list | tuple | range) else [class_labels]
+    return [whole_number(label, "class_labels") for label in many]
+
+
+def _progress(u: Any, name: str) -> float:
+    if isinstance(u, bool) or not isinstance(u, int | float) or not 0 <= u <= 1:
+        raise UsageError(f"{name} is progress along the path, a number from 0 (noise) to 1 (data), got {u!r}")
+    return float(u)

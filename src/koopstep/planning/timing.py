@@ -171,7 +171,10 @@ def _made_up_store(folder: Path, teacher: Teacher, recipe: Recipe) -> Store:
 def _fitting(
     recipe: Recipe, task_of_recipe: Callable[[Recipe], Distillation], place: Place
 ) -> tuple[Recipe, Distillation]:
-    """The recipe with a micro-batch that fits the memory, and its task. Results do not depend on it beyond rounding."""
+    """The recipe with a micro-batch that fits the memory, and its task.
+
+    Results do not depend on it beyond rounding, and beyond what its rows say of their spread (``linearity_scale``).
+    """
     task = task_of_recipe(recipe)
     free = free_memory(place)
     every = recipe.objective.trajectory_every
@@ -182,7 +185,7 @@ def _fitting(
         return recipe, task
     rows = int((_MEMORY_SHARE * free - weights) / held)
     micro = max(
-        (size for size in _divisors(recipe.training.batch_size) if size <= rows and size % every == 0), default=0
+        (size for size in _divisors(recipe.training.batch_size) if few <= size <= rows and size % every == 0), default=0
     )
     if not micro:
         raise UsageError(

@@ -18,10 +18,10 @@ from koopstep.analysis.subject import Subject
 from koopstep.analysis.verify_agreement import WITHIN, Agreement, in_words, of_halves, of_runs
 from koopstep.analysis.verify_criterion import CRITERION, THRESHOLD, Judged, judge, said
 from koopstep.analysis.verify_latents import LevelSeen, at_states, few_rows, walk
+from koopstep.analysis.verify_readout import walk_states
 from koopstep.analysis.verify_refit import GRID, Refit, refit
 from koopstep.analysis.verify_states import StatesSeen, states_seen
 from koopstep.analysis.words import percent, short
-from koopstep.core.errors import UsageError
 from koopstep.core.records import Batch
 from koopstep.students.student import KoopmanStudent
 
@@ -93,14 +93,9 @@ def judge_student(student: KoopmanStudent, batch: Batch) -> tuple[list[LevelSeen
     """Walk along the paths of ``batch`` and judge every level's eigenvalues.
 
     Raises:
-        UsageError: the student encodes noise alone: eigenfunctions cannot be followed.
+        UsageError: the student encodes noise alone, and its states are no sum of modes: eigenfunctions cannot be followed.
     """
-    if student.codec.encodes == "start":
-        raise UsageError(
-            "this student's encoder knows the noise alone, so its eigenfunctions cannot be followed along a path; train it "
-            "from states within the path too"
-        )
-    seen = walk(student, batch)
+    seen = [walk_states(student, batch)] if student.codec.encodes == "start" else walk(student, batch)
     return seen, [judge(level) for level in seen]
 
 

@@ -34,7 +34,7 @@ class Judged:
     Attributes:
         level: its name.
         sums: what was seen of them.
-        energy: (P,), share of the level's motion along the path that lies in the eigenspace.
+        energy: (P,), share of the level's motion that lies in the eigenspace; each step counts in units of the level's spread.
         residual: (P,), ResDMD's, mean over rows taken off; NaN where there is nothing.
         error: (K, P), of the forecast from the noise at each kept state, relative to the function's size there.
         standing_still: (K, P), the same of a function that does not move.
@@ -134,7 +134,7 @@ def judge(seen: LevelSeen) -> Judged | None:
     moves, constant = _passes(sums.functions.rates, residual, error, still)
     shifted = torch.where(flat, torch.nan, relative(sums.shifted, scale))
     control = _passes(sums.functions.rates + sums.shift, torch.zeros_like(residual), shifted, still)
-    motion = sums.still.sum(dim=0)
+    motion = (sums.moved / size[:-1].sum(dim=1, keepdim=True).clamp(min=1e-300)).sum(dim=0)
     energy = motion / motion.sum().clamp(min=1e-300)
     found = (part.cpu() for part in (energy, residual, error, still, moves & ~flat, constant, control[0] | control[1]))
     return Judged(seen.name, sums, *found)

@@ -40,6 +40,7 @@ class EigenSums:
         stepped: (P,), ``|phi_(u+h) - lambda^h phi_u|^2`` over all neighbouring states, and ``source`` ``|phi_u|^2``: ResDMD's.
         source: (P,).
         refit: complex (2, P), rates that fit neighbouring states best, on each half of the rows.
+        moved: (K - 1, P), ``|phi_(u+h) - phi_u|^2`` of each step.
     """
 
     functions: Eigenfunctions
@@ -53,6 +54,7 @@ class EigenSums:
     stepped: Tensor
     source: Tensor
     refit: Tensor
+    moved: Tensor
 
 
 @dataclass(frozen=True)
@@ -66,10 +68,8 @@ class LevelSeen:
         missed: (K,), squares of what the operator's forecast from the noise misses there.
         still: (K,), the same of a latent that stays where the noise put it.
         main: the principal directions.
-        coordinates: (K, B, r) of every state, ``forecast`` of the operator's from the noise and ``stepped`` (K - 1, B, r) of
-            one from the state before.
-        forecast: (K, B, r).
-        stepped: (K - 1, B, r).
+        coordinates: (K, B, r) of every state in these directions.
+        stepped: (K - 1, B, r), of the operator's forecasts from the state before; None where it has none.
     """
 
     name: str
@@ -79,14 +79,13 @@ class LevelSeen:
     still: Tensor
     main: Principal
     coordinates: Tensor
-    forecast: Tensor
-    stepped: Tensor
+    stepped: Tensor | None
 
 
 def at_states(student: KoopmanStudent, batch: Batch) -> Batch:
     """The states whose latents can be formed, at most `MOST_STATES` of them evenly."""
     last = len(batch.progress) - 1
-    count = min(last + 1, MOST_STATES if student.codec.encodes == "path" else 2)
+    count = 2 if student.codec.encodes == "ends" else min(last + 1, MOST_STATES)
     chosen = sorted({round(index) for index in torch.linspace(0, last, count).tolist()})
     return Batch(batch.noise, batch.states[chosen], batch.progress[chosen], batch.class_labels)
 
@@ -158,7 +157,7 @@ class _Watcher:
         self._sums: dict[str, list[Tensor]] = {}
         self._u: list[float] = []
         if functions is not None:
-            self._shift = _shifts(functions.rates)
+            self._shift = shifts(functions.rates)
 
     def see(self, u: float, truth: Tensor, forecast: Tensor, stepped: Tensor) -> None:
         """The next state."""
@@ -170,7 +169,7 @@ class _Watcher:
         half = len(truth) // 2
         own, told, start = (_centred(part[half:]) for part in (flat[0], flat[1], self._start))
         self._add(spread=_total(own), missed=_total(own - told), still=_total(own - start))
-        self._add(coordinates=_centred(flat[0]) @ directions, forecast=_centred(flat[1]) @ directions)
+        self._add(coordinates=_centred(flat[0]) @ directions)
         if len(self._u) > 1:
             self._add(stepped=_centred(flat[2]) @ directions)
         if self.functions is not None:
@@ -197,6 +196,7 @@ class _Watcher:
         if len(self._u) > 1:
             gap = u - self._u[-2]
             self._add(of_steps=functions.pooled(_squares(own - later)), source=self._sums["size"][-2])
+            self._add(moved=functions.pooled(_squares(own - self._before)))
             if math.isclose(gap, self._usual, rel_tol=1e-3):
                 half = len(truth) // 2
                 both = [slice(0, half), slice(half, None)]
@@ -227,12 +227,13 @@ class _Watcher:
                 found["of_steps"].sum(dim=0),
                 found["source"].sum(dim=0),
                 best.log() / self._usual,
+                found["moved"],
             )
-        plain = (found[name].double() for name in ("coordinates", "forecast", "stepped"))
+        plain = (found[name].double() for name in ("coordinates", "stepped"))
         return LevelSeen(self.name, eigen, found["spread"], found["missed"], found["still"], self.main, *plain)
 
 
-def _shifts(rates: Tensor) -> Tensor:
+def shifts(rates: Tensor) -> Tensor:
     """Random shifts of rates, each by at least a quarter of its size, or of 1 where it is smaller."""
     generator = torch.Generator().manual_seed(_SEED)
     far, angle = torch.rand(2, len(rates), generator=generator, dtype=torch.float64).to(rates.device)

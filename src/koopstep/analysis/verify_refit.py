@@ -28,7 +28,8 @@ class Refit:
         eigenvalues: complex (r,), of a step.
         residual: (r,), ResDMD's, on the second half.
         forecast: (K,), error of the whole latent from the noise to each kept state, relative to its spread there.
-        operator_distance: between the learned step and EDMD's on the second half, relative to EDMD's.
+        operator_distance: between the learned step and EDMD's on the second half, relative to EDMD's; None where
+            there is no learned step.
         hausdorff: distance of the two sets of eigenvalues of a step, and ``wasserstein`` the mean one of matched ones; None
             where the learned ones are not known.
         wasserstein: of both.
@@ -41,7 +42,7 @@ class Refit:
     eigenvalues: Tensor
     residual: Tensor
     forecast: Tensor
-    operator_distance: float
+    operator_distance: float | None
     hausdorff: float | None
     wasserstein: float | None
     grid: Tensor
@@ -87,7 +88,10 @@ def refit(seen: LevelSeen, judged: Judged | None, progress: Tensor) -> Refit:
     eigenvalues, vectors = torch.linalg.eig(matrix)
     tried_now, tried_later = (torch.cat([second[i + shift] for i in usual]) for shift in (0, 1))
     told = tried_now @ matrix
-    learned = torch.cat([seen.stepped.cpu()[i, half:] for i in usual])
+    distance = None
+    if seen.stepped is not None:
+        learned = torch.cat([seen.stepped.cpu()[i, half:] for i in usual])
+        distance = float((told - learned).norm() / told.norm().clamp(min=1e-300))
     set_of_learned = None
     if judged is not None:
         most = judged.energy.argsort(descending=True, stable=True)[:_COMPARED]
@@ -98,7 +102,7 @@ def refit(seen: LevelSeen, judged: Judged | None, progress: Tensor) -> Refit:
         eigenvalues,
         residuals(tried_now, tried_later, eigenvalues, vectors),
         _forecast(seen, second, eigenvalues, vectors, progress.double().cpu() / gap),
-        float((told - learned).norm() / told.norm().clamp(min=1e-300)),
+        distance,
         None if set_of_learned is None else hausdorff(set_of_learned, eigenvalues),
         None if set_of_learned is None else wasserstein(set_of_learned, eigenvalues),
         grid,

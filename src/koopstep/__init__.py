@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from koopstep.recipes.layers import register_method
     from koopstep.recipes.recipe import Recipe, load_recipe
     from koopstep.sampling.student import Student
+    from koopstep.students.decomposition import ModeDecomposition
     from koopstep.students.hkd import HKDConfig
     from koopstep.students.kdm import KDMConfig
     from koopstep.students.modes import ModesConfig
@@ -78,6 +79,7 @@ __all__ = [
     "KoopstepError",
     "LinearConfig",
     "MLPConfig",
+    "ModeDecomposition",
     "ModesConfig",
     "ModesOperatorConfig",
     "NumericsError",
@@ -137,6 +139,7 @@ _HOMES = {
     "KoopstepError": "koopstep.core.errors",
     "LinearConfig": "koopstep.nets.linear",
     "MLPConfig": "koopstep.nets.mlp",
+    "ModeDecomposition": "koopstep.students.decomposition",
     "ModesConfig": "koopstep.students.modes",
     "ModesOperatorConfig": "koopstep.operators.modes",
     "NumericsError": "koopstep.core.errors",

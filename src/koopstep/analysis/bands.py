@@ -15,7 +15,19 @@ import torch
 from torch import Tensor
 
 from koopstep.analysis.frequencies import mean_frequency, radial_profile
-from koopstep.analysis.modes import BANDS, Masks, Order, band_masks, drop, full, has_rates, keep, rates_of, sort_key
+from koopstep.analysis.modes import (
+    BANDS,
+    Masks,
+    Order,
+    band_masks,
+    drop,
+    full,
+    has_rates,
+    keep,
+    once,
+    rates_of,
+    sort_key,
+)
 from koopstep.core.errors import UsageError
 from koopstep.operators.rates import Rates
 from koopstep.students.codec import Latent
@@ -128,7 +140,7 @@ def tied(rates: Sequence[Rates], order: Order) -> float:
     """Share of modes that equal a mode at an edge between bands: there the cut between the bands is arbitrary."""
     equal = total = 0
     for level in rates:
-        keys = sort_key(level, order).flatten().sort().values
+        keys = once(sort_key(level, order), level).flatten().sort().values
         near = _SAME * float(keys[-1] - keys[0]) + 1e-12
         for edge in {-(-len(keys) // 3), -(-2 * len(keys) // 3)}:
             if 0 < edge < len(keys) and float(keys[edge] - keys[edge - 1]) <= near:

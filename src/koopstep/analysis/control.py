@@ -13,7 +13,7 @@ from torch import Tensor
 
 from koopstep.analysis.bands import Band, thirds
 from koopstep.analysis.frequencies import mean_frequency
-from koopstep.analysis.modes import BANDS, band_masks, drop, rates_of
+from koopstep.analysis.modes import BANDS, band_masks, drop, once, rates_of
 from koopstep.operators.rates import Rates
 from koopstep.students.codec import Latent
 from koopstep.students.student import KoopmanStudent
@@ -109,11 +109,14 @@ def _effects(bands: Sequence[Band], order: str) -> list[Tensor]:
 
 
 def _drawn_rates(rates: Sequence[Rates], generator: torch.Generator) -> list[Rates]:
-    """Random rates: sorted by them, thirds are drawn at random."""
-    return [
-        Rates(torch.rand(level.alpha.shape, generator=generator).to(level.alpha.device), torch.zeros_like(level.beta))
-        for level in rates
-    ]
+    """Random rates: sorted by them, thirds are drawn at random; one a mode where pairs share modes."""
+    drawn = []
+    for level in rates:
+        modes = level.alpha.shape if level.mode is None else once(level.alpha, level).shape
+        alpha = torch.rand(modes, generator=generator).to(level.alpha.device)
+        every = alpha if level.mode is None else alpha[level.mode.flatten()].expand(level.alpha.shape)
+        drawn.append(Rates(every, torch.zeros_like(level.beta), level.mode))
+    return drawn
 
 
 def _gap(effects: Sequence[Tensor]) -> float:

@@ -34,7 +34,7 @@ def has_rates(student: KoopmanStudent) -> bool:
 
 
 def rates_of(student: KoopmanStudent, latent: Latent | None = None) -> list[Rates]:
-    """Every level's rates at full size (C/2, H, W).
+    """Every level's rates at full size (C/2, H, W), and the mode that each pair of channels belongs to where they share one.
 
     Where they depend on the state they are the mean over the rows of ``latent``; without one, the static part.
 
@@ -51,8 +51,19 @@ def rates_of(student: KoopmanStudent, latent: Latent | None = None) -> list[Rate
             )
         alpha, beta = (part.mean(dim=0) if part.ndim == 4 else part for part in (found.alpha, found.beta))
         size = (operator.shape[0] // 2, *(operator.shape[1:] or (1, 1)))
-        rates.append(Rates(alpha.expand(size), beta.expand(size)))
+        rates.append(Rates(alpha.expand(size), beta.expand(size), found.mode))
     return rates
+
+
+def once(values: Tensor, rates: Rates) -> Tensor:
+    """``values`` (C/2, H, W) of the pairs of channels that ``rates`` are of; one a mode, (M, 1, 1), where pairs share modes."""
+    if rates.mode is None:
+        return values
+    mode = rates.mode.flatten()
+    first = mode.new_full((int(mode.max()) + 1,), len(mode)).scatter_reduce(
+        0, mode, torch.arange(len(mode), device=mode.device), "amin"
+    )
+    return values[first][:, :1, :1]
 
 
 def band_masks(rates: Sequence[Rates], band: str, order: Order = "real") -> Masks:
@@ -63,12 +74,15 @@ def band_masks(rates: Sequence[Rates], band: str, order: Order = "real") -> Mask
     """
     if band not in BANDS or order not in ORDERS:
         raise UsageError(f"bands are {', '.join(BANDS)} in the order {', '.join(ORDERS)}; got {band!r} by {order!r}")
-    masks = []
-    for level in rates:
-        rank = sort_key(level, order).flatten().argsort(stable=True).argsort(stable=True)
-        third = rank * 3 // max(len(rank), 1)
-        masks.append((third == BANDS.index(band)).view(level.alpha.shape))
-    return tuple(masks)
+    return tuple(_third(level, order) == BANDS.index(band) for level in rates)
+
+
+def _third(rates: Rates, order: Order) -> Tensor:
+    """0, 1 or 2 for each pair of a level, (C/2, H, W); pairs of one mode are in one third."""
+    keys = once(sort_key(rates, order), rates)
+    rank = keys.flatten().argsort(stable=True).argsort(stable=True).view(keys.shape)
+    thirds = rank * 3 // max(keys.numel(), 1)
+    return thirds if rates.mode is None else thirds[rates.mode.flatten()].expand(rates.alpha.shape)
 
 
 def sort_key(rates: Rates, order: Order) -> Tensor:

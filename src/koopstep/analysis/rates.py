@@ -13,7 +13,7 @@ from torch import Tensor
 from koopstep.analysis.bands import Band, band_effects
 from koopstep.analysis.control import Control, random_modes, share_as_large, stands_out
 from koopstep.analysis.findings import Bars, Caption, Eigenvalues, Findings, LevelRates, View
-from koopstep.analysis.modes import BANDS, ORDER_WORDS, ORDERS, has_rates, rates_of
+from koopstep.analysis.modes import BANDS, ORDER_WORDS, ORDERS, has_rates, once, rates_of
 from koopstep.analysis.spectrum import gauge_of, identifiable, in_short, summarise
 from koopstep.analysis.subject import Subject
 from koopstep.analysis.verify_marks import Marks, marks
@@ -34,10 +34,11 @@ class RateReading:
 
     Attributes:
         spectra: of the mean rates, where they depend on the state.
-        rates: of each level.
+        rates: of each level; one a mode where pairs of channels share modes.
         levels: name of a level -> mean and spread over modes; and over states, where rates depend on them.
         bands: thirds of the modes for each order, on 64 rows of fresh noise.
         control: the random-mode control.
+        every: rates of each level, of every pair of channels.
     """
 
     spectra: list[Spectrum]
@@ -45,6 +46,7 @@ class RateReading:
     levels: dict[str, dict[str, float | None]]
     bands: list[Band]
     control: Control
+    every: Sequence[Rates] = ()
 
     def effects(self) -> dict[str, dict[str, float]]:
         """Mean squared change of the sample without a third of the modes, by order and band."""
@@ -58,15 +60,19 @@ def read_rates(student: KoopmanStudent) -> RateReading:
     noise = gaussian(_SEED, range(_ROWS), facts.shape).to(device)
     labels = integers(_SEED, range(_ROWS), facts.num_classes).to(device) if facts.num_classes else None
     start = student.encode(noise * facts.noise_scale, 0.0, labels)
-    rates = rates_of(student, start)
-    spectra = [_of(rate, spectrum) for rate, spectrum in zip(rates, student.spectrum(), strict=True)]
+    every = rates_of(student, start)
+    rates = [Rates(once(rate.alpha, rate), once(rate.beta, rate)) for rate in every]
+    spectra = [
+        _of(rate, spectrum, paired=full.mode is None)
+        for rate, full, spectrum in zip(rates, every, student.spectrum(), strict=True)
+    ]
     end = student.evolve(start, 1.0, labels)
-    _, found = band_effects(student, end, labels, ORDERS, rates=rates)
+    _, found = band_effects(student, end, labels, ORDERS, rates=every)
     levels = {
         name: _level_values(student, start, index, rate)
         for index, (name, rate) in enumerate(zip(student.level_names, rates, strict=True))
     }
-    return RateReading(spectra, rates, levels, found, random_modes(student, end, labels))
+    return RateReading(spectra, rates, levels, found, random_modes(student, end, labels), every)
 
 
 def spectrum(subject: Subject) -> Findings:
@@ -116,13 +122,16 @@ def _of_rates(student: KoopmanStudent, verified: Marks) -> Findings:
     read = read_rates(student)
     gauge, names = gauge_of(read.spectra), student.level_names
     values = summarise(read.spectra)
+    for level, operator in zip(values["levels"], student.operators, strict=True):
+        level["numbers"] = operator.dimension
     effects, control = read.effects(), read.control
     values |= {
         "band_effects": effects | {"chance": control.middle, "chance_spread": list(control.spread)},
         "rates": read.levels,
         "verified": verified.values(),
     }
-    passed = [verified.of_rates(index, rate.alpha.shape) for index, rate in enumerate(read.rates)]
+    marked = [verified.of_rates(index, rate.alpha.shape) for index, rate in enumerate(read.every)]
+    passed = [None if one is None else once(one, rate) for one, rate in zip(marked, read.every, strict=True)]
     views: list[View] = _rate_views(names, read.rates, gauge, passed)
     views.append(
         Bars(
@@ -248,7 +257,9 @@ def _level_values(student: KoopmanStudent, start: Latent, index: int, rates: Rat
     }
 
 
-def _of(rates: Rates, spectrum: Spectrum) -> Spectrum:
-    """``spectrum`` with the eigenvalues of ``rates``."""
-    logarithm = torch.complex(rates.alpha.double(), rates.beta.double()).cpu().flatten()
-    return replace(spectrum, eigenvalues=torch.stack([logarithm.exp(), logarithm.conj().exp()], dim=1).flatten())
+def _of(rates: Rates, spectrum: Spectrum, *, paired: bool) -> Spectrum:
+    """``spectrum`` with the eigenvalues of ``rates``; each with its conjugate, or real ones once where they are not paired."""
+    values = torch.complex(rates.alpha.double(), rates.beta.double()).cpu().flatten().exp()
+    if paired:
+        return replace(spectrum, eigenvalues=torch.stack([values, values.conj()], dim=1).flatten())
+    return replace(spectrum, eigenvalues=torch.cat([values, values[values.imag != 0].conj()]))

@@ -19,7 +19,6 @@ CIRCLE_TOLERANCE = 1e-3
 """An eigenvalue whose modulus differs from 1 by at most this lies on the unit circle."""
 MODES_LISTED = 12
 """The slowest modes, listed one by one."""
-_MOST_TIES = 100_000
 
 
 def summarise(spectra: Sequence[Spectrum]) -> dict[str, Any]:
@@ -92,11 +91,8 @@ def _level(spectrum: Spectrum) -> dict[str, Any]:
 def _slowest(spectrum: Spectrum) -> list[Mode]:
     """The first of :meth:`Spectrum.modes`, without an object for each of what may be millions."""
     upper = spectrum.eigenvalues[spectrum.eigenvalues.imag >= 0]
-    if len(upper) > MODES_LISTED:
-        least = upper.abs().topk(MODES_LISTED).values[-1]
-        upper = upper[upper.abs() >= least]
-    # equal moduli are listed by angle; of the identity's millions the first few will do
-    return replace(spectrum, eigenvalues=upper[:_MOST_TIES]).modes()[:MODES_LISTED]
+    sizes = torch.unique(upper.abs())
+    return replace(spectrum, eigenvalues=upper[upper.abs() >= sizes[-MODES_LISTED:][0]]).modes()[:MODES_LISTED]
 
 
 def _spread(values: Tensor) -> dict[str, float] | None:

@@ -32,7 +32,8 @@ class Film:
         teacher: (K, N, *shape), NaN where the store kept no state.
         times: (F,), u of the moving frames.
         frames: (F, N, *shape), the student's.
-        reads_path: whether the student's decoder is conditioned on u; else each latent was decoded as if it were at the end.
+        reads_path: whether the student reads states on the way; else each latent was decoded as if it were at the end.
+        evaluations: of the student's networks, for all of its states together; None where each was decoded.
     """
 
     u: tuple[float, ...]
@@ -41,6 +42,7 @@ class Film:
     times: tuple[float, ...]
     frames: Tensor
     reads_path: bool
+    evaluations: int | None = None
 
     def beside(self) -> Tensor | None:
         """The teacher's last kept state at each moving frame (F, N, *shape); None where the store kept the ends only."""
@@ -65,6 +67,7 @@ class Film:
         return {
             "u": list(self.u),
             "reads_path": self.reads_path,
+            "evaluations": self.evaluations,
             "distance_by_u": known if self.reads_path else [None] * (len(known) - 1) + known[-1:],
         }
 
@@ -86,26 +89,27 @@ def film(student: KoopmanStudent, batch: Batch, *, columns: int = 13, frames: in
     teacher = torch.full((len(u), *batch.data.shape), torch.nan)
     for place, index in zip(range(len(u)) if len(kept) > 2 else (0, len(u) - 1), shown, strict=True):
         teacher[place] = _unit(student, batch.states[index], u[place]).cpu()
+    read = _read(student, batch, u + times)
     return Film(
         tuple(u),
-        _read(student, batch, u),
+        read[: len(u)],
         teacher,
         tuple(times),
-        _read(student, batch, times),
+        read[len(u) :],
         student.codec.reads_path,
+        1 if student.codec.has_modes else None,
     )
 
 
 def _read(student: KoopmanStudent, batch: Batch, progress: Sequence[float]) -> Tensor:
+    """States (K, N, *shape) at unit size; of students that know the end only, latents decoded as if they were there."""
     start = student.encode(batch.states[0], 0.0, batch.class_labels)
-    pages = []
-    for u in progress:
-        latent = student.evolve(start, u, batch.class_labels)
-        if student.codec.reads_path:
-            pages.append(_unit(student, student.decode(latent, u, batch.class_labels), u).cpu())
-        else:
-            pages.append(student.decode(latent, 1.0, batch.class_labels).cpu())
-    return torch.stack(pages)
+    if student.codec.reads_path:
+        at = torch.tensor(progress, device=batch.states.device)
+        states = student.read(start, 0.0, at, batch.class_labels)
+        return torch.stack([_unit(student, state, u) for u, state in zip(progress, states, strict=True)]).cpu()
+    moved = (student.evolve(start, u, batch.class_labels) for u in progress)
+    return torch.stack([student.decode(latent, 1.0, batch.class_labels).cpu() for latent in moved])
 
 
 def _unit(student: KoopmanStudent, state: Tensor, u: float) -> Tensor:
@@ -168,6 +172,7 @@ def film_sentence(found: Film) -> str:
     )
     if not found.reads_path:
         return f"{text}; it reads the end only, so what it shows on the way is no state of the teacher's."
+    cost = " Every state of the film is from one evaluation of the network." if found.evaluations == 1 else ""
     if middle is None:
-        return f"{text}; the store kept no states within the path to compare with."
-    return f"{text}; halfway its path is {short(middle)} from the teacher's."
+        return f"{text}; the store kept no states within the path to compare with.{cost}"
+    return f"{text}; halfway its path is {short(middle)} from the teacher's.{cost}"

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 _DRAWING = threading.RLock()  # settings are global to matplotlib while something is drawn
 _SHORT = 22  # letters of a line over a small panel
+_LETTERS, _NARROW = 14, 44  # of a title: in an inch, and in a line at least
 _BETWEEN, _BELOW, _HEAD = (
     0.35,
     0.55,
@@ -112,7 +113,8 @@ class Sheet:
         if not text:
             return
         if not self._given:
-            self.figure.suptitle(text, fontsize=9)
+            wide = max(_NARROW, int(_LETTERS * self.figure.get_figwidth()))
+            self.figure.suptitle("\n".join(textwrap.wrap(text, wide)), fontsize=9)
         elif len(self._given) == 1 and not self._given[0].get_title(loc="left"):
             self._given[0].set_title(text, fontsize=9)
 

@@ -16,7 +16,8 @@ class Mode:
 
     Attributes:
         eigenvalue: of the map over du = 1, imaginary part >= 0.
-        multiplicity: 2 for a conjugate pair, 1 for a real eigenvalue.
+        multiplicity: how many eigenvalues of the map it stands for: 1 for a real one, 2 for a conjugate pair, times the
+            number of them that are equal.
         modulus: |eigenvalue|, >= 0.
         angle: in [0, pi] radians per unit of u (known up to multiples of 2 pi only: it is read off one step).
         half_life: in units of u; inf where the mode does not decay.
@@ -75,20 +76,21 @@ class Spectrum:
         return 2 * math.pi / self.angle().abs()
 
     def modes(self) -> list[Mode]:
-        """Returns the real modes, slowest decay first, each conjugate pair merged into one."""
-        half_life, period, modulus, angle = self.half_life(), self.period(), self.modulus(), self.angle()
-        modes = []
-        for index, eigenvalue in enumerate(self.eigenvalues.tolist()):
-            if eigenvalue.imag < 0:
-                continue  # its conjugate stands for both
-            modes.append(
-                Mode(
-                    eigenvalue=eigenvalue,
-                    multiplicity=2 if eigenvalue.imag > 0 else 1,
-                    modulus=float(modulus[index]),
-                    angle=float(angle[index]),
-                    half_life=float(half_life[index]),
-                    period=float(period[index]),
-                )
+        """Returns the real modes, slowest decay first, each conjugate pair and all that are equal merged into one."""
+        upper = self.eigenvalues[self.eigenvalues.imag >= 0]  # their conjugates stand for both
+        parts = torch.view_as_real(upper) + 0.0  # which makes -0 a 0
+        found, counts = torch.unique(parts, dim=0, return_counts=True)
+        apart = replace(self, eigenvalues=torch.view_as_complex(found), lifted=None)
+        modes = [
+            Mode(value, count * (2 if value.imag > 0 else 1), modulus, angle, half_life, period)
+            for value, count, modulus, angle, half_life, period in zip(
+                apart.eigenvalues.tolist(),
+                counts.tolist(),
+                apart.modulus().tolist(),
+                apart.angle().tolist(),
+                apart.half_life().tolist(),
+                apart.period().tolist(),
+                strict=True,
             )
+        ]
         return sorted(modes, key=lambda mode: (-mode.modulus, mode.angle))

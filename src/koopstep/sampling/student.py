@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -24,14 +24,15 @@ from koopstep.core.errors import UsageError
 from koopstep.core.noise import gaussian
 from koopstep.data.store import Store
 from koopstep.operators.spectrum import Spectrum
+from koopstep.sampling.arguments import Labels, checked_latent, checked_points, checked_progress, in_turn
 from koopstep.sampling.fewstep import Between, Stepping
 from koopstep.sampling.onestep import generate_in_batches, sampling_labels
+from koopstep.sampling.paths import invert_in_batches, paths_in_batches
 from koopstep.students.codec import Latent
+from koopstep.students.decomposition import ModeDecomposition
 from koopstep.students.files import StudentFile, load_student
 from koopstep.students.student import DataFacts, KoopmanStudent
 from koopstep.students.table import StudentConfig, build_student
-
-Labels = int | Sequence[int] | Tensor
 
 
 class Student:
@@ -164,7 +165,7 @@ class Student:
             UsageError: on anything out of range, class labels that the student does not know, or steps it cannot take.
         """
         noise = self.noise(count, seed)
-        labels = sampling_labels(self.num_classes, checked_seed(seed), count, _in_turn(class_labels))
+        labels = sampling_labels(self.num_classes, checked_seed(seed), count, in_turn(class_labels))
         return self._generate(noise, labels, Stepping(whole_number(steps, "steps", least=1), between, seed), batch_size)
 
     @checked_but("noise")
@@ -184,9 +185,7 @@ class Student:
         between steps; the rest is as for `sample`.
         """
         noise = checked_rows(noise, "noise", self.shape)
-        labels = self._labels(class_labels, len(noise))
-        if labels is None and self.num_classes:
-            raise UsageError(f"this student is conditional: give class_labels, 0 to {self.num_classes - 1}")
+        labels = self._needed_labels(class_labels, len(noise))
         stepping = Stepping(whole_number(steps, "steps", least=1), between, checked_seed(seed))
         return self._generate(noise, labels, stepping, batch_size)
 
@@ -217,13 +216,13 @@ class Student:
         if state is None:
             x, progress = checked_rows(noise, "noise", self.shape) * self.facts.noise_scale, 0.0
         else:
-            x, progress = checked_rows(state, "state", self.shape), _progress(u, "u")
+            x, progress = checked_rows(state, "state", self.shape), checked_progress(u, "u")
         return self.model.encode(x.to(self.device), progress, self._labels(class_labels, len(x)))
 
     @checked_but("latent", "du")
     def evolve(self, latent: Latent, du: float = 1.0, class_labels: Labels | None = None) -> Latent:
         """Move every level of a latent along by ``du`` of progress, linearly: 1 is the whole way from noise to data."""
-        latent = self._latent(latent)
+        latent = checked_latent(latent, len(self.model.operators), self.device)
         if isinstance(du, bool) or not isinstance(du, int | float) or not abs(du) <= 1:
             raise UsageError(f"du is a difference of progress, a number from -1 to 1, got {du!r}")
         return self.model.evolve(latent, float(du), self._labels(class_labels, len(latent[0])))
@@ -235,8 +234,39 @@ class Student:
         ``u`` is the progress that the latent stands at; below 1 only for students that learned to read within the path
         (hkd+).
         """
-        latent = self._latent(latent)
-        return self.model.decode(latent, _progress(u, "u"), self._labels(class_labels, len(latent[0])))
+        latent = checked_latent(latent, len(self.model.operators), self.device)
+        return self.model.decode(latent, checked_progress(u, "u"), self._labels(class_labels, len(latent[0])))
+
+    @checked_but("noise", "u")
+    def path(self, noise: Tensor, u: float | Sequence[float] | Tensor, class_labels: Labels | None = None) -> Tensor:
+        """States of whole paths from one encoding of their noise: (N, B, *shape) float32, on the CPU, in data units.
+
+        ``u`` are N numbers from 0 (``noise`` itself, scaled) to 1 (what `generate` gives); the rest is as for `generate`.
+
+        Raises:
+            UsageError: if the student reads the end of its path only (those of ``modes`` and ``hkd+`` read all of it).
+        """
+        rows, points = checked_rows(noise, "noise", self.shape), checked_points(u, "u")
+        return paths_in_batches(self.model, rows, points, self._needed_labels(class_labels, len(rows)))
+
+    @checked_but("data", "u")
+    def invert(self, data: Tensor, u: float = 1.0, class_labels: Labels | None = None) -> Tensor:
+        """The noise x_T, float32 (B, *shape) on the CPU, whose path passes ``data`` at ``u``; from one encoding.
+
+        ``data`` is in data units, float32 (B, *shape): the end of the path, or a state within where ``u`` is below 1.
+
+        Raises:
+            UsageError: if the student reads the end of its path only, or has modes of noise only.
+        """
+        rows, at = checked_rows(data, "data", self.shape), checked_progress(u, "u")
+        return invert_in_batches(self.model, rows, at, self._needed_labels(class_labels, len(rows)))
+
+    @checked_but("noise")
+    @torch.no_grad()
+    def modes(self, noise: Tensor, class_labels: Labels | None = None) -> ModeDecomposition:
+        """The Koopman modes of the paths of ``noise``, from one evaluation; of students of ``modes`` only."""
+        rows = checked_rows(noise, "noise", self.shape).to(self.device)
+        return self.model.modes(rows, self._needed_labels(class_labels, len(rows)))
 
     def spectrum(self) -> list[Spectrum]:
         """Eigenvalues of the linear map of each level, with what they may be taken for."""
@@ -256,34 +286,14 @@ class Student:
 
     def _labels(self, class_labels: Labels | None, rows: int) -> Tensor | None:
         """One class a row, on the student's device."""
-        given = _in_turn(class_labels)
+        given = in_turn(class_labels)
         if given is not None and len(given) not in (1, rows):
             raise UsageError(f"class_labels must be one class, or one for each of the {rows} rows, got {len(given)}")
         labels = None if given is None else sampling_labels(self.num_classes, 0, rows, given)
         return None if labels is None else labels.to(self.device)
 
-    def _latent(self, latent: Any) -> Latent:
-        levels = len(self.model.operators)
-        if not isinstance(latent, tuple | list) or len(latent) != levels:
-            raise UsageError(
-                f"a latent of this student is a tuple of {levels} tensor(s), one a level, as encode returns it"
-            )
-        if any(not isinstance(level, Tensor) or not level.is_floating_point() for level in latent):
-            raise UsageError("a level of a latent is a floating-point tensor, as encode returns it")
-        return tuple(level.to(self.device) for level in latent)
-
-
-def _in_turn(class_labels: Any) -> list[int] | None:
-    """Classes in whatever form, as a list of them."""
-    if class_labels is None:
-        return None
-    if hasattr(class_labels, "tolist"):  # tensors and arrays
-        class_labels = class_labels.tolist()
-    many = class_labels if isinstance(class_labels, list | tuple | range) else [class_labels]
-    return [whole_number(label, "class_labels") for label in many]
-
-
-def _progress(u: Any, name: str) -> float:
-    if isinstance(u, bool) or not isinstance(u, int | float) or not 0 <= u <= 1:
-        raise UsageError(f"{name} is progress along the path, a number from 0 (noise) to 1 (data), got {u!r}")
-    return float(u)
+    def _needed_labels(self, class_labels: Labels | None, rows: int) -> Tensor | None:
+        """The same, which a student with classes cannot do without."""
+        if class_labels is None and self.num_classes:
+            raise UsageError(f"this student is conditional: give class_labels, 0 to {self.num_classes - 1}")
+        return self._labels(class_labels, rows)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from koopstep.core.errors import UsageError
 from koopstep.core.schedule import Schedule
+from koopstep.students.decomposition import ModeDecomposition
 
 Latent = tuple[Tensor, ...]
 """One tensor (B, *shape) a level: (B, d) for flat latents, (B, C, H, W) for levels of a U-Net."""
@@ -64,6 +65,19 @@ class Codec(nn.Module, ABC):
     ) -> Tensor:
         """The states (N, B, *shape) at ``progress`` (N,) of paths whose latents stand at ``start`` (a number, or (B,))."""
         return torch.stack([self.decode(evolve(latent, u - start), u, class_labels) for u in progress.tolist()])
+
+    @property
+    def has_modes(self) -> bool:
+        """Whether its latents are modes that can be looked at (:meth:`modes`); states are then sums of them."""
+        return False
+
+    def modes(self, latent: Latent) -> ModeDecomposition:
+        """The modes in a latent of B rows.
+
+        Raises:
+            UsageError: if they cannot be looked at.
+        """
+        raise UsageError("this needs a student of modes, which are pictures themselves: train with --method modes")
 
     def fit_weights(self, weights: dict[str, Tensor]) -> dict[str, Tensor]:
         """A teacher's weights, for :meth:`decoder_network` where that has more outputs than the teacher's network."""

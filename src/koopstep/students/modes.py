@@ -22,6 +22,7 @@ from koopstep.nets.mlp import MLPConfig
 from koopstep.nets.table import NetworkConfig, build_network, takes_images
 from koopstep.operators.modes import ModesOperator, ModesOperatorConfig, even_rates
 from koopstep.students.codec import Codec, Latent
+from koopstep.students.decomposition import ModeDecomposition
 from koopstep.students.student import DataFacts, KoopmanStudent
 
 _OWN_RATES = 2.0  # the most that a class or a noise adds to a rate
@@ -162,6 +163,15 @@ class ModesCodec(Codec):
         """
         pictures = self.operator.pictures(latent[0])
         return pictures.reshape(*pictures.shape[:3], *self.facts.shape)
+
+    @property
+    def has_modes(self) -> bool:
+        return True
+
+    def modes(self, latent: Latent) -> ModeDecomposition:
+        images, partners = self.images(latent).unbind(dim=1)
+        alpha, beta = (rate.expand(len(images), -1) for rate in self.operator.rates_of_rows(latent[0]))
+        return ModeDecomposition(images, partners, alpha, beta)
 
     def sampling_modules(self) -> list[nn.Module]:
         return [self]

@@ -16,6 +16,7 @@ from koopstep.data.manifest import Manifest
 from koopstep.operators.base import Operator
 from koopstep.operators.spectrum import Spectrum
 from koopstep.students.codec import Codec, Latent
+from koopstep.students.decomposition import ModeDecomposition
 
 
 class DataFacts(Config):
@@ -174,6 +175,14 @@ class KoopmanStudent(nn.Module):
         self._check_reads_path()
         latent = self.evolve(self.encode(x, u, class_labels), -u, class_labels)
         return self.decode(latent, 0.0, class_labels) / self.facts.noise_scale
+
+    def modes(self, noise: Tensor, class_labels: Tensor | None = None) -> ModeDecomposition:
+        """The Koopman modes of the paths of unit-variance ``noise`` (B, *shape), from one encoding.
+
+        Raises:
+            UsageError: if this is no student of modes.
+        """
+        return self.codec.modes(self.encode(noise * self.facts.noise_scale, 0.0, class_labels))
 
     def generate(self, noise: Tensor, class_labels: Tensor | None = None) -> Tensor:
         """One step: unit-variance ``noise`` (B, *shape) -> data (B, *shape), not clipped.

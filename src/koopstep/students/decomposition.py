@@ -1,0 +1,49 @@
+"""The Koopman modes of paths: pictures with rates, and the states that they add up to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from koopstep.operators.exponential import rotation
+
+CONSTANT, REMAINDER = "constant", "remainder"
+"""The names of the first and of the last mode."""
+
+
+@dataclass(frozen=True, eq=False)
+class ModeDecomposition:
+    """Modes of B paths: ``x_u = sum over m of e^{alpha_m u} (cos(beta_m u) images_m + sin(beta_m u) partners_m)``.
+
+    Of the M modes the first is the constant, with rates of 0, and the last the remainder, which does not rotate.
+
+    Attributes:
+        images: (B, M, *shape), in data units, as they stand where the path starts.
+        partners: (B, M, *shape), what they turn into; 0 for modes that do not rotate.
+        growth_rates: (B, M), alpha, per unit of u; where all paths share them the rows are equal.
+        rotation_rates: (B, M), beta, radians per unit of u.
+    """
+
+    images: Tensor
+    partners: Tensor
+    growth_rates: Tensor
+    rotation_rates: Tensor
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """``constant``, ``mode 1``, ``mode 2``, ..., ``remainder``."""
+        return (CONSTANT, *(f"mode {number}" for number in range(1, self.images.shape[1] - 1)), REMAINDER)
+
+    def contributions(self, u: Tensor) -> Tensor:
+        """What each mode adds to the states at ``u`` (N,): (N, B, M, *shape)."""
+        beside = (*self.growth_rates.shape, *[1] * (self.images.ndim - 2))
+        cosine, sine = rotation(
+            self.growth_rates.view(beside), self.rotation_rates.view(beside), u.view(-1, *[1] * self.images.ndim)
+        )
+        return cosine * self.images + sine * self.partners
+
+    def states(self, u: Tensor) -> Tensor:
+        """The states of the paths at ``u`` (N,): (N, B, *shape)."""
+        return torch.stack([self.contributions(one[None])[0].sum(dim=1) for one in u])

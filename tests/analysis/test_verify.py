@@ -119,8 +119,10 @@ def test_residuals_and_errors_are_those_of_their_definitions() -> None:
     phi = torch.complex(batch.states[:, :, 0], -batch.states[:, :, 3]).to(torch.complex128)
     phi = phi - phi.mean(dim=1, keepdim=True)
     step = torch.exp(torch.tensor(rate / 6))
+    spread = (batch.states - batch.states.mean(dim=1, keepdim=True)).double().square().sum(dim=(1, 2))
     x, y = phi[:-1].flatten(), phi[1:].flatten()
-    gram, across, later = (x.conj() @ x, x.conj() @ y, y.conj() @ y)
+    weights = (1 / spread[:-1]).repeat_interleave(len(batch)).to(torch.complex128)
+    gram, across, later = (x.conj() @ (weights * x), x.conj() @ (weights * y), y.conj() @ (weights * y))
     squared = (later - step.conj() * across - step * across.conj() + step.abs() ** 2 * gram) / gram
     assert float(found.residual[0]) == pytest.approx(math.sqrt(float(squared.real)), rel=1e-4)
     for index, u in enumerate(STEPS):

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from koopstep.analysis.verify_latents import EigenSums, LevelSeen
+from koopstep.analysis.words import short
 
 THRESHOLD = 0.1
 """The largest residual and error of an eigenfunction that passes, relative to its size."""
@@ -155,9 +156,21 @@ def said(judged: Sequence[Judged]) -> str:
     if not total:
         return "No eigenvalue was judged."
     if not moving + constant:
-        return f"None of {total:,} eigenvalues passes."
+        return f"None of {total:,} eigenvalues passes{_near(judged)}."
     kinds = f"{moving:,} of eigenfunctions that move, {constant:,} of constant ones"
-    return f"{moving + constant:,} of {total:,} eigenvalues pass ({kinds})."
+    return f"{moving + constant:,} of {total:,} eigenvalues pass ({kinds}){_near(judged)}."
+
+
+def _near(judged: Sequence[Judged]) -> str:
+    """What the leading eigenfunctions miss at worst, beside standing still."""
+    error, still = (
+        torch.cat([getattr(one, name)[1:, one.leading()].amax(dim=0) for one in judged])
+        for name in ("error", "standing_still")
+    )
+    if not bool(torch.isfinite(error).any()):
+        return ""
+    middle, unmoved = (short(float(one[torch.isfinite(one)].median())) for one in (error, still))
+    return f"; the median leading one misses at most {middle} of its size, standing still {unmoved}"
 
 
 def _median(values: Tensor) -> float | None:

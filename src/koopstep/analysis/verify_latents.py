@@ -37,7 +37,8 @@ class EigenSums:
         raw_still: (K, P).
         shifted: (K, P), as ``missed`` with rates shifted by ``shift``, the control.
         shift: complex (P,).
-        stepped: (P,), ``|phi_(u+h) - lambda^h phi_u|^2`` over all neighbouring states, and ``source`` ``|phi_u|^2``: ResDMD's.
+        stepped: (P,), ``|phi_(u+h) - lambda^h phi_u|^2`` over all neighbouring states, and ``source`` ``|phi_u|^2``: ResDMD's,
+            each state weighted so that the level's spread there is 1.
         source: (P,).
         refit: complex (2, P), rates that fit neighbouring states best, on each half of the rows.
         moved: (K - 1, P), ``|phi_(u+h) - phi_u|^2`` of each step.
@@ -67,6 +68,8 @@ class LevelSeen:
         spread: (K,), squares of the latent at each state, over the second half of the rows.
         missed: (K,), squares of what the operator's forecast from the noise misses there.
         still: (K,), the same of a latent that stays where the noise put it.
+        fitted: (K,), as ``spread`` over the first half of the rows.
+        turned: (K - 1,), products of neighbouring states there.
         main: the principal directions.
         coordinates: (K, B, r) of every state in these directions.
         stepped: (K - 1, B, r), of the operator's forecasts from the state before; None where it has none.
@@ -77,6 +80,8 @@ class LevelSeen:
     spread: Tensor
     missed: Tensor
     still: Tensor
+    fitted: Tensor
+    turned: Tensor
     main: Principal
     coordinates: Tensor
     stepped: Tensor | None
@@ -139,12 +144,12 @@ def _along(student: KoopmanStudent, batch: Batch) -> Iterator[_Step]:
 
 
 def _bases(student: KoopmanStudent, batch: Batch) -> list[Principal]:
-    """Each level's principal directions, on some of the rows at all states."""
+    """Each level's principal directions, on some of the rows at all states, each of which counts alike."""
     few = batch[slice(0, max(2, _SAMPLES // len(batch.progress)))]
     found: list[list[Tensor]] = [[] for _ in student.operators]
     for u, state in zip(few.progress.tolist(), few.states, strict=True):
         for levels, level in zip(found, student.encode(state, u, few.class_labels), strict=True):
-            levels.append(_centred(level.flatten(1).double()))
+            levels.append(of_unit_size(_centred(level.flatten(1).double())))
     return [principal(torch.cat(levels), DIRECTIONS) for levels in found]
 
 
@@ -153,9 +158,10 @@ class _Watcher:
 
     def __init__(self, name: str, functions: Eigenfunctions | None, main: Principal, gaps: list[float]) -> None:
         self.name, self.functions, self.main = name, functions, main
-        self._usual = sorted(gaps)[len(gaps) // 2]
+        self._gaps, self._usual = gaps, sorted(gaps)[len(gaps) // 2]
         self._sums: dict[str, list[Tensor]] = {}
         self._u: list[float] = []
+        self._fitted = main.directions  # of the state before, once there is one
         if functions is not None:
             self._shift = shifts(functions.rates)
 
@@ -170,8 +176,12 @@ class _Watcher:
         own, told, start = (_centred(part[half:]) for part in (flat[0], flat[1], self._start))
         self._add(spread=_total(own), missed=_total(own - told), still=_total(own - start))
         self._add(coordinates=_centred(flat[0]) @ directions)
+        fitted = _centred(flat[0][:half])
+        self._add(fitted=_total(fitted))
         if len(self._u) > 1:
             self._add(stepped=_centred(flat[2]) @ directions)
+            self._add(turned=(fitted * self._fitted).sum(dtype=torch.float64))
+        self._fitted = fitted
         if self.functions is not None:
             self._see_functions(self.functions, u, truth, forecast, stepped)
 
@@ -197,13 +207,16 @@ class _Watcher:
             gap = u - self._u[-2]
             self._add(of_steps=functions.pooled(_squares(own - later)), source=self._sums["size"][-2])
             self._add(moved=functions.pooled(_squares(own - self._before)))
-            if math.isclose(gap, self._usual, rel_tol=1e-3):
+            if self._is_usual(gap):
                 half = len(truth) // 2
                 both = [slice(0, half), slice(half, None)]
                 cross = [(self._before[rows].conj() * own[rows]).sum(dim=0).to(torch.complex128) for rows in both]
                 self._add(cross=torch.stack([functions.pooled(one) for one in cross]))
                 self._add(of_source=torch.stack([functions.pooled(_squares(self._before[rows])) for rows in both]))
         self._before = own
+
+    def _is_usual(self, gap: float) -> bool:
+        return math.isclose(gap, self._usual, rel_tol=1e-3)
 
     def _add(self, **values: Tensor) -> None:
         for name, value in values.items():
@@ -214,7 +227,10 @@ class _Watcher:
         found = {name: torch.stack(values) for name, values in self._sums.items()}
         eigen = None
         if self.functions is not None:
-            best = found["cross"].sum(dim=0) / found["of_source"].sum(dim=0).clamp(min=1e-300)
+            spread = found["size"].sum(dim=1, keepdim=True).clamp(min=1e-300)
+            usual = [index for index, gap in enumerate(self._gaps) if self._is_usual(gap)]
+            cross, source = (found[name] / spread[usual][:, None] for name in ("cross", "of_source"))
+            best = cross.sum(dim=0) / source.sum(dim=0).clamp(min=1e-300)
             eigen = EigenSums(
                 self.functions,
                 found["size"],
@@ -224,13 +240,14 @@ class _Watcher:
                 found["raw_still"],
                 found["shifted"],
                 self._shift,
-                found["of_steps"].sum(dim=0),
-                found["source"].sum(dim=0),
+                (found["of_steps"] / spread[:-1]).sum(dim=0),
+                (found["source"] / spread[:-1]).sum(dim=0),
                 best.log() / self._usual,
                 found["moved"],
             )
-        plain = (found[name].double() for name in ("coordinates", "stepped"))
-        return LevelSeen(self.name, eigen, found["spread"], found["missed"], found["still"], self.main, *plain)
+        coordinates, stepped = found["coordinates"].double(), found["stepped"].double()
+        sums = {name: found[name] for name in ("spread", "missed", "still", "fitted", "turned")}
+        return LevelSeen(self.name, eigen, **sums, main=self.main, coordinates=coordinates, stepped=stepped)
 
 
 def shifts(rates: Tensor) -> Tensor:
@@ -239,6 +256,11 @@ def shifts(rates: Tensor) -> Tensor:
     far, angle = torch.rand(2, len(rates), generator=generator, dtype=torch.float64).to(rates.device)
     size = rates.abs().nan_to_num(_FASTEST, _FASTEST).clamp(1, _FASTEST)
     return torch.polar((_LEAST_SHIFT + (_MOST_SHIFT - _LEAST_SHIFT) * far) * size, 2 * math.pi * angle)
+
+
+def of_unit_size(values: Tensor) -> Tensor:
+    """Rows divided by what makes the sum of all squares 1: states of every size then count alike."""
+    return values / values.square().sum().clamp(min=1e-300).sqrt()
 
 
 def _centred(values: Tensor) -> Tensor:

@@ -117,13 +117,15 @@ def _seen(student: KoopmanStudent, functions: Eigenfunctions, batch: Batch, foun
     )
     sized = (state / spread.sqrt()[:, None, None]).flatten(0, 1)
     main = principal(sized[:: -(-len(sized) // _SAMPLES)], DIRECTIONS)
-    tried = slice(half, None)
+    fitted, tried = slice(0, half), slice(half, None)
     return LevelSeen(
         student.level_names[0],
         eigen,
         state[:, tried].square().sum(dim=(1, 2)),
         (state - told)[:, tried].square().sum(dim=(1, 2)),
         (state - state[0])[:, tried].square().sum(dim=(1, 2)),
+        state[:, fitted].square().sum(dim=(1, 2)),
+        (state[1:, fitted] * state[:-1, fitted]).sum(dim=(1, 2)),
         main,
         state @ main.directions,
         None,

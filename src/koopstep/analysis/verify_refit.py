@@ -83,14 +83,15 @@ def refit(seen: LevelSeen, judged: Judged | None, progress: Tensor) -> Refit:
     usual = [index for index, one in enumerate(gaps.tolist()) if math.isclose(one, gap, rel_tol=1e-3)]
     values, half = seen.coordinates.cpu(), seen.coordinates.shape[1] // 2
     first, second = values[:, :half], values[:, half:]
-    now, later = (torch.cat([first[i + shift] for i in usual]) for shift in (0, 1))
+    scale = values.square().sum(dim=(1, 2)).clamp(min=1e-300).rsqrt()  # states of every size count alike
+    now, later = (torch.cat([scale[i] * first[i + shift] for i in usual]) for shift in (0, 1))
     matrix = edmd(now, later)
     eigenvalues, vectors = torch.linalg.eig(matrix)
-    tried_now, tried_later = (torch.cat([second[i + shift] for i in usual]) for shift in (0, 1))
+    tried_now, tried_later = (torch.cat([scale[i] * second[i + shift] for i in usual]) for shift in (0, 1))
     told = tried_now @ matrix
     distance = None
     if seen.stepped is not None:
-        learned = torch.cat([seen.stepped.cpu()[i, half:] for i in usual])
+        learned = torch.cat([scale[i] * seen.stepped.cpu()[i, half:] for i in usual])
         distance = float((told - learned).norm() / told.norm().clamp(min=1e-300))
     set_of_learned = None
     if judged is not None:
@@ -101,7 +102,7 @@ def refit(seen: LevelSeen, judged: Judged | None, progress: Tensor) -> Refit:
         gap,
         eigenvalues,
         residuals(tried_now, tried_later, eigenvalues, vectors),
-        _forecast(seen, second, eigenvalues, vectors, progress.double().cpu() / gap),
+        _forecast(seen, eigenvalues, vectors, progress.double().cpu() / gap, usual),
         distance,
         None if set_of_learned is None else hausdorff(set_of_learned, eigenvalues),
         None if set_of_learned is None else wasserstein(set_of_learned, eigenvalues),
@@ -110,15 +111,26 @@ def refit(seen: LevelSeen, judged: Judged | None, progress: Tensor) -> Refit:
     )
 
 
-def _forecast(seen: LevelSeen, rows: Tensor, eigenvalues: Tensor, vectors: Tensor, steps: Tensor) -> Tensor:
-    """Errors (K,): EDMD moves the directions that it was fitted on, and leaves the rest of the latent as it is."""
-    start, errors = rows[0].to(vectors) @ vectors, []
-    back = torch.linalg.pinv(vectors)
-    outside = (seen.still.cpu() - (rows - rows[0]).square().sum(dim=(1, 2))).clamp(min=0)
-    for count, truth, rest in zip(steps.tolist(), rows, outside, strict=True):
+def _forecast(seen: LevelSeen, eigenvalues: Tensor, vectors: Tensor, steps: Tensor, usual: list[int]) -> Tensor:
+    """Errors (K,) on the second half of the rows: EDMD moves the directions, and one number all the others together."""
+    half = seen.coordinates.shape[1] // 2
+    first, rows = seen.coordinates.cpu()[:, :half], seen.coordinates.cpu()[:, half:]
+    start, back = rows[0].to(vectors) @ vectors, torch.linalg.pinv(vectors)
+    # squares and products of what lies outside the directions: of everything, less those within
+    spread = seen.spread.cpu().clamp(min=1e-300)
+    size = (spread - rows.square().sum(dim=(1, 2))).clamp(min=0)
+    still = (seen.still.cpu() - (rows - rows[0]).square().sum(dim=(1, 2))).clamp(min=0)
+    fitted, within = seen.fitted.cpu(), first.square().sum(dim=(1, 2))
+    turned = seen.turned.cpu() - (first[1:] * first[:-1]).sum(dim=(1, 2))
+    weights = 1 / fitted[usual].clamp(min=1e-300)
+    shrinks = (turned[usual] * weights).sum() / ((fitted - within)[usual] * weights).sum().clamp(min=1e-12)
+    growth = shrinks.clamp(0, 1) ** steps
+    outside = size + growth.square() * size[0] - growth * (size + size[0] - still)
+    errors = []
+    for count, truth, rest in zip(steps.tolist(), rows, outside.clamp(min=0), strict=True):
         told = (start * eigenvalues**count @ back).real
         errors.append((truth - told).square().sum() + rest)
-    return (torch.stack(errors) / seen.spread.cpu().clamp(min=1e-300)).sqrt()
+    return (torch.stack(errors) / spread).sqrt()
 
 
 def _with_conjugates(values: Tensor) -> Tensor:

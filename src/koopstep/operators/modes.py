@@ -42,7 +42,7 @@ class ModesOperatorConfig(Config):
     """
 
     kind: Literal["modes"] = "modes"
-    modes: int = Field(default=4, ge=0)
+    modes: int = Field(default=2, ge=0)
     real: int = Field(default=0, ge=0)
     rates: Literal["free", "fixed"] = "free"
     shared_by: Literal["all", "class", "noise"] = "all"

@@ -50,6 +50,17 @@ class ModesConfig(Config):
     lift: MLPConfig | None = None
     within: bool = True
 
+    def with_rates(self, fit: FitRates) -> Self:
+        """With initial rates that fit the paths, where it names none."""
+        rates = self.operator
+        if rates.growth_rates is not None or rates.rotation_rates is not None:
+            return self
+        found = fit(rates.modes, rates.real)
+        if found is None:
+            return self
+        update = {"growth_rates": found[0], "rotation_rates": found[1]}
+        return self.model_copy(update={"operator": rates.model_copy(update=update)})
+
     def network_of_teacher(self) -> tuple[str, NetworkConfig | None]:
         """The setting that a teacher's network can start, and its value."""
         return "network", self.network
@@ -72,8 +83,9 @@ class ModesCodec(Codec):
     """Encoder: a network that draws the modes. Decoder: their sum.
 
     The network's outputs are corrections of a path that it knows from the start: straight from the noise to a guess at the
-    data, ``x_u = c_0 + g(u) (x_T - c_0)`` with the schedule's ``g``, shared out among the modes. A network that starts from
-    the teacher's weights so starts at the teacher's own one-step guess.
+    data, ``x_u = c_0 + g(u) (x_T - c_0)`` with the schedule's ``g``, shared out among the modes. The guess is what the
+    teacher's network would say, where its weights are the start, and the noise at the size of data, as on the paths of a
+    Gaussian: at the noisiest level EDM's networks have no way past them for their input.
     """
 
     def __init__(self, config: ModesConfig, facts: DataFacts, operator: ModesOperator) -> None:
@@ -94,6 +106,7 @@ class ModesCodec(Codec):
             if self.flat:
                 raise UsageError("student.lift is for images: a vector's network sees all of it anyway")
             self.lift = build_network(config.lift, (math.prod(facts.shape),), num_classes=facts.num_classes)
+        self.clean_share = nn.Parameter(torch.ones(()))
         self.shares = nn.Parameter(_first_shares(operator, self.path))
         self.own_rates = _own_rates(operator, facts)
 
@@ -129,7 +142,10 @@ class ModesCodec(Codec):
         beside = (-1, *[1] * (x.ndim - 1))
         size = self.path.size(at).view(beside).to(x.dtype)
         drawn = self._drawn(x / size, self.path.label(at).expand(len(x)), class_labels)
-        clean = self.path.preconditioned(x, drawn[:, 0], at)
+        left = (1 - at).view(beside).to(x.dtype)
+        clean = (
+            self.path.preconditioned(x, drawn[:, 0], at) + left * self.clean_share * self.facts.data_scale * x / size
+        )
         noise = x
         if not at_noise:
             guess = x / size + at.view(beside).to(x.dtype) * drawn[:, -1]

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 import koopstep as ks
-from koopstep.analysis.exponentials import fit_exponentials
 from koopstep.core.noise import gaussian
+from koopstep.operators.variable_projection import fit_exponentials
 from koopstep.teachers.gaussian_path import gaussian_path
 
 

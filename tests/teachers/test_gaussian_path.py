@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from koopstep.analysis.exponentials import fit_exponentials
 from koopstep.core.errors import UsageError
+from koopstep.operators.variable_projection import fit_exponentials
 from koopstep.teachers.analytic import gaussian_teacher
 from koopstep.teachers.functions import from_velocity
 from koopstep.teachers.gaussian_path import (

@@ -47,9 +47,9 @@ class Schedule(nn.Module, ABC):
     def _straightened(self, node: Tensor) -> Tensor:
         """The inverse."""
 
-    @abstractmethod
     def size(self, u: Tensor) -> Tensor:
         """Standard deviation (B,) of the states at ``u`` (B,), noise and data being independent."""
+        return self.size_with(self.data_scale, u)
 
     @abstractmethod
     def label(self, u: Tensor) -> Tensor:
@@ -74,8 +74,12 @@ class Schedule(nn.Module, ABC):
         """
 
     @abstractmethod
+    def size_with(self, data_scale: float, u: Tensor) -> Tensor:
+        """As :meth:`size`, of data of standard deviation ``data_scale``."""
+
     def noise_share(self, u: Tensor) -> Tensor:
         """How much of the first state is left at ``u`` (B,) if the data is one point: from 1 to (almost) 0."""
+        return self.size_with(0.0, u) / self.size_with(0.0, torch.zeros_like(u))
 
     @abstractmethod
     def slope(self, state: Tensor, output: Tensor, level: float) -> Tensor:
@@ -120,8 +124,8 @@ class SigmaSchedule(Schedule):
     def _straightened(self, node: Tensor) -> Tensor:
         return node**_RHO
 
-    def size(self, u: Tensor) -> Tensor:
-        return (self.level(u) ** 2 + self.data_scale**2).sqrt()
+    def size_with(self, data_scale: float, u: Tensor) -> Tensor:
+        return (self.level(u) ** 2 + data_scale**2).sqrt()
 
     def label(self, u: Tensor) -> Tensor:
         return self.level(u).clamp(min=_LOWEST_SIGMA).log() / 4
@@ -136,9 +140,6 @@ class SigmaSchedule(Schedule):
         sigma, data = self.level(u).view(-1, *[1] * (state.ndim - 1)), self.data_scale
         total = sigma**2 + data**2
         return (state * data**2 / total + output * sigma * data / total.sqrt()).to(state.dtype)
-
-    def noise_share(self, u: Tensor) -> Tensor:
-        return self.level(u) / self.level(torch.zeros_like(u))
 
     def slope(self, state: Tensor, output: Tensor, level: float) -> Tensor:
         return (state - output) / level
@@ -161,9 +162,9 @@ class FlowSchedule(Schedule):
     def _straightened(self, node: Tensor) -> Tensor:
         return node
 
-    def size(self, u: Tensor) -> Tensor:
+    def size_with(self, data_scale: float, u: Tensor) -> Tensor:
         level = self.level(u)
-        return (((1 - level) * self.noise_scale) ** 2 + (level * self.data_scale) ** 2).sqrt()
+        return (((1 - level) * self.noise_scale) ** 2 + (level * data_scale) ** 2).sqrt()
 
     def label(self, u: Tensor) -> Tensor:
         return self.level(u)
@@ -177,9 +178,6 @@ class FlowSchedule(Schedule):
     def preconditioned(self, state: Tensor, output: Tensor, u: Tensor) -> Tensor:
         left = 1 - self.level(u).view(-1, *[1] * (state.ndim - 1))
         return (state + left * output).to(state.dtype)
-
-    def noise_share(self, u: Tensor) -> Tensor:
-        return 1 - self.level(u)
 
     def slope(self, state: Tensor, output: Tensor, level: float) -> Tensor:
         return output

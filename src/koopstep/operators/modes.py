@@ -22,8 +22,7 @@ from koopstep.operators.spectrum import Spectrum
 
 RATE_UNIT = 10.0
 """Rates are learned in this unit: a step of Adam moves them by so many learning rates."""
-_FASTEST_DECAY, _FASTEST_TURN = -10.0, 6.0
-_REMAINDER = 0.8  # of the fastest decay
+_FIRST_DECAY, _FIRST_TURN = 2.0, 6.0  # of a level that knows nothing of its path; every further mode is as much faster
 _SPREAD = 0.1  # of each initial rate, by the seed
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]
@@ -37,8 +36,9 @@ class ModesOperatorConfig(Config):
         real: how many of them, the last ones, grow and do not turn.
         rates: learned (``free``), or kept as they start (``fixed``).
         shared_by: whose rates are the same: of ``all`` paths, of those of a ``class``, or each ``noise`` has its own.
-        growth_rates: the initial alpha of each mode, and of the remainder last; spread evenly when absent.
-        rotation_rates: the initial beta of each mode that turns, radians per unit of u; spread evenly when absent.
+        growth_rates: the initial alpha of each mode, and of the remainder last; when absent, a student of modes takes those
+            that fit a Gaussian's path along its schedule.
+        rotation_rates: the initial beta of each mode that turns, radians per unit of u; when absent, the same.
     """
 
     kind: Literal["modes"] = "modes"
@@ -234,30 +234,19 @@ class ModesOperator(Operator):
         return len(shape) == 3 and len(self.shape) == 3 and shape[0] == self.shape[0]
 
 
-def even_rates(config: ModesOperatorConfig, decay: float = _FASTEST_DECAY) -> ModesOperatorConfig:
-    """``config`` with rates where it has none: alpha evenly from a tenth of ``decay`` to all of it, beta from 0 to 6."""
-    alphas = _evenly(decay / 10, decay, config.modes)
-    betas = _evenly(0.0, _FASTEST_TURN, config.turning)
-    update = {}
-    if config.growth_rates is None:
-        update["growth_rates"] = (*alphas, _REMAINDER * decay)
-    if config.rotation_rates is None:
-        update["rotation_rates"] = tuple(betas)
-    return config.model_copy(update=update)
-
-
 def _start(config: ModesOperatorConfig, generator: Generator) -> tuple[Tensor, Tensor]:
-    """Initial rates in :data:`RATE_UNIT`; those that are learned are moved a little, by the seed, and none turns alike."""
-    full = even_rates(config)
-    growth, rotation_ = torch.tensor(full.growth_rates), torch.tensor(full.rotation_rates)
+    """Initial rates in :data:`RATE_UNIT`; those that are learned are moved a little, by the seed."""
+    growth = _given(config.growth_rates, config.modes + 1, -_FIRST_DECAY)
+    rotation_ = _given(config.rotation_rates, config.turning, _FIRST_TURN)
     if config.rates == "free":
         growth = growth * (1 + _SPREAD * torch.randn(len(growth), generator=generator))
-        rotation_ = (rotation_ + _SPREAD) * (1 + _SPREAD * torch.randn(len(rotation_), generator=generator))
+        rotation_ = rotation_ * (1 + _SPREAD * torch.randn(len(rotation_), generator=generator))
     return growth / RATE_UNIT, rotation_ / RATE_UNIT
 
 
-def _evenly(first: float, last: float, count: int) -> list[float]:
-    return [first + (last - first) * place / max(count - 1, 1) for place in range(count)]
+def _given(rates: tuple[float, ...] | None, count: int, step: float) -> Tensor:
+    """Rates as they are given, else one ``step`` apart."""
+    return torch.tensor([step * (place + 1) for place in range(count)] if rates is None else rates)
 
 
 def _as_maps(latent: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import cache
 from typing import Literal, Self
 
 import torch
@@ -17,10 +18,11 @@ from torch import Tensor, nn
 
 from koopstep.core.config import Config
 from koopstep.core.errors import UsageError
-from koopstep.core.schedule import Schedule
+from koopstep.core.schedule import Schedule, schedule_of
 from koopstep.nets.mlp import MLPConfig
 from koopstep.nets.table import NetworkConfig, build_network, takes_images
-from koopstep.operators.modes import ModesOperator, ModesOperatorConfig, even_rates
+from koopstep.operators.modes import ModesOperator, ModesOperatorConfig
+from koopstep.operators.variable_projection import fit_exponentials
 from koopstep.students.codec import Codec, Latent
 from koopstep.students.decomposition import ModeDecomposition
 from koopstep.students.student import DataFacts, KoopmanStudent
@@ -28,7 +30,13 @@ from koopstep.students.student import DataFacts, KoopmanStudent
 _OWN_RATES = 2.0  # the most that a class or a noise adds to a rate
 _POOLED, _HEAD = 4, 64  # side of the picture that a noise's own rates are read from, and the width of what reads it
 _SILENT = 1e-3  # size of the further outputs' weights beside a teacher's
-_GRID, _RIDGE = 65, 1e-3
+_GRID, _RIDGE = 49, 1e-3
+_FASTEST_GROWTH = 3.0
+_PLAIN = {
+    True: (-5.0, 7.0, -7.0),
+    False: (0.0, 3.0, -1.0),
+}  # growth, rotation and the remainder's growth, by falling levels
+_DIRECTIONS = (1.0, 0.5, 0.2, 0.05)  # standard deviations of a Gaussian's directions, over that of the data
 
 
 class ModesConfig(Config):
@@ -49,17 +57,6 @@ class ModesConfig(Config):
     operator: ModesOperatorConfig = ModesOperatorConfig()
     lift: MLPConfig | None = None
     within: bool = True
-
-    def with_rates(self, fit: FitRates) -> Self:
-        """With initial rates that fit the paths, where it names none."""
-        rates = self.operator
-        if rates.growth_rates is not None or rates.rotation_rates is not None:
-            return self
-        found = fit(rates.modes, rates.real)
-        if found is None:
-            return self
-        update = {"growth_rates": found[0], "rotation_rates": found[1]}
-        return self.model_copy(update={"operator": rates.model_copy(update=update)})
 
     def network_of_teacher(self) -> tuple[str, NetworkConfig | None]:
         """The setting that a teacher's network can start, and its value."""
@@ -257,13 +254,42 @@ def build_modes(config: ModesConfig, facts: DataFacts, seed: int = 0) -> Koopman
     rates = config.operator
     if rates.shared_by == "class" and not facts.num_classes:
         raise UsageError("student.operator.shared_by=class needs a teacher with classes; set it to all, or noise")
-    decay = 2 * max(math.log(facts.noise_scale / facts.data_scale), 1.0)
-    rates = even_rates(rates, -decay)
+    if rates.growth_rates is None or rates.rotation_rates is None:
+        found = gaussian_rates(
+            facts.progress, facts.levels, facts.noise_scale, facts.data_scale, rates.modes, rates.real
+        )
+        given = {"growth_rates": rates.growth_rates or found[0], "rotation_rates": rates.rotation_rates or found[1]}
+        rates = rates.model_copy(update=given)
     channels, *places = facts.shape if len(facts.shape) == 3 else (math.prod(facts.shape),)
     level = (2 * rates.images * (channels + (rates.shared_by != "all")), *places)
     operator = ModesOperator(rates, level, torch.Generator().manual_seed(seed))
     codec = ModesCodec(config, facts, operator)
     return KoopmanStudent(facts, codec, [operator], level_names=["modes"], controlled=False)
+
+
+@cache
+def gaussian_rates(
+    progress: tuple[float, ...], levels: tuple[float, ...], noise_scale: float, data_scale: float, modes: int, real: int
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Growth rates of the modes and the remainder, and rotation rates of those that turn, that fit paths of Gaussian data.
+
+    Along a path of a Gaussian its directions shrink as ``size(u) / size(0)``, each with its own variance. Rates that fit a
+    few variances, up to that of the data, are near those of other data, too (``benchmarks/path_rates.py``).
+    """
+    with torch.device("cpu"):  # files are read by building on no device at all
+        path = schedule_of(progress, levels, noise_scale=noise_scale, data_scale=data_scale)
+        u = torch.linspace(0, 1, _GRID, dtype=torch.float64)
+        sizes = [path.size_with(data_scale * share, u) for share in _DIRECTIONS]
+        curves = torch.stack([size / size[0] for size in sizes], dim=1)
+        found = fit_exponentials(curves, u, modes, real=real, weights=1 / path.size(u).square())
+        growth, rotation = found.alpha[1:].tolist(), found.beta[1 : 1 + modes - real].abs().tolist()
+    if max(growth) <= _FASTEST_GROWTH:
+        return tuple(growth), tuple(rotation)
+    # a growing image is a small difference of large ones: a start that fits a little worse is the better one to learn from
+    decay, turn, remainder = _PLAIN[path.falling]
+    return (*[decay - place / 2 for place in range(modes)], remainder), tuple(
+        turn * (place + 1) for place in range(modes - real)
+    )
 
 
 def _first_shares(operator: ModesOperator, path: Schedule) -> Tensor:

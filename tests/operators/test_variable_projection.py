@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from koopstep.analysis.exponentials import fit_exponentials
 from koopstep.core.errors import UsageError
+from koopstep.operators.variable_projection import fit_exponentials
 
 U = torch.linspace(0, 1, 13, dtype=torch.float64)
 

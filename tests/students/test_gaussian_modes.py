@@ -112,7 +112,7 @@ def test_two_variances_a_decaying_and_a_growing_mode(seed: int) -> None:
     batch, facts = paths(mean, spread, 3.0, "exponential")
     known = gaussian_modes(mean, spread, 3.0)
     student = trained(
-        batch, facts, LinearConfig(), ModesOperatorConfig(modes=1, real=1, growth_rates=(-0.3, -2.6)), seed
+        batch, facts, LinearConfig(), ModesOperatorConfig(modes=1, real=1, growth_rates=(1.0, -2.0)), seed
     )
     alpha, _, images = modes_of(student, batch)
     order = alpha[1:].argsort()

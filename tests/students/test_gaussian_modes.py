@@ -51,6 +51,8 @@ def trained(
     """A student after some hundred steps of L-BFGS on the states of all rows."""
     torch.manual_seed(seed)
     student = build_modes(ModesConfig(network=network, operator=modes, within=False), facts, seed).double()
+    assert isinstance(student.codec, ModesCodec)
+    torch.nn.init.zeros_(student.codec.clean_share)  # the other start ends in a lesser minimum of so few rows
     objective = build_objective(ObjectiveConfig(reconstruction=0.0, latent=0.0, prediction=1.0, states=5.0))
     optimizer = torch.optim.LBFGS(
         student.parameters(),
@@ -112,7 +114,7 @@ def test_two_variances_a_decaying_and_a_growing_mode(seed: int) -> None:
     batch, facts = paths(mean, spread, 3.0, "exponential")
     known = gaussian_modes(mean, spread, 3.0)
     student = trained(
-        batch, facts, LinearConfig(), ModesOperatorConfig(modes=1, real=1, growth_rates=(1.0, -2.0)), seed
+        batch, facts, LinearConfig(), ModesOperatorConfig(modes=1, real=1, growth_rates=(-0.3, -2.6)), seed
     )
     alpha, _, images = modes_of(student, batch)
     order = alpha[1:].argsort()

@@ -20,8 +20,6 @@ from koopstep.operators.exponential import rotation
 from koopstep.operators.rates import Rates, advance
 from koopstep.operators.spectrum import Spectrum
 
-RATE_UNIT = 10.0
-"""Rates are learned in this unit: a step of Adam moves them by so many learning rates."""
 _FIRST_DECAY, _FIRST_TURN = 2.0, 6.0  # of a level that knows nothing of its path; every further mode is as much faster
 _SPREAD = 0.1  # of each initial rate, by the seed
 
@@ -110,9 +108,9 @@ class ModesOperator(Operator):
 
     def mode_rates(self) -> tuple[Tensor, Tensor]:
         """Rates (M,) alpha and beta of the images in order; those that paths share, without what a row adds."""
-        alpha = torch.cat([self.growth.new_zeros(1), self.growth * RATE_UNIT])
+        alpha = torch.cat([self.growth.new_zeros(1), self.growth])
         beta = self.growth.new_zeros(self.config.images)
-        beta[1 : 1 + self.config.turning] = self.rotation * RATE_UNIT
+        beta[1 : 1 + self.config.turning] = self.rotation
         return alpha, beta
 
     def learned_rates(self) -> Tensor:
@@ -235,13 +233,13 @@ class ModesOperator(Operator):
 
 
 def _start(config: ModesOperatorConfig, generator: Generator) -> tuple[Tensor, Tensor]:
-    """Initial rates in :data:`RATE_UNIT`; those that are learned are moved a little, by the seed."""
+    """Initial rates; those that are learned are moved a little, by the seed."""
     growth = _given(config.growth_rates, config.modes + 1, -_FIRST_DECAY)
     rotation_ = _given(config.rotation_rates, config.turning, _FIRST_TURN)
     if config.rates == "free":
         growth = growth * (1 + _SPREAD * torch.randn(len(growth), generator=generator))
         rotation_ = rotation_ * (1 + _SPREAD * torch.randn(len(rotation_), generator=generator))
-    return growth / RATE_UNIT, rotation_ / RATE_UNIT
+    return growth, rotation_
 
 
 def _given(rates: tuple[float, ...] | None, count: int, step: float) -> Tensor:

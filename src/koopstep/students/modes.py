@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from functools import cache
 from typing import Literal, Self
 
 import torch
@@ -18,25 +17,18 @@ from torch import Tensor, nn
 
 from koopstep.core.config import Config
 from koopstep.core.errors import UsageError
-from koopstep.core.schedule import Schedule, schedule_of
+from koopstep.core.schedule import Schedule
 from koopstep.nets.mlp import MLPConfig
 from koopstep.nets.table import NetworkConfig, build_network, takes_images
 from koopstep.operators.modes import ModesOperator, ModesOperatorConfig
-from koopstep.operators.variable_projection import fit_exponentials
 from koopstep.students.codec import Codec, Latent
 from koopstep.students.decomposition import ModeDecomposition
+from koopstep.students.mode_starts import first_shares, gaussian_rates
 from koopstep.students.student import DataFacts, KoopmanStudent
 
 _OWN_RATES = 2.0  # the most that a class or a noise adds to a rate
 _POOLED, _HEAD = 4, 64  # side of the picture that a noise's own rates are read from, and the width of what reads it
 _SILENT = 1e-3  # size of the further outputs' weights beside a teacher's
-_GRID, _RIDGE = 49, 1e-3
-_FASTEST_GROWTH = 3.0
-_PLAIN = {
-    True: (-5.0, 7.0, -7.0),
-    False: (0.0, 3.0, -1.0),
-}  # growth, rotation and the remainder's growth, by falling levels
-_DIRECTIONS = (1.0, 0.5, 0.2, 0.05)  # standard deviations of a Gaussian's directions, over that of the data
 
 
 class ModesConfig(Config):
@@ -104,7 +96,7 @@ class ModesCodec(Codec):
                 raise UsageError("student.lift is for images: a vector's network sees all of it anyway")
             self.lift = build_network(config.lift, (math.prod(facts.shape),), num_classes=facts.num_classes)
         self.clean_share = nn.Parameter(torch.ones(()))
-        self.shares = nn.Parameter(_first_shares(operator, self.path))
+        self.shares = nn.Parameter(first_shares(operator, self.path))
         self.own_rates = _own_rates(operator, facts)
 
     @property
@@ -265,48 +257,6 @@ def build_modes(config: ModesConfig, facts: DataFacts, seed: int = 0) -> Koopman
     operator = ModesOperator(rates, level, torch.Generator().manual_seed(seed))
     codec = ModesCodec(config, facts, operator)
     return KoopmanStudent(facts, codec, [operator], level_names=["modes"], controlled=False)
-
-
-@cache
-def gaussian_rates(
-    progress: tuple[float, ...], levels: tuple[float, ...], noise_scale: float, data_scale: float, modes: int, real: int
-) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Growth rates of the modes and the remainder, and rotation rates of those that turn, that fit paths of Gaussian data.
-
-    Along a path of a Gaussian its directions shrink as ``size(u) / size(0)``, each with its own variance. Rates that fit a
-    few variances, up to that of the data, are near those of other data, too (``benchmarks/path_rates.py``).
-    """
-    with torch.device("cpu"):  # files are read by building on no device at all
-        path = schedule_of(progress, levels, noise_scale=noise_scale, data_scale=data_scale)
-        u = torch.linspace(0, 1, _GRID, dtype=torch.float64)
-        sizes = [path.size_with(data_scale * share, u) for share in _DIRECTIONS]
-        curves = torch.stack([size / size[0] for size in sizes], dim=1)
-        found = fit_exponentials(curves, u, modes, real=real, weights=1 / path.size(u).square())
-        growth, rotation = found.alpha[1:].tolist(), found.beta[1 : 1 + modes - real].abs().tolist()
-    if max(growth) <= _FASTEST_GROWTH:
-        return tuple(growth), tuple(rotation)
-    # a growing image is a small difference of large ones: a start that fits a little worse is the better one to learn from
-    decay, turn, remainder = _PLAIN[path.falling]
-    return (*[decay - place / 2 for place in range(modes)], remainder), tuple(
-        turn * (place + 1) for place in range(modes - real)
-    )
-
-
-def _first_shares(operator: ModesOperator, path: Schedule) -> Tensor:
-    """What part of ``x_T - c_0`` each mode and partner starts with: least squares of the schedule's ``g(u)`` by the rates."""
-    u = torch.linspace(0, 1, _GRID, dtype=torch.float64)
-    with torch.no_grad():
-        alpha, beta = (rate.double() for rate in operator.mode_rates())
-    modes, turning = operator.config.modes, operator.config.turning
-    growth = (alpha * u[:, None]).exp()
-    remainder = growth[:, -1:]
-    images = growth[:, 1 : 1 + modes] * (beta[1 : 1 + modes] * u[:, None]).cos() - remainder
-    partners = growth[:, 1 : 1 + turning] * (beta[1 : 1 + turning] * u[:, None]).sin()
-    columns = torch.cat([images, partners], dim=1)
-    target = path.noise_share(u)[:, None] - remainder
-    gram = columns.T @ columns + _RIDGE * torch.eye(columns.shape[1], dtype=torch.float64)
-    solved: Tensor = torch.linalg.solve(gram, columns.T @ target)
-    return solved.float().flatten()
 
 
 class _NoiseRates(nn.Module):

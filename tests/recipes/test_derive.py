@@ -70,11 +70,10 @@ def test_a_u_net_of_edm_is_taken_over(name: str, method: str) -> None:
     assert recipe.initialise == "teacher" and network is not None and network.kind == "unet", setting
 
 
-@pytest.mark.parametrize("name", ["checkerboard", "digits"])
-def test_hkd_plus_asks_for_a_straight_path_of_what_differs_between_rows(name: str) -> None:
-    """One weight serves points and images: the scale is the data's own."""
+@pytest.mark.parametrize(("name", "weight"), [("checkerboard", 0.3), ("digits", 0.1)])
+def test_hkd_plus_asks_for_a_straight_path_of_what_differs_between_rows(name: str, weight: float) -> None:
     for recipe in (load_recipe(name, "hkd+"), derive(packaged(f"{name}-edm"), "hkd+")):
-        assert (recipe.objective.linearity, recipe.objective.linearity_scale) == (0.1, "spread")
+        assert (recipe.objective.linearity, recipe.objective.linearity_scale) == (weight, "spread")
 
 
 def test_other_labels_than_edm_s_are_not_taken_over() -> None:

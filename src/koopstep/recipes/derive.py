@@ -194,7 +194,7 @@ def _paths(material: Material, method: str) -> Settings:
     collect: Settings = {"keep": 5}
     if material.kind == "vector":
         student: Settings = {"network": vector_mlp(material.size) | {"fourier": 4}, "latent": max(256, material.size)}
-        terms: Settings = {"adversarial": 0.0, "intermediate": 0.5}
+        terms: Settings = {"adversarial": 0.0, "linearity": 0.3, "intermediate": 0.5}
         if not plus:
             terms = {"prediction": 1.0, "trajectory": 0.25, "trajectory_points": 1}
         return {"collect": collect, "student": student, "objective": terms}

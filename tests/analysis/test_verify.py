@@ -16,6 +16,7 @@ from koopstep.analysis.verify_agreement import Agreement, in_words
 from koopstep.analysis.verify_criterion import THRESHOLD, Judged
 from koopstep.analysis.verify_eigenfunctions import eigenfunctions
 from koopstep.analysis.verify_latents import walk
+from koopstep.analysis.verify_refit import refit
 from koopstep.core.errors import UsageError
 from koopstep.core.records import Batch, Found
 from koopstep.data.sources import DataSource
@@ -253,6 +254,22 @@ def test_states_that_are_not_evenly_apart_are_forecast_at_their_own_u() -> None:
     found = verify_student(student, few, {})
     assert all(one is not None and one.passed.all() for one in found.judged)
     assert float(found.refits[0].forecast.max()) < 1e-4 and max(found.states.errors["exact DMD"]) < 1e-4
+
+
+def test_edmd_shrinks_what_lies_outside_its_directions() -> None:
+    facts = DataFacts(shape=(60,), data_scale=0.5, progress=STEPS, levels=STEPS)
+    student = build_student(HKDConfig(network=LinearConfig(), latent=60, observables="linear"), facts)
+    operator = student.operators[0]
+    assert isinstance(operator, BlockOperator)
+    with torch.no_grad():
+        operator.alpha.fill_(-2.0)
+        start = torch.randn(200, 60, generator=torch.Generator().manual_seed(0))
+        states = torch.stack([operator.evolve(start, u) for u in STEPS])
+    (seen,) = walk(student, Batch(start, states, torch.tensor(STEPS), None))
+    assert seen.main.directions.shape == (60, 24)  # of 60: the others must shrink, too
+    found = refit(seen, None, torch.tensor(STEPS))
+    assert float(found.forecast.max()) < 1e-2 < float((seen.still / seen.spread)[1:].min())
+    assert found.hausdorff is None and found.wasserstein is None
 
 
 def test_many_states_are_thinned_and_few_rows_are_halved() -> None:

@@ -76,7 +76,7 @@ class Judged:
 
     def of_pairs(self, shape: torch.Size) -> Tensor | None:
         """What passed for each pair of channels at its place; None where functions are of other things."""
-        space = self.sums.functions.space
+        space = self.sums.functions.space.cpu()
         return self.passed[space].view(shape) if self.sums.functions.weights is None else None
 
     def summary(self) -> dict[str, Any]:

@@ -58,7 +58,9 @@ def test_an_entry_is_a_command_and_a_part_of_the_report(
     assert picture.finding == "It counted 20 rows." and picture.path == run / "report" / "mine" / "mine.png"
 
 
-@pytest.mark.parametrize(("need", "words"), [("path", "--method hkd"), ("rates", "--method hkd")])
+@pytest.mark.parametrize(
+    ("need", "words"), [("path", "--method hkd"), ("rates", "--method hkd"), ("modes", "train with --method modes")]
+)
 def test_needs_that_are_not_met_are_refused_and_left_out_of_reports(
     run: Path, need: Need, words: str, tmp_path: Path, table: dict[str, Entry]
 ) -> None:

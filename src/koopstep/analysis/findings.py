@@ -14,9 +14,11 @@ from torch import Tensor
 from koopstep.analysis.plane_views import LevelPlane as LevelPlane
 from koopstep.analysis.plane_views import ResidualPlanes as ResidualPlanes
 from koopstep.analysis.point_views import Clouds as Clouds
+from koopstep.analysis.point_views import Fields as Fields
 from koopstep.analysis.point_views import NoiseSpace as NoiseSpace
 from koopstep.analysis.point_views import OutlierMap as OutlierMap
 from koopstep.analysis.point_views import PointPairs as PointPairs
+from koopstep.analysis.point_views import PointStrips as PointStrips
 from koopstep.core.pixels import PLAIN, DataRange
 from koopstep.data.cells import Cells
 from koopstep.operators.rates import Rates
@@ -38,6 +40,7 @@ class Curves:
         logarithmic: titles of the panels whose vertical axis is.
         from_zero: whether the vertical axis of the others begins there.
         faint: names of lines to compare with, drawn those of wholes, means and the teacher dashed, others wide and pale.
+        rings: names of lines drawn as rings alone, around some points of another.
         ordered: titles of the panels whose lines have an order, which their colours show.
         alike: groups of titles of panels whose vertical axes are the same.
         title: over everything.
@@ -50,6 +53,7 @@ class Curves:
     logarithmic: Collection[str] = ()
     from_zero: bool = True
     faint: Collection[str] = ()
+    rings: Collection[str] = ()
     ordered: Collection[str] = ()
     alike: Sequence[Collection[str]] = ()
     title: str = ""
@@ -211,6 +215,8 @@ View = (
     | Images
     | Pairs
     | PointPairs
+    | PointStrips
+    | Fields
     | Clouds
     | Movie
     | Eigenvalues

@@ -37,6 +37,52 @@ class Clouds:
 
 
 @dataclass(frozen=True)
+class PointStrips:
+    """Moving points in rows of small windows of one size, a point in the same colour in each.
+
+    Attributes:
+        file: name of the picture.
+        rows: title, which may have lines -> (K, N, 2), a window for each of K.
+        heads: titles of the K columns.
+        colours: (N, 2), points that give the colours.
+        cells: of the data: a point has the colour of its cell; where absent, of its direction from the mean.
+        title: over everything.
+    """
+
+    file: str
+    rows: Mapping[str, Tensor]
+    heads: Sequence[str]
+    colours: Tensor
+    cells: Cells | None = None
+    title: str = ""
+
+
+@dataclass(frozen=True)
+class Fields:
+    """Arrows at points of the plane, a panel a field, each in units of its own root mean square.
+
+    Attributes:
+        file: name of the picture.
+        at: (N, 2), where the arrows begin.
+        fields: title -> (N, 2), the arrows.
+        colours: (N, 2), points that give the colours.
+        cells: as of `PointStrips`.
+        columns: of panels.
+        axes: names of the coordinates of ``at``.
+        title: over everything.
+    """
+
+    file: str
+    at: Tensor
+    fields: Mapping[str, Tensor]
+    colours: Tensor
+    cells: Cells | None = None
+    columns: int = 4
+    axes: tuple[str, str] = COORDINATES
+    title: str = ""
+
+
+@dataclass(frozen=True)
 class PointPairs:
     """Points in the plane beside their partners from the same noise, in the colours of the left ones' outcomes.
 

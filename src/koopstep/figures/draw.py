@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from koopstep.analysis import findings as views
 from koopstep.analysis.findings import View
-from koopstep.figures import films, lines, planes, points, spectra, tables
+from koopstep.figures import films, lines, planes, points, spectra, strips, tables
 from koopstep.figures.sheet import Sheet, styled
 
 if TYPE_CHECKING:
@@ -26,7 +26,9 @@ _DRAWN_BY: dict[type, Callable[[Any, Sheet], None]] = {
     views.NoiseSpace: points.noise_space,
     views.OutlierMap: points.outlier_map,
     views.Pairs: tables.image_pairs,
+    views.Fields: strips.fields,
     views.PointPairs: points.paired_scatter,
+    views.PointStrips: strips.point_strips,
     views.ResidualPlanes: planes.residual_planes,
 }
 

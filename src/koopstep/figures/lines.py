@@ -72,12 +72,14 @@ def _same_lines(view: Curves) -> bool:
 def _lines(panel: Axes, lines: Mapping[str, Line], view: Curves, ordered: bool) -> None:
     from matplotlib.ticker import MaxNLocator
 
-    ours = [name for name in lines if name not in view.faint]
+    ours = [name for name in lines if name not in view.faint and name not in view.rings]
     free = [name for name in ours if name not in _ALWAYS]
     left = in_order(len(free)) if ordered else [one for one in _COLOURS if len(free) == len(ours) or one != LINES[1]]
     colours = dict(zip(free, left, strict=False)) | _ALWAYS
     for name, (x, y) in lines.items():
-        if name in view.faint:
+        if name in view.rings:
+            panel.plot(x, y, color=INK, label=name, ls="", marker="o", ms=8, mfc="none", zorder=3)
+        elif name in view.faint:
             dark = name.startswith(("whole", "mean", "teacher"))  # over the pale ones, which are wider
             look = {"ls": "--", "lw": 1.2} if dark else {"ls": "-", "lw": 3.5, "alpha": 0.6, "zorder": 1.5}
             look |= {"marker": "o", "ms": 5} if sum(math.isfinite(one) for one in y) == 1 else {}  # no line at all

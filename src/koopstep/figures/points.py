@@ -40,10 +40,10 @@ def paired_scatter(view: PointPairs, sheet: Sheet) -> None:
     colours = np.full(len(shown), CATEGORIES[0], dtype=object)
     if view.outcomes is not None:
         colours = colours_of(array(view.outcomes)[shown], view.cells)
-    squares = _squares(view.cells)
+    squares = squares_of(view.cells)
     reach = reach_of(np.concatenate([left, right]), squares)
     for panel, points, title in zip(sheet.panels(4.0, 4.2, columns=2), (left, right), view.titles, strict=True):
-        _board(panel, squares)
+        board(panel, squares)
         _dots(panel, points[shown], colours)
         plane(panel, reach, title)
         _axes_names(panel, view.axes)
@@ -65,7 +65,7 @@ def clouds(view: Clouds, sheet: Sheet) -> None:
     """Draw sets of points (N, 2) in panels of one window, a point in the same colour in each."""
     rows = view.sets
     first = next(iter(rows.values())) if view.colours is None else view.colours
-    colours = _cloud_colours(first[:_MOST_IN_CLOUD], view.cells)
+    colours = cloud_colours(first[:_MOST_IN_CLOUD], view.cells)
     known = [points for name, points in rows.items() if name and not bool(points.isnan().any())]
     reaches = [1.05 * float(points.abs().flatten()[:100_000].quantile(0.995)) for points in known]
     reach = max(1e-6, min(max(reaches), 2 * reaches[0]))
@@ -78,7 +78,7 @@ def clouds(view: Clouds, sheet: Sheet) -> None:
             continue
         panel.set_axis_on()
         x, y = array(points)[:_MOST_IN_CLOUD].T
-        _board(panel, _squares(view.cells))
+        board(panel, squares_of(view.cells))
         panel.scatter(x, y, s=3, linewidths=0, c=colours)
         plane(panel, reach, "")
         panel.set_title(label, fontsize=8)
@@ -87,11 +87,11 @@ def clouds(view: Clouds, sheet: Sheet) -> None:
     for panel in axes[::columns]:
         panel.set_ylabel(view.axes[1], fontsize=8)
     if view.cells is None:
-        _direction_bar(sheet, axes[columns - 1])
+        direction_bar(sheet, axes[columns - 1])
     sheet.title(view.title)
 
 
-def _cloud_colours(points: Tensor, cells: Cells | None) -> np.ndarray:
+def cloud_colours(points: Tensor, cells: Cells | None) -> np.ndarray:
     """The colour of each point's cell; of its direction from the mean, on a circle of colours, where there are no cells."""
     if cells is not None:
         return colours_of(cells.nearest(points), cells)
@@ -100,7 +100,8 @@ def _cloud_colours(points: Tensor, cells: Cells | None) -> np.ndarray:
     return np.asarray(cyclic()(turn))
 
 
-def _direction_bar(sheet: Sheet, panel: Axes) -> None:
+def direction_bar(sheet: Sheet, panel: Axes) -> None:
+    """Say what the colours of data without cells mean."""
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import Normalize
 
@@ -137,7 +138,7 @@ def noise_space(view: NoiseSpace, sheet: Sheet) -> None:
 
 def outlier_map(view: OutlierMap, sheet: Sheet) -> None:
     """Draw samples with rings around the outliers, and the noise they come from, a row of two panels for each set."""
-    origins, squares = _points(view.noise), _squares(view.cells)
+    origins, squares = _points(view.noise), squares_of(view.cells)
     reach = reach_of(np.concatenate([_points(points) for points in view.samples.values()]), squares)
     ringed = origins[np.any([array(mask) for mask in view.masks.values()], axis=0)]
     window = max(3.5, 1.05 * float(np.abs(ringed).max(initial=0)))  # outliers come from the tails, too
@@ -150,7 +151,7 @@ def outlier_map(view: OutlierMap, sheet: Sheet) -> None:
         places = ((_points(points), reach, f"{name}: samples x_0"), (origins, window, f"{name}: their noise x_T"))
         for column, (coordinates, half_width, title) in enumerate(places):
             panel = panels[2 * row + column]
-            _board(panel, squares if column == 0 else ())
+            board(panel, squares if column == 0 else ())
             _dots(panel, coordinates[regular], colours[regular], alpha=0.55)
             x, y = coordinates[mask].T  # each is drawn, with its colour inside a thin ring
             panel.scatter(x, y, s=11, c=list(colours[mask]), edgecolors=INK, linewidths=0.5)
@@ -164,7 +165,8 @@ def _axes_names(panel: Axes, names: tuple[str, str]) -> None:
     panel.set_ylabel(names[1])
 
 
-def _squares(cells: Cells | None) -> Sequence[Square]:
+def squares_of(cells: Cells | None) -> Sequence[Square]:
+    """The squares that data fills; none where it has no cells."""
     return () if cells is None else cells.squares
 
 
@@ -187,7 +189,8 @@ def _dots(panel: Axes, points: np.ndarray, colours: np.ndarray, alpha: float = 0
     panel.scatter(points[:, 0], points[:, 1], s=size, c=list(colours), alpha=alpha, linewidths=0)
 
 
-def _board(panel: Axes, squares: Sequence[Square]) -> None:
+def board(panel: Axes, squares: Sequence[Square]) -> None:
+    """Draw the squares that data fills, behind all else."""
     from matplotlib.patches import Rectangle
 
     for x, y, side in squares:

@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from koopstep.analysis.findings import Findings
     from koopstep.runs.subject import RunSubject
 
-Need = Literal["held-out rows", "path", "rates", "points", "outcomes"]
-"""What an analysis needs: held-out rows of a store; a student that knows its path; modes with rates; data in the plane; data
-in the plane or with classes."""
+Need = Literal["held-out rows", "path", "rates", "modes", "points", "outcomes"]
+"""What an analysis needs: held-out rows of a store; a student that knows its path; modes with rates; modes that are pictures;
+data in the plane; data in the plane or with classes."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,12 @@ class Entry:
     passes: int = 10
     teacher: bool = False
     others: bool = False
+
+
+def _modes(subject: RunSubject) -> Findings:
+    from koopstep.analysis.mode_pictures import mode_findings
+
+    return mode_findings(subject)
 
 
 def _spectrum(subject: RunSubject) -> Findings:
@@ -105,6 +111,13 @@ def _neighbours(subject: RunSubject) -> Findings:
 
 
 ANALYSES: dict[str, Entry] = {
+    "modes": Entry(
+        "each Koopman mode as a picture: its energy, half-life and period, and what it adds along the path",
+        ("modes", "held-out rows"),
+        _modes,
+        views=("modes", "modes_pictures", "modes_along", "modes_spectrum", "modes_rates"),
+        passes=3,
+    ),
     "spectrum": Entry(
         "eigenvalues of the operator on the unit circle, and what they may be taken for",
         (),

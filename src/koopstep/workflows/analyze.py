@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from koopstep.analysis.bands import require_rates
+from koopstep.analysis.mode_energies import require_modes
 from koopstep.analysis.outcomes import require_outcomes
 from koopstep.analysis.outliers import require_plane
 from koopstep.core.arguments import AnyDevice, AnyPath, checked
@@ -92,6 +93,7 @@ _CHECKS: dict[Need, Callable[[RunSubject], object]] = {
     "held-out rows": lambda subject: subject.held_out(),
     "path": lambda subject: subject.student.codec.schedule(),
     "rates": lambda subject: require_rates(subject.student),
+    "modes": lambda subject: require_modes(subject.student),
     "points": require_plane,
     "outcomes": require_outcomes,
 }

@@ -219,6 +219,7 @@ class Analyses:
 
 
 _TITLES = {
+    "modes": "The path as a sum of modes",
     "spectrum": "The operator's spectrum",
     "verify": "Which eigenvalues are real?",
     "bands": "What each third of the modes does",

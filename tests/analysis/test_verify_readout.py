@@ -66,7 +66,7 @@ def test_wrong_rates_do_not_pass_and_the_right_ones_are_found() -> None:
     batch, wrong = paths_of(student), copy.deepcopy(student)
     operator = wrong.operators[0]
     assert isinstance(operator, ModesOperator)
-    operator.growth[0] += 0.05  # in tens: the mode that turns decays more slowly by 0.5
+    operator.growth[0] += 0.5  # the mode that turns decays more slowly
     found = judged(wrong, batch)
     turning = int((found.sums.functions.rates.imag > 0).nonzero()[0, 0])
     assert not found.passed[turning]
@@ -74,7 +74,7 @@ def test_wrong_rates_do_not_pass_and_the_right_ones_are_found() -> None:
     assert 0.4 < abs(complex(found.sums.functions.rates[turning] - true)) < 0.6
     assert float((found.sums.refit[:, turning] - true).abs().max()) < 0.02
     for parameter in (operator.growth, operator.rotation):
-        parameter.add_(0.1 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(2)).sign())
+        parameter.add_(torch.randn(parameter.shape, generator=torch.Generator().manual_seed(2)).sign())
     assert not judged(wrong, batch).moves.any()
 
 

@@ -25,7 +25,7 @@ from koopstep.analysis.words import percent, short
 from koopstep.core.records import Batch
 from koopstep.students.student import KoopmanStudent
 
-_PANELS, _DOTS, _TINIEST, _MOST_FITTED = 6, 100, 1e-4, 2000
+_PANELS, _TINIEST, _MOST_FITTED = 6, 1e-4, 2000
 
 
 @dataclass(frozen=True)
@@ -69,6 +69,8 @@ class Verified:
         levels = []
         for seen, judged, fit in zip(self.seen, self.judged, self.refits, strict=True):
             one: dict[str, Any] = {"level": seen.name, "eigenvalues": []} if judged is None else judged.summary()
+            for value, least in zip(one["eigenvalues"], fit.at_learned.tolist(), strict=True):
+                value["smallest_residual"] = least
             one |= {"condition": seen.main.condition, "rank": seen.main.rank, "edmd": fit.summary()}
             one["forecast"] = (seen.missed / seen.spread.clamp(min=1e-300)).sqrt()[1:].tolist()
             one["standing_still"] = (seen.still / seen.spread.clamp(min=1e-300)).sqrt()[1:].tolist()
@@ -197,7 +199,7 @@ def _planes(found: Verified) -> ResidualPlanes:
     for one, fit in zip(found.judged, found.refits, strict=True):
         if one is None:
             continue
-        most = one.energy.argsort(descending=True, stable=True)[:_DOTS]
+        most = one.by_energy
         values = (one.sums.functions.rates.cpu()[most] * fit.gap).exp()
         planes.append(
             LevelPlane(

@@ -64,6 +64,11 @@ class Judged:
         """Bool (P,)."""
         return self.moves | self.constant
 
+    @property
+    def by_energy(self) -> Tensor:
+        """Indices of the eigenvalues with the most energy, at most `LISTED`."""
+        return self.energy.argsort(descending=True, stable=True)[:LISTED]
+
     def leading(self, most: int = LISTED) -> Tensor:
         """Indices of the eigenvalues that hold 90 % of the moving energy, those with most first, at most so many."""
         order = self.energy.argsort(descending=True, stable=True)
@@ -81,7 +86,6 @@ class Judged:
 
     def summary(self) -> dict[str, Any]:
         """In plain numbers; the list is of the eigenvalues with the most energy."""
-        order = self.energy.argsort(descending=True, stable=True)[:LISTED].tolist()
         every = torch.ones_like(self.moves)
         return {
             "level": self.level,
@@ -91,7 +95,7 @@ class Judged:
             "constant": self.count(self.constant),
             "energy_passed": float(self.energy[self.passed].sum()),
             "residual_median": _median(self.residual),
-            "eigenvalues": [self._one(index) for index in order],
+            "eigenvalues": [self._one(index) for index in self.by_energy.tolist()],
         }
 
     def _one(self, index: int) -> dict[str, Any]:

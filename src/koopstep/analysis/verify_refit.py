@@ -16,7 +16,6 @@ from koopstep.analysis.verify_latents import LevelSeen
 GRID = (48, 25)
 """Real and imaginary parts at which the pseudospectrum is looked at."""
 _MARGIN, _NARROWEST = 0.25, 0.1
-_COMPARED = 100
 
 
 @dataclass(frozen=True)
@@ -36,6 +35,7 @@ class Refit:
         grid: complex (M,), where the pseudospectrum was looked at: in the plane of a step's eigenvalues, at imaginary parts
             from 0 up.
         smallest: (M,), the smallest residual of any combination of the directions there.
+        at_learned: (n,), the same at the learned eigenvalues with the most energy, at most `LISTED` in their order.
     """
 
     gap: float
@@ -47,6 +47,7 @@ class Refit:
     wasserstein: float | None
     grid: Tensor
     smallest: Tensor
+    at_learned: Tensor
 
     def summary(self) -> dict[str, Any]:
         """In plain numbers."""
@@ -93,10 +94,10 @@ def refit(seen: LevelSeen, judged: Judged | None, progress: Tensor) -> Refit:
     if seen.stepped is not None:
         learned = torch.cat([scale[i] * seen.stepped.cpu()[i, half:] for i in usual])
         distance = float((told - learned).norm() / told.norm().clamp(min=1e-300))
-    set_of_learned = None
+    set_of_learned, learned_ones = None, eigenvalues[:0]
     if judged is not None:
-        most = judged.energy.argsort(descending=True, stable=True)[:_COMPARED]
-        set_of_learned = _with_conjugates((judged.sums.functions.rates.cpu()[most] * gap).exp())
+        learned_ones = (judged.sums.functions.rates.cpu()[judged.by_energy] * gap).exp()
+        set_of_learned = _with_conjugates(learned_ones)
     grid = _grid(eigenvalues, set_of_learned)
     return Refit(
         gap,
@@ -108,6 +109,7 @@ def refit(seen: LevelSeen, judged: Judged | None, progress: Tensor) -> Refit:
         None if set_of_learned is None else wasserstein(set_of_learned, eigenvalues),
         grid,
         pseudospectrum(tried_now, tried_later, grid),
+        pseudospectrum(tried_now, tried_later, learned_ones),
     )
 
 

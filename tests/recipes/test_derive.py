@@ -14,6 +14,7 @@ from koopstep.students.student import DataFacts
 from koopstep.students.table import build_student
 from koopstep.teachers.edm import EDMConfig
 from koopstep.teachers.files import packaged_teachers, read_header
+from koopstep.teachers.flow import FlowConfig
 
 SHAPES = [(2,), (512,), (5, 7), (1, 8, 8), (4, 8, 8), (1, 9, 9), (3, 17, 17), (1, 28, 28), (3, 16, 16), (1, 2, 2)]
 PATH = ("hkd", "hkd+", "trajectory")
@@ -25,7 +26,7 @@ def material(shape: tuple[int, ...], **facts: object) -> Material:
 
 def packaged(name: str, data: str | None = None) -> Material:
     config = read_header(packaged_teachers()[name]).config
-    assert isinstance(config, EDMConfig)
+    assert isinstance(config, EDMConfig | FlowConfig)
     facts = {"num_classes": config.num_classes, "model": config, "data": data, "labelled": data == "digits"}
     return Material(name, name, config.shape, data_range=(-1.0, 1.0), cells=data == "checkerboard", **facts)  # type: ignore[arg-type]
 
@@ -34,11 +35,14 @@ def packaged(name: str, data: str | None = None) -> Material:
 @pytest.mark.parametrize("shape", SHAPES)
 def test_a_student_of_any_shape_can_be_built(shape: tuple[int, ...], method: str) -> None:
     recipe = derive(material(shape, num_classes=3), method)
-    kept = (0.0, 0.25, 0.5, 0.75, 1.0) if method in PATH else (0.0, 1.0)
+    keep = 5 if method in PATH else "ends"
+    if method == "modes":
+        keep = 5 if recipe.collect.dtype == "float16" else "all"  # large images take less room
+    kept = (0.0, 1.0) if keep == "ends" else (0.0, 0.25, 0.5, 0.75, 1.0)
     levels = tuple(80.0 * (1 - u) for u in kept)
     facts = DataFacts(shape=shape, num_classes=3, noise_scale=80.0, progress=kept, levels=levels)
     assert build_student(recipe.student, facts).parameter_counts()[1] > 0
-    assert (recipe.method, recipe.initialise, recipe.collect.keep) == (method, "fresh", 5 if method in PATH else "ends")
+    assert (recipe.method, recipe.initialise, recipe.collect.keep) == (method, "fresh", keep)
 
 
 def test_large_images_fit_memory_and_samples_that_nothing_fits_are_refused() -> None:
@@ -118,3 +122,11 @@ def test_rows_held_out() -> None:
     assert (recipe.collect.count, recipe.collect.hold_out, recipe.training.steps) == (400, 100, 20)
     assert recipe.training.batch_size == 256  # no more than the 300 rows that are left
     assert of_steps(derive(material((1, 8, 8)), "kdm"), 100, 10_000).training.warmup_steps == 10
+
+
+def test_modes_are_one_on_straight_paths_and_see_all_of_a_small_image() -> None:
+    assert derive(packaged("checkerboard-fm"), "modes").student.operator.modes == 1  # type: ignore[union-attr]
+    recipe = derive(packaged("digits-edm"), "modes")
+    assert recipe.student.kind == "modes" and recipe.student.lift is not None and recipe.student.operator.modes == 2
+    assert recipe.collect.keep == "all" and recipe.objective.states > 0 and recipe.objective.adversarial > 0
+    assert derive(packaged("checkerboard-edm"), "modes").objective.adversarial == 0

@@ -53,6 +53,9 @@ _LENGTHS = {
     ("small image", "hkd"): Lengths(84_000, 3000, 128),
     ("image", "kdm"): Lengths(50_000, 4000, 128),
     ("image", "hkd"): Lengths(50_000, 5000, 64),
+    ("vector", "modes"): Lengths(220_000, 8000, 1024),
+    ("small image", "modes"): Lengths(84_000, 3000, 128),
+    ("image", "modes"): Lengths(50_000, 5000, 64),
 }
 """(kind of data, kind of student) -> as the presets have them; of larger images a few epochs more."""
 
@@ -71,14 +74,15 @@ def derive(material: Material, method: str) -> Recipe:
     """
     check_known("method", method, method_names())
     of_method: Settings = method_settings(method)
-    path = of_method.get("student", {}).get("kind") == "hkd"
-    family = "hkd" if path else "kdm"
-    _check_shape(material, path)
+    family = of_method.get("student", {}).get("kind", "kdm")
+    _check_shape(material, family)
     lengths = _LENGTHS[material.kind, family]
     settings = merge(_frame(material, lengths), _pairs(material))
     settings = merge(settings, of_method)
-    if path:
+    if family == "hkd":
         settings = merge(settings, _paths(material, method))
+    if family == "modes":
+        settings = merge(settings, _modes(material))
     settings |= {"preset": material.teacher, "method": method}
     return Recipe.parse(settings, f"recipe for {material.teacher}")
 
@@ -102,8 +106,8 @@ def of_steps(recipe: Recipe, steps: int, rows: int) -> Recipe:
     return recipe.model_copy(update={"training": recipe.training.model_copy(update=update)})
 
 
-def _check_shape(material: Material, path: bool) -> None:
-    if path and len(material.shape) == 3 and not material.square:
+def _check_shape(material: Material, family: str) -> None:
+    if family == "hkd" and len(material.shape) == 3 and not material.square:
         raise UsageError(
             f"hkd cuts a U-Net at its skips, which wants square images; the teacher makes {material.shape}; "
             "take --method kdm"
@@ -218,6 +222,29 @@ def _paths(material: Material, method: str) -> Settings:
         training = {}
     result = {"initialise": initialise, "collect": collect, "student": student, "objective": terms}
     return result | ({"training": training} if training else {})
+
+
+def _modes(material: Material) -> Settings:
+    """A student of Koopman modes, over :func:`_pairs` and the method."""
+    operator = {"modes": 1} if isinstance(material.model, FlowConfig) else {}  # straight paths have no more
+    if not material.square:
+        network = vector_mlp(material.size) | {"depth": 7, "fourier": 4}
+        return {"initialise": "fresh", "student": {"network": network, "operator": operator}}
+    starts = gives_weights(material)
+    student: Settings = {"network": _network(material), "operator": operator}
+    result: Settings = {"initialise": "teacher" if starts else "fresh", "student": student}
+    if material.kind == "small image":
+        result |= {"objective": {"adversarial": 0.05}}
+        result |= {"training": {"discriminator_learning_rate": 0.003, "ema_halflife_images": 40_000.0}}
+        if starts:
+            result["training"] |= {"learning_rate": 0.0015}
+    else:
+        result |= {"objective": {"adversarial": 0.02}, "collect": {"keep": 5, "dtype": "float16"}}
+    if not starts:
+        result["objective"] = {"adversarial": 0.0}  # an early discriminator beats a student that starts from nothing
+    if not starts or material.kind == "small image":
+        student["lift"] = mlp(width=512, depth=4, **({"output_scale": 0.0} if starts else {}))
+    return result
 
 
 def metrics(material: Material) -> list[str]:

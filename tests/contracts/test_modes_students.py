@@ -8,6 +8,7 @@ from student_members import IMAGE, MLP, MODES, UNET, VECTOR, Made, make
 
 from koopstep.core.errors import UsageError
 from koopstep.operators.modes import ModesOperator, ModesOperatorConfig
+from koopstep.operators.table import build_operator
 from koopstep.students.modes import ModesCodec, ModesConfig
 from koopstep.students.student import DataFacts
 from koopstep.students.table import build_student
@@ -116,13 +117,21 @@ def test_a_fresh_path_goes_straight_to_its_guess(facts: DataFacts, network: obje
         assert float((state - wanted).square().mean().sqrt()) < 0.02 * facts.noise_scale
 
 
-def test_seeds_start_at_other_rates() -> None:
+def test_every_seed_starts_at_the_rates_of_the_schedule() -> None:
     rates = []
-    for seed in (0, 0, 1):
+    for seed in (0, 1):
         (operator,) = build_student(ModesConfig(network=MLP), VECTOR, seed).operators
         assert isinstance(operator, ModesOperator)
-        rates.append(torch.stack(operator.mode_rates()))
-    assert torch.equal(rates[0], rates[1]) and not torch.equal(rates[0], rates[2])
+        rates.append(torch.stack(operator.mode_rates()).detach())
+    assert torch.equal(rates[0], rates[1])
+    assert bool((rates[0][0, 1:] < -1).all()) and bool((rates[0][1, 1:3] > 3).all())  # they decay and turn
+
+
+def test_an_operator_alone_starts_by_its_seed() -> None:
+    first, again, other = (
+        build_operator(ModesOperatorConfig(modes=1), (6,), seed).state_dict()["growth"] for seed in (0, 0, 1)
+    )
+    assert torch.equal(first, again) and not torch.equal(first, other)
 
 
 def test_fixed_rates_are_saved_and_not_learned() -> None:

@@ -21,7 +21,7 @@ from koopstep.operators.rates import Rates, advance
 from koopstep.operators.spectrum import Spectrum
 
 _FIRST_DECAY, _FIRST_TURN = 2.0, 6.0  # of a level that knows nothing of its path; every further mode is as much faster
-_SPREAD = 0.1  # of each initial rate, by the seed
+_SPREAD = 0.1  # of each such rate, by the seed
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 
@@ -233,18 +233,16 @@ class ModesOperator(Operator):
 
 
 def _start(config: ModesOperatorConfig, generator: Generator) -> tuple[Tensor, Tensor]:
-    """Initial rates; those that are learned are moved a little, by the seed."""
-    growth = _given(config.growth_rates, config.modes + 1, -_FIRST_DECAY)
-    rotation_ = _given(config.rotation_rates, config.turning, _FIRST_TURN)
-    if config.rates == "free":
-        growth = growth * (1 + _SPREAD * torch.randn(len(growth), generator=generator))
-        rotation_ = rotation_ * (1 + _SPREAD * torch.randn(len(rotation_), generator=generator))
-    return growth, rotation_
+    """Initial rates: as they are given, else evenly apart and moved a little, by the seed."""
+    growth = _given(config.growth_rates, config.modes + 1, -_FIRST_DECAY, generator)
+    return growth, _given(config.rotation_rates, config.turning, _FIRST_TURN, generator)
 
 
-def _given(rates: tuple[float, ...] | None, count: int, step: float) -> Tensor:
-    """Rates as they are given, else one ``step`` apart."""
-    return torch.tensor([step * (place + 1) for place in range(count)] if rates is None else rates)
+def _given(rates: tuple[float, ...] | None, count: int, step: float, generator: Generator) -> Tensor:
+    if rates is not None:
+        return torch.tensor(rates)
+    even = torch.tensor([step * (place + 1) for place in range(count)])
+    return even * (1 + _SPREAD * torch.randn(count, generator=generator))
 
 
 def _as_maps(latent: Tensor) -> Tensor:

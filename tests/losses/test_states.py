@@ -12,7 +12,7 @@ from koopstep.core.records import Batch
 from koopstep.losses.config import ObjectiveConfig
 from koopstep.losses.objective import build_objective
 from koopstep.losses.passes import Pass
-from koopstep.losses.states import apart, sparsity, states, states_within
+from koopstep.losses.states import apart, inversion, sparsity, states, states_within
 from koopstep.nets.mlp import MLPConfig
 from koopstep.operators.modes import ModesOperator, ModesOperatorConfig
 from koopstep.students.hkd import HKDConfig
@@ -74,9 +74,40 @@ def test_from_within_all_learned_states_count() -> None:
     assert float(states_within(one).detach()) == pytest.approx(sum(errors) / 6, rel=1e-3)
 
 
+@pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
+def test_a_share_of_the_rows_starts_at_the_end(share: float) -> None:
+    """The others start at every learned state within the path alike."""
+    rows, drawn = 4000, torch.rand(4000, 2, generator=torch.Generator().manual_seed(3))
+    config = CONFIG.model_copy(update={"states_within": 1.0, "states_from_end": share})
+    start = Pass(config, student(), batch(rows), draws=drawn).start
+    counts = torch.bincount(start.place, minlength=7) / rows
+    wanted = [0.0, *[(1 - share) / 4] * 2, 0.0, *[(1 - share) / 4] * 2, share]
+    assert counts.tolist() == pytest.approx(wanted, abs=0.03)
+    assert torch.equal(start.u, batch(rows).progress[start.place])
+
+
+def test_inversion_goes_to_the_noise_and_back() -> None:
+    one = run()
+    made, rows = one.student, one.batch
+    noise = made.invert(rows.data) * FACTS.noise_scale
+    again = made.generate(noise / FACTS.noise_scale)
+    error = float((again - rows.data).square().mean().detach()) / FACTS.data_scale**2
+    assert float(inversion(one).detach()) == pytest.approx(error, rel=1e-4)
+
+
+def test_inversion_teaches_both_ways() -> None:
+    """Not the way back alone: what the noise becomes has a gradient, too."""
+    made = student()
+    value = inversion(Pass(CONFIG, made, batch(), draws=draws()))
+    value.backward()
+    touched = [name for name, parameter in made.named_parameters() if parameter.grad is not None]
+    assert any("network" in name for name in touched) and any("growth" in name for name in touched)
+
+
 def test_a_held_out_state_is_never_seen() -> None:
     """Nothing depends on it, whatever term asks, and whatever is drawn."""
-    config = CONFIG.model_copy(update={"states_within": 1.0, "trajectory": 1.0, "intermediate": 1.0, "linearity": 1.0})
+    weights = {"states_within": 1.0, "trajectory": 1.0, "intermediate": 1.0, "linearity": 1.0, "inversion": 1.0}
+    config = CONFIG.model_copy(update=weights)
     rows = batch(64)
     seen = rows.states.clone().requires_grad_()
     drawn = torch.rand(64, 5, generator=torch.Generator().manual_seed(3))

@@ -25,8 +25,10 @@ class ObjectiveConfig(Config):
             (version 0.1), or its ``spread`` between rows at the same state of the path, which leaves out what is the same
             for all of them.
         states, states_within: weights of the states on the way (``losses.states``).
+        inversion: weight of coming back to the data by way of its noise (``losses.states``).
         sparsity, apart: weights of what keeps modes few, and their rates apart.
         states_power: a state at u has the weight ``u^states_power`` in ``states``: 0 is even, more looks at the end.
+        states_from_end: in this share of the rows ``states_within`` starts at the data, in the others within the path.
         states_held_out: kept states within the path, evenly spread, that no term learns from: they tell, after the training,
             how well the path is known between the others. Of paths that keep few, at least one is learned from.
         terms: weights of registered terms by name (:func:`~koopstep.register_term`); or names alone, for their usual weights.
@@ -59,9 +61,11 @@ class ObjectiveConfig(Config):
     linearity_scale: Annotated[Literal["state", "spread"], Added()] = "state"
     states: Annotated[Weight, Added()] = 0.0
     states_within: Annotated[Weight, Added()] = 0.0
+    inversion: Annotated[Weight, Added()] = 0.0
     sparsity: Annotated[Weight, Added()] = 0.0
     apart: Annotated[Weight, Added()] = 0.0
     states_power: Annotated[float, Field(ge=0, allow_inf_nan=False), Added()] = 0.0
+    states_from_end: Annotated[float, Field(ge=0, le=1), Added()] = 0.0
     states_held_out: Annotated[int, Field(ge=0), Added()] = 0
     terms: Annotated[dict[str, Weight], Added()] = Field(default={})
     trajectory_points: int = Field(default=4, ge=1)
@@ -91,6 +95,12 @@ class ObjectiveConfig(Config):
         inner = kept - 2
         count = min(self.states_held_out, max(inner - 1, 0))
         return tuple(round((place + 1) * (inner + 1) / (count + 1)) for place in range(count))
+
+    @property
+    def sees_data(self) -> bool:
+        """Whether a term encodes the end of the path."""
+        from_end = self.states_within and self.states_from_end
+        return bool(self.reconstruction or self.latent or self.linearity or self.inversion or from_end)
 
     def weight(self, name: str) -> float:
         """Of a term, built in or registered."""

@@ -39,10 +39,10 @@ class Judged(NamedTuple):
 
 
 class Point(NamedTuple):
-    """A state within the path, another one in each row.
+    """A state of the path, another one in each row.
 
     Attributes:
-        place: int64 (B,), among the kept states; never an end.
+        place: int64 (B,), among the kept states.
         u: (B,), its progress.
         state: (B, *shape).
         latent: what the student's encoder makes of it.
@@ -188,6 +188,14 @@ class Pass:
         """
         draws, inner = self._drawn(), self.inner
         return [self.point(inner[(draws[:, column] * len(inner)).long()]) for column in range(1, draws.shape[1])]
+
+    @cached_property
+    def start(self) -> Point:
+        """For each row a state behind the noise; in a share ``states_from_end`` of the rows it is the end."""
+        draws, inner = self._drawn()[:, 1], self.inner
+        share = self.config.states_from_end
+        within = inner[((draws - share) / max(1 - share, 1e-9) * len(inner)).long().clamp(0, len(inner) - 1)]
+        return self.point(torch.where(draws < share, self.learned[-1], within))
 
     @cached_property
     def earlier(self) -> Point:

@@ -22,11 +22,22 @@ def states(run: Pass) -> Tensor:
 
 
 def states_within(run: Pass) -> Tensor:
-    """The same for all states, noise and end among them, read from the latent of a drawn state within the path."""
+    """The same for all states, noise and end among them, read from the latent of a drawn state, which may be the end."""
     run = run.within
-    point, every = run.points[0], run.learned
+    point, every = run.start, run.learned
     read = run.student.read(point.latent, point.u, run.batch.progress[every], run.batch.class_labels)
     return _relative(run, read, every).mean()
+
+
+def inversion(run: Pass) -> Tensor:
+    """Squared error of what becomes of the noise that the data is taken to come from, in units of the data's mean square."""
+    run = run.within
+    labels, student = run.batch.class_labels, run.student
+    noise = student.read(run.clean_data_latent, 1.0, run.batch.progress[:1], labels)[0]
+    moved = student.evolve(student.encode(noise, 0.0, labels), 1.0, labels)
+    again = student.decode(moved, 1.0, labels)
+    size = student.codec.state_size(run.batch.progress[-1:]).to(again.dtype)
+    return (again - run.batch.data).square().mean() / size[0].square()
 
 
 def sparsity(run: Pass) -> Tensor:

@@ -112,6 +112,7 @@ TERMS: dict[str, Term] = {
     "generator": Term(trajectory.generator, within=True),
     "states": Term(states.states, within=True),
     "states_within": Term(states.states_within, within=True),
+    "inversion": Term(states.inversion, within=True),
     "sparsity": Term(states.sparsity),
     "apart": Term(states.apart),
 }

@@ -99,6 +99,9 @@ def test_every_analysis_leaves_pictures_and_numbers(analysed: Analysed, name: st
         first, second = (result.values["noise"][count] for count in "12")
         assert set(first) == set(second) and first != second and "pair_mse_permuted" not in first
         assert {file.name for file in files} == {"steps.png", "steps_samples.png", "values.json"}
+    if what == "inversion":
+        assert {"inversion.png", "inversion_noise.png", "values.json"} == {file.name for file in files}
+        assert set(result.values) >= {"real", "teacher", "gaussian"} and result.values["teacher"]["rows"] == 30
     if what == "trajectory":
         assert {file.name for file in files} == {"trajectory.png", "trajectory.gif", "values.json"}
     if what == "spectrum":
@@ -106,6 +109,11 @@ def test_every_analysis_leaves_pictures_and_numbers(analysed: Analysed, name: st
         assert ("rate_maps.png" in {file.name for file in files}) == (name == "digits")
         assert result.values["verified"]["eigenvalues"] > 0 and "Verified on held-out paths" in result.conclusion
         assert set(result.values["band_effects"]) == {"real", "modulus", "frequency", "chance", "chance_spread"}
+
+
+def test_inversion_needs_a_student_that_reads_its_path(analysed: Analysed) -> None:
+    with pytest.raises(UsageError, match="--method modes"):
+        analysed("points", "inversion")
 
 
 def test_rates_that_depend_on_the_state_are_read_where_the_path_starts(analysed: Analysed) -> None:

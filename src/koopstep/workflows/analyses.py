@@ -86,6 +86,12 @@ def _steps(subject: RunSubject) -> Findings:
     return steps(subject)
 
 
+def _inversion(subject: RunSubject) -> Findings:
+    from koopstep.analysis.inversion_findings import back_to_noise
+
+    return back_to_noise(subject)
+
+
 def _trajectory(subject: RunSubject) -> Findings:
     from koopstep.analysis.trajectory import beside_the_teacher
 
@@ -166,6 +172,13 @@ ANALYSES: dict[str, Entry] = {
         ("path", "held-out rows"),
         _trajectory,
         views=("trajectory",),
+        passes=4,
+    ),
+    "inversion": Entry(
+        "samples back to their noise and forth again; whether that noise is noise",
+        ("path", "held-out rows"),
+        _inversion,
+        views=("inversion", "inversion_noise"),
         passes=4,
     ),
     "vicinity": Entry(

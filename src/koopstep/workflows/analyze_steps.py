@@ -29,7 +29,7 @@ def steps(subject: RunSubject) -> Findings:
     student, batch = subject.student, subject.compared.batch
     scores = scorer(subject.compared)
     score, of_teacher = scores.score, scores.teacher
-    counts = [count for count in _COUNTS if count <= len(student.facts.progress) - 1]
+    counts = [count for count in _COUNTS if count <= len(student.facts.learned) - 1]
     ways: list[Between] = ["noise", "path"] if student.codec.reads_path else ["noise"]
     noise, one_step = batch.states[0] / student.facts.noise_scale, score(subject.compared.student)
     values: dict[Between, dict[str, dict[str, float]]] = {way: {"1": one_step} for way in ways}

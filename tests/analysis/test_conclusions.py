@@ -24,7 +24,7 @@ from koopstep.analysis.vicinity import Vicinity, vicinity_sentence
 from koopstep.analysis.words import listed, percent, short
 from koopstep.core.noise import gaussian
 from koopstep.editing.fill import fill_sentence
-from koopstep.editing.mix import mix_sentence
+from koopstep.editing.mix_findings import mix_sentence
 from koopstep.operators.rates import Rates
 from koopstep.operators.spectrum import Spectrum
 from koopstep.workflows.analyze_steps import main_metric, steps_sentence

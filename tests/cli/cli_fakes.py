@@ -165,7 +165,7 @@ ANSWERS: dict[str, dict[str, Any]] = {
         ),
         **{
             what: Written(("f.png",), {"conclusion": "It helps.", "what": what, "results": {"ours": {"psnr": 20.0}}})
-            for what in ("inpaint", "colorize", "superres")
+            for what in ("scale", "inpaint", "colorize", "superres")
         },
     },
     "koopstep.workflows.report": {"report": Path("runs/x/report/index.html")},

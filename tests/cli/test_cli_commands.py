@@ -13,7 +13,16 @@ import pytest
 from koopstep.cli import main
 from koopstep.sampling.fewstep import Stepping
 
-MIX = {"count": 32, "seed": 0, "at": 0.5, "order": "real", "levels": "all", "reencode": False, "confine": True}
+MIX = {
+    "count": 32,
+    "seed": 0,
+    "at": 0.5,
+    "order": "real",
+    "levels": "all",
+    "reencode": None,
+    "confine": True,
+    "modes": None,
+}
 FILL = {"count": 32, "seed": 0, "at": None, "steps": 10, "image": None, "out": None}
 
 
@@ -149,6 +158,12 @@ COMMANDS: list[tuple[str, str, dict[str, Any]]] = [
         },
     ),
     ("edit r mix", "mix", {**MIX, "out": None}),
+    ("edit r mix --modes 1,remainder --no-reencode", "mix", {**MIX, "modes": ["1", "remainder"], "reencode": False}),
+    (
+        "edit r scale --modes leading --scale 0 --scale 1.5 --at 0.3",
+        "scale",
+        {"0": Path("r"), "modes": ["leading"], "scales": [0.0, 1.5], "at": 0.3, "reencode": None, "confine": True},
+    ),
     ("edit r superres --factor 4 --steps 3", "superres", {"0": Path("r"), **FILL, "factor": 4, "steps": 3}),
     (
         "edit r inpaint --mask m.png --at 0.2 --image x",
@@ -258,11 +273,11 @@ def test_under_torchrun_only_the_first_process_speaks(
         ("edit r mix --steps 3", "No such option: --steps, which is for inpaint, colorize, superres"),
         (
             "edit r inpaint --no-confine",
-            "No such option: --no-confine, which is for mix; see `koopstep edit RUN inpaint",
+            "No such option: --no-confine, which is for mix, scale; see `koopstep edit RUN inpaint",
         ),
         ("edit r mix --band high", "'high' is not one of 'smallest', 'middle', 'largest'"),
         ("edit r blur", "No such command 'blur'"),
-        ("edit r", "Missing command: mix, inpaint, colorize, superres"),
+        ("edit r", "Missing command: mix, scale, inpaint, colorize, superres"),
         ("data import x --out s --layout odd", "--layout takes auto, kdm-ffhq"),
         ("collect t --out s --count ten", "--count"),
         ("collect t --out s --count 0", "--count"),

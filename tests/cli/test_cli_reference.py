@@ -26,6 +26,7 @@ COMMANDS = [
     "evaluate",
     "analyze",
     "edit RUN mix",
+    "edit RUN scale",
     "edit RUN inpaint",
     "edit RUN colorize",
     "edit RUN superres",

@@ -24,6 +24,7 @@ from koopstep.runs.findings import Written
 from koopstep.students.files import save_student
 from koopstep.students.hkd import HKDConfig
 from koopstep.students.kdm import KDMConfig
+from koopstep.students.modes import ModesConfig
 from koopstep.students.student import DataFacts
 from koopstep.students.table import StudentConfig, build_student
 from koopstep.teachers.files import read_teacher_file
@@ -53,6 +54,15 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
     recipe = load_recipe("digits", "hkd", changes)
     train_student(recipe, folder / "store", folder / "run", resume=False, job=QUIET)
     return folder / "run"
+
+
+@pytest.fixture(scope="module")
+def modes(digits: Path) -> Path:
+    """A run of modes on the same paths."""
+    changes = ["training.steps=3", "training.batch_size=4", "training.warmup_steps=1", "training.checkpoint_every=3"]
+    recipe = load_recipe("digits", "modes", [*changes, "objective.states_from_end=0.5"])
+    train_student(recipe, digits.parent / "store", digits.parent / "modes", resume=False, job=QUIET)
+    return digits.parent / "modes"
 
 
 def bare(folder: Path, config: StudentConfig, facts: DataFacts, *, alive: bool = True) -> Path:
@@ -97,6 +107,31 @@ def test_a_run_edits_by_itself(what: str, digits: Path, tmp_path: Path) -> None:
     with Image.open(tmp_path / what / "edited" / "0000.png") as picture:
         assert (picture.size, picture.mode) == ((8, 8), "L")
     assert edit(digits, what, tmp_path / "again").values == result.values
+
+
+@pytest.mark.parametrize("what", ["mix", "scale", "inpaint", "superres"])
+def test_a_run_of_modes_edits_by_itself(what: str, modes: Path, tmp_path: Path) -> None:
+    result = edit(modes, what, tmp_path / what, **({} if what in ("mix", "scale") else {"steps": 2}))
+    assert json.loads((tmp_path / what / "values.json").read_text()) == json.loads(json.dumps(result.values))
+    assert len(list((tmp_path / what / "edited").glob("*.png"))) == 3
+    assert (tmp_path / what / f"{what}.png").is_file()
+
+
+def test_modes_of_real_pictures(modes: Path, tmp_path: Path) -> None:
+    picture = tmp_path / "seven.png"
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (8, 8), dtype=np.uint8)).save(picture)
+    mixed = edit(modes, "mix", tmp_path / "m", image=picture, modes=[1, "constant"]).values
+    scaled = edit(modes, "scale", tmp_path / "s", image=picture, modes="1,constant", scales=[0.0]).values
+    assert mixed["chosen"] == scaled["modes"]["chosen"] == ["constant", "1"]
+    assert mixed["inversion"] == scaled["inversion"] and mixed["count"] == scaled["count"] == 1
+
+
+def test_modes_of_the_noise_alone_cannot_be_filled_in(tmp_path: Path, photos: Path) -> None:
+    facts = COLOUR.model_copy(update={"num_classes": 0})
+    alone = bare(tmp_path / "alone", ModesConfig(network=UNET, within=False), facts)
+    edit(alone, "scale", tmp_path / "s")
+    with pytest.raises(UsageError, match=r"student\.within=true"):
+        edit(alone, "inpaint", tmp_path / "i", image=photos)
 
 
 def test_figures_go_to_the_report(digits: Path) -> None:

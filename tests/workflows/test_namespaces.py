@@ -46,7 +46,7 @@ def test_the_tables_decide() -> None:
     assert set(koopstep.analyze.__all__) == set(ANALYSES)
     views = [view for entry in ANALYSES.values() for view in entry.views]
     assert len(views) == len(set(views)) and set(koopstep.plot.__all__) == {"losses", "samples", *views}
-    assert set(koopstep.edit.__all__) == {"colorize", "inpaint", "mix", "superres"}
+    assert set(koopstep.edit.__all__) == {"colorize", "inpaint", "mix", "scale", "superres"}
 
 
 def test_an_analysis_by_its_function_is_that_by_its_name(run: Run, tmp_path: Path) -> None:

@@ -4,12 +4,35 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import typer
 
+from koopstep.cli.edit_options import (
+    At,
+    Band,
+    Confine,
+    Corners,
+    Count,
+    Factor,
+    Given,
+    Hole,
+    Image,
+    Levels,
+    MixedMask,
+    Modes,
+    Order,
+    Out,
+    Ratios,
+    Reencode,
+    Reference,
+    Scales,
+    Start,
+    Steps,
+    split_corners,
+    split_names,
+)
 from koopstep.cli.options import Device, Json, Overwrite, Run, Seed
-from koopstep.core.errors import UsageError
 
 if TYPE_CHECKING:
     from koopstep.runs.findings import Written
@@ -19,83 +42,10 @@ JSON_KEYS = "JSON: files, values."
 
 commands = typer.Typer(help="Edit pictures through a student's path.", no_args_is_help=False)
 
-Out = Annotated[
-    Path | None,
-    typer.Option("--out", metavar="DIR", help="Where pictures and numbers go; else in the run's report folder."),
-]
-Count = Annotated[int, typer.Option("--count", metavar="N", min=1, help="Pictures.")]
-Image = Annotated[
-    Path | None,
-    typer.Option("--image", metavar="PATH", help="A picture to edit, or a folder of them; else the run's data."),
-]
-Steps = Annotated[int, typer.Option("--steps", metavar="K", min=1, help="Network calls a picture.")]
-Start = Annotated[
-    float | None,
-    typer.Option(
-        "--at", metavar="U", help="Progress to start from, 0 is noise; else where noise is four times the data."
-    ),
-]
-
-
-MixedMask = Annotated[
-    Path | None,
-    typer.Option("--mask", metavar="FILE", help="A picture, white where to mix; else the lower left half."),
-]
-Hole = Annotated[
-    Path | None,
-    typer.Option("--mask", metavar="FILE", help="A picture, white where something is missing; else the left half."),
-]
-Corners = Annotated[
-    str | None,
-    typer.Option("--rectangle", metavar="X0,Y0,X1,Y1", help="The same as corners, from 0 to 1; 0,0 is top left."),
-]
-At = Annotated[
-    float,
-    typer.Option("--at", metavar="U", help="Progress at which latents are mixed, from 0 (noise) to below 1 (data)."),
-]
-Ratios = Annotated[
-    list[float] | None,
-    typer.Option("--ratio", metavar="R", help="Share of the reference; repeatable; else 0.1, 0.2, 0.5, 0.8 and 0.9."),
-]
-Band = Annotated[
-    Literal["smallest", "middle", "largest"] | None,
-    typer.Option(
-        "--band",
-        metavar="smallest|middle|largest",
-        help="Which third of the modes; else the one that writes the finest detail.",
-    ),
-]
-Order = Annotated[
-    Literal["real", "modulus", "frequency"],
-    typer.Option(
-        "--order",
-        metavar="real|modulus|frequency",
-        help="Thirds of what: growth (real), modulus or frequency of the rates.",
-    ),
-]
-Levels = Annotated[
-    Literal["all", "finest"],
-    typer.Option(
-        "--levels", metavar="all|finest", help="finest: only those with the most positions, which leak least."
-    ),
-]
-Reference = Annotated[
-    Path | None,
-    typer.Option("--reference", metavar="FILE", help="A picture to take modes from; else other samples."),
-]
-Reencode = Annotated[bool, typer.Option("--reencode", help="Decode at that progress and encode again before going on.")]
-Confine = Annotated[
-    bool, typer.Option("--confine/--no-confine", help="Paste the unedited picture outside the mask at the end.")
-]
-Given = Annotated[
-    Path | None, typer.Option("--image", metavar="PATH", help="A picture to edit, or a folder of them; else samples.")
-]
-Factor = Annotated[int, typer.Option("--factor", metavar="S", min=2, help="How many times larger.")]
-
 
 @commands.callback()
 def edit(context: typer.Context, run: Run) -> None:
-    """Edit pictures with a student that knows its path: mix modes, or fill in what is missing."""
+    """Edit pictures with a student that knows its path: mix or scale modes, or fill in what is missing."""
     context.obj = run
 
 
@@ -108,11 +58,12 @@ def mix(
     rectangle: Corners = None,
     at: At = 0.5,
     ratio: Ratios = None,
+    modes: Modes = None,
     band: Band = None,
     order: Order = "real",
     levels: Levels = "all",
     reference: Reference = None,
-    reencode: Reencode = False,
+    reencode: Reencode = None,
     confine: Confine = True,
     image: Given = None,
     seed: Seed = 0,
@@ -134,10 +85,52 @@ def mix(
         rectangle=split_corners(rectangle),
         at=at,
         **({"ratios": ratio} if ratio else {}),
+        modes=split_names(modes),
         band=band,
         order=order,
         levels=levels,
         reference=reference,
+        reencode=reencode,
+        confine=confine,
+        image=image,
+        seed=seed,
+        overwrite=overwrite,
+    )
+
+
+@commands.command("scale", epilog=JSON_KEYS)
+def scale(
+    context: typer.Context,
+    out: Out = None,
+    count: Count = 32,
+    modes: Modes = None,
+    scale: Scales = None,
+    mask: MixedMask = None,
+    rectangle: Corners = None,
+    at: At = 0.5,
+    reencode: Reencode = None,
+    confine: Confine = True,
+    image: Given = None,
+    seed: Seed = 0,
+    overwrite: Overwrite = False,
+    device: Device = None,
+    as_json: Json = False,
+) -> None:
+    """Make Koopman modes of pictures stronger or weaker, in a part of them."""
+    from koopstep.workflows.edit import scale as scale_pictures
+
+    _edit(
+        scale_pictures,
+        context.obj,
+        device,
+        as_json,
+        out=out,
+        count=count,
+        modes=split_names(modes),
+        **({"scales": scale} if scale else {}),
+        mask=mask,
+        rectangle=split_corners(rectangle),
+        at=at,
         reencode=reencode,
         confine=confine,
         image=image,
@@ -254,20 +247,3 @@ def _edit(function: Callable[..., Written], run: Path, device: str | None, as_js
     with output.job(device) as job:
         result = function(run, **options, job=job)
         output.finish({"files": result.files, "values": result.values}, lambda page: tell(page, result))
-
-
-def split_corners(text: str | None) -> tuple[float, float, float, float] | None:
-    """``"0,0,0.5,1"`` -> four numbers; None stays None.
-
-    Raises:
-        UsageError: if there are other than four numbers.
-    """
-    if text is None:
-        return None
-    try:
-        left, top, right, bottom = (float(part) for part in text.split(","))
-    except ValueError:
-        raise UsageError(
-            f"--rectangle takes four numbers from 0 to 1 separated by commas, as in 0,0,0.5,1; got {text!r}"
-        ) from None
-    return left, top, right, bottom

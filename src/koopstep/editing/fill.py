@@ -19,9 +19,9 @@ from koopstep.core.pixels import from_plain_range
 from koopstep.core.records import Found
 from koopstep.core.schedule import Schedule
 from koopstep.editing import masks, zeroshot
-from koopstep.editing.mix import Edit
 from koopstep.editing.perceptual import Perceptual
 from koopstep.editing.pictures import Pictures, chosen_mask
+from koopstep.editing.tables import Edit
 from koopstep.editing.zeroshot import Basis, Field
 from koopstep.students.student import KoopmanStudent
 

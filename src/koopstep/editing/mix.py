@@ -2,39 +2,53 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from math import nan
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
-from koopstep.analysis.findings import Caption, Curves, Findings, ImageRow, Images, Line, View
-from koopstep.analysis.modes import BANDS, ORDER_WORDS, ORDERS, Masks, Order, band_masks, rates_of
-from koopstep.analysis.words import percent, short
+from koopstep.analysis.modes import BANDS, ORDERS, Masks, Order, band_masks, rates_of
 from koopstep.core.errors import UsageError
 from koopstep.core.noise import stream_seed
 from koopstep.editing import masks, mixing
 from koopstep.editing.measures import inversion, reach, strongest
-from koopstep.editing.mixing import EditPoint
+from koopstep.editing.mix_findings import CONTROL, Made, Setting, shown
+from koopstep.editing.mixing import EditPoint, reencoded
 from koopstep.editing.parts import Part, parts_of
 from koopstep.editing.perceptual import Perceptual
 from koopstep.editing.pictures import Pictures, chosen_mask, reference_picture
-from koopstep.operators.rates import Rates
+from koopstep.editing.selection import LEADING, chosen_modes, in_words, masks_of, names_of, other_modes
+from koopstep.editing.tables import Edit
 from koopstep.students.codec import Latent
 from koopstep.students.student import KoopmanStudent
 
-_CONTROL = 0.9  # the paper's ratio of the control that mixes all modes
-_DRAWN = 8
-_LESS = 0.8  # of the structure that random modes change: below that a band keeps more
-_KINDS = {
+_BAND_WORDS = {
     "band": "the band",
     "finest": "the band, finest levels",
     "all": "all modes",
     "chance": "as many random modes",
 }
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The modes that are mixed.
+
+    Attributes:
+        modes: kind of modes -> masks of the levels, for a mask of everything.
+        words: kind of modes -> what it is called.
+        drawn: the kind that the pictures show.
+        head: what it is called over a column.
+        values: what the findings say of it.
+    """
+
+    modes: dict[str, Masks]
+    words: dict[str, str]
+    drawn: str
+    head: str
+    values: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -48,11 +62,12 @@ class MixOptions:
         rectangle: the same as corners; without either the lower left half.
         at: progress u at which latents are mixed, in [0, 1).
         ratios: shares of the reference, each in [0, 1].
-        band: the third of modes; without, the one that writes the finest detail.
+        modes: names of the modes, of a student that has named ones; without, the leading ones.
+        band: of others the third of modes; without, the one that writes the finest detail.
         order: what the thirds are of.
         levels: all, or only those with most places, which leak least.
         reference: a picture file to take modes from; without, other samples.
-        reencode: whether to decode at that point and encode again before going on.
+        reencode: whether to decode at that point and encode again before going on; None: where modes have names.
         confine: whether the unedited picture is pasted outside the mask at the end.
         image: real pictures to edit, a file or a folder; without, the student's own samples.
 
@@ -70,9 +85,10 @@ class MixOptions:
     order: Order = "real"
     levels: Literal["all", "finest"] = "all"
     reference: Path | None = None
-    reencode: bool = False
+    reencode: bool | None = None
     confine: bool = True
     image: Path | None = None
+    modes: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         wrong = [ratio for ratio in self.ratios if not 0 <= ratio <= 1]
@@ -92,46 +108,12 @@ class MixOptions:
             raise UsageError(f"at is from 0 (noise) to below 1 (the data), got {self.at:g}")
 
 
-@dataclass(frozen=True)
-class Edit:
-    """An edit: what was found, and the edited pictures (N, C, H, W) in [-1, 1], of which one folder is made."""
-
-    findings: Findings
-    pictures: Tensor
-
-
-@dataclass(frozen=True)
-class Setting:
-    """What is mixed, where and when.
-
-    Attributes:
-        modes: kind of modes -> masks of the levels.
-        mask: bool (H, W), of the picture.
-        ratios: rising.
-        point: of the edit.
-    """
-
-    modes: dict[str, Masks]
-    mask: Tensor
-    ratios: tuple[float, ...]
-    point: EditPoint
-
-
-@dataclass(frozen=True)
-class Made:
-    """Decoded pictures (N, C, H, W) in [-1, 1]: unedited, of the references, and edited by (kind of modes, ratio)."""
-
-    original: Tensor
-    reference: Tensor
-    edited: dict[tuple[str, float], Tensor]
-
-
 @torch.no_grad()
 def mix_modes(student: KoopmanStudent, options: MixOptions, given: Pictures | None = None) -> Edit:
-    """Mix a band of modes into the mask at every ratio; beside it all modes, and as many modes chosen at random.
+    """Mix modes into the mask at every ratio; beside it all modes, and as many others.
 
     Args:
-        student: of images, with block operators.
+        student: of images, with modes that have names, or rates that make bands.
         options: settings.
         given: the real pictures to mix into; the student's own samples when absent.
 
@@ -140,18 +122,17 @@ def mix_modes(student: KoopmanStudent, options: MixOptions, given: Pictures | No
     """
     shape, plain, device = student.facts.shape, student.facts.in_plain_range, next(student.parameters()).device
     rates_of(student)  # says so where there are none
-    point, count = EditPoint(options.at, options.reencode), options.count if given is None else len(given.data)
+    named = student.codec.has_modes
+    _check_choice(named, options)
+    point = EditPoint(options.at, reencoded(student, options.reencode))
+    count = options.count if given is None else len(given.data)
     mask = chosen_mask(options.mask, options.rectangle, masks.lower_left(*shape[1:]), *shape[1:])
     reference = None if options.reference is None else reference_picture(options.reference, student.facts)
     first, *others = parts_of(student, count, point, seed=options.seed, given=given, reference=reference)
-    rates = rates_of(student, first.latent)
-    if all(bool((level.alpha == 0).all() and (level.beta == 0).all()) for level in rates):
-        raise UsageError("this student's rates are all zero, so it has no bands; train one with --method hkd")
-    frequencies = mixing.band_frequencies(student, first.latent, rates, options.order, point, first.class_labels)
-    band = options.band or max(BANDS, key=lambda name: frequencies[name])
-    everything = _kinds_of_modes(band_masks(rates, band, options.order), rates, options.seed)
-    modes = {kind: mixing.within(chosen, mask) for kind, chosen in everything.items()}
-    setting = Setting(modes, mask, tuple(sorted(set(options.ratios))), point)
+    choice = (_named if named else _banded)(student, first, options, point)
+    modes = {kind: mixing.within(chosen, mask) for kind, chosen in choice.modes.items()}
+    ratios = tuple(sorted(set(options.ratios)))
+    setting = Setting(modes, choice.words, choice.drawn, choice.head, mask, ratios, point, options.confine)
     made = _edited(student, [first, *others], setting)
     if reference is not None:
         made = Made(made.original, plain(reference).expand(count, -1, -1, -1), made.edited)
@@ -161,14 +142,12 @@ def mix_modes(student: KoopmanStudent, options: MixOptions, given: Pictures | No
             {"ratio": ratio} | reach(made.original, made.edited[kind, ratio], mask, perceptual)
             for ratio in setting.ratios
         ]
-        for kind in _KINDS
+        for kind in modes
     }
     values = {
         "what": "mix",
         "count": count,
-        "band": band,
-        "order": options.order,
-        "band_frequency": frequencies,
+        **choice.values,
         "at": point.u,
         "at_matters": mixing.matters(student, point) or reference is not None,
         "reencoded": point.reencode,
@@ -177,33 +156,68 @@ def mix_modes(student: KoopmanStudent, options: MixOptions, given: Pictures | No
         "reference": "other samples" if options.reference is None else str(options.reference),
         "mask_area": masks.area(mask),
         "levels": options.levels,
-        "modes": {kind: mixing.count(setting.modes[kind]) for kind in _KINDS},
+        "modes": {kind: mixing.count(chosen) for kind, chosen in modes.items()},
         "confined": options.confine,
-        **strongest(measured, _drawn(options)),
+        **strongest(measured, setting.drawn),
         "edits": measured,
         **perceptual.summary(),
     }
-    return _shown(values, made, setting, measured, options, None if given is None else plain(given.data))
+    return shown(values, made, setting, measured, None if given is None else plain(given.data))
 
 
-def _kinds_of_modes(chosen: Masks, rates: Sequence[Rates], seed: int) -> dict[str, Masks]:
-    """The band, and what it is held against."""
-    return {
+def _check_choice(named: bool, options: MixOptions) -> None:
+    """Refuse bands of students whose modes have names, and names of those whose have none."""
+    if named and (options.band is not None or options.order != "real" or options.levels != "all"):
+        raise UsageError("the modes of this student have names: choose with modes, not with band, order or levels")
+    if not named and options.modes is not None:
+        raise UsageError(
+            "modes are named by students of --method modes; this one has bands: choose with band, order and levels"
+        )
+
+
+def _banded(student: KoopmanStudent, part: Part, options: MixOptions, point: EditPoint) -> Choice:
+    """A third of the modes, and what it is held against."""
+    rates = rates_of(student, part.latent)
+    if all(bool((level.alpha == 0).all() and (level.beta == 0).all()) for level in rates):
+        raise UsageError("this student's rates are all zero, so it has no bands; train one with --method hkd")
+    frequencies = mixing.band_frequencies(student, part.latent, rates, options.order, point, part.class_labels)
+    band = options.band or max(BANDS, key=lambda name: frequencies[name])
+    chosen = band_masks(rates, band, options.order)
+    modes = {
         "band": chosen,
         "finest": mixing.finest(chosen),
         "all": mixing.all_modes(rates),
-        "chance": mixing.chance_modes(chosen, stream_seed("edit", seed)),
+        "chance": mixing.chance_modes(chosen, stream_seed("edit", options.seed)),
     }
+    drawn = "finest" if options.levels == "finest" else "band"
+    values = {"band": band, "order": options.order, "band_frequency": frequencies}
+    return Choice(modes, _BAND_WORDS, drawn, "band", values)
 
 
-def _drawn(options: MixOptions) -> str:
-    """The kind of modes that the pictures show."""
-    return "finest" if options.levels == "finest" else "band"
+def _named(student: KoopmanStudent, part: Part, options: MixOptions, point: EditPoint) -> Choice:
+    """Modes by their names, and what they are held against."""
+    wanted = options.modes or (LEADING,)
+    chosen = chosen_modes(student, part.latent, wanted, point.u, part.class_labels)
+    rivals = other_modes(student, chosen, stream_seed("edit", options.seed))
+    rates, words = rates_of(student, part.latent), in_words(student, chosen)
+    names = names_of(student)
+    kinds = {"chosen": chosen, "all": tuple(range(len(names)))} | ({"chance": rivals} if rivals else {})
+    called = {"chosen": words, "all": "all modes"}
+    if rivals:
+        called["chance"] = f"others: {in_words(student, rivals)}"
+    values = {"band": None, "chosen": [names[place] for place in chosen], "chosen_in_words": words}
+    return Choice(
+        {kind: masks_of(rates, places) for kind, places in kinds.items()},
+        called,
+        "chosen",
+        "modes",
+        values,
+    )
 
 
 def _edited(student: KoopmanStudent, parts: list[Part], setting: Setting) -> Made:
     """Every edit of every part."""
-    wanted = [(kind, ratio) for kind in _KINDS for ratio in setting.ratios] + [("all", _CONTROL)]
+    wanted = [(kind, ratio) for kind in setting.modes for ratio in setting.ratios] + [("all", CONTROL)]
     made: list[Made] = []
     for part in parts:
         labels, point = part.class_labels, setting.point
@@ -220,81 +234,4 @@ def _edited(student: KoopmanStudent, parts: list[Part], setting: Setting) -> Mad
         torch.cat([part.original for part in made]),
         torch.cat([part.reference for part in made]),
         {key: torch.cat([part.edited[key] for part in made]) for key in made[0].edited},
-    )
-
-
-def _shown(
-    values: dict[str, Any],
-    made: Made,
-    setting: Setting,
-    measured: dict[str, list[dict[str, Any]]],
-    options: MixOptions,
-    given: Tensor | None,
-) -> Edit:
-    """The table of pictures with a map of the change below it, curves over the ratio, and the strongest edit."""
-    drawn, first = _drawn(options), made.original if given is None else given
-    keys = [*((drawn, ratio) for ratio in setting.ratios), ("all", _CONTROL)]
-    final = {key: made.edited[key] for key in keys}
-    if options.confine:
-        final = {key: torch.where(setting.mask, pictures, first) for key, pictures in final.items()}
-    rows = [
-        ImageRow("", torch.stack(list(pictures)))
-        for pictures in zip(*(images[:_DRAWN] for images in (first, made.reference, *final.values())), strict=True)
-    ]
-    changes = torch.stack([(made.edited[key] - made.original).abs().mean(dim=(0, 1)) for key in keys])
-    rows.append(ImageRow("mean\nchange", changes[:, None], "changes", skip=2, gap=0.15))
-    heads = ["generated" if given is None else "real", "reference"]
-    heads += [*(f"band\n{ratio:.0%}" for ratio in setting.ratios), f"all modes\n{_CONTROL:.0%}"]
-    names = {"outside over inside": "outside_over_inside", "structure error": "structure_error"}
-    panels: dict[str, dict[str, Line]] = {
-        title: {_KINDS[kind]: (setting.ratios, [entry[key] or nan for entry in measured[kind]]) for kind in _KINDS}
-        for title, key in names.items()
-    }
-    views: list[View] = [
-        Images("mix.png", rows, columns=heads, mask=setting.mask, scale="mean |change|\nof [-1, 1]"),
-        Curves("mix_curves.png", panels, across="mixing ratio", logarithmic=["structure error"]),
-    ]
-    sentence = mix_sentence(values)
-    text = "Modes of the reference mixed into the outlined part, at rising ratios; last, all modes. Below: the mean change."
-    captions = {
-        "mix.png": Caption("Mixing modes of a reference", text, sentence),
-        "mix_curves.png": Caption(
-            "How far the edit reaches", "Change outside over inside the mask, and structure lost inside it.", sentence
-        ),
-    }
-    numbers = {
-        "pictures": values["count"],
-        "band": f"{values['band']} third by {ORDER_WORDS[options.order]}",
-        "mask": f"{percent(values['mask_area'])} of the picture",
-        **{
-            f"structure error at {percent(values['ratio'])}, {_KINDS[kind]}": short(error)
-            for kind, error in values["at_this_ratio"]["structure_error"].items()
-        },
-    }
-    return Edit(Findings(values, views, sentence, captions, numbers), final[drawn, setting.ratios[-1]])
-
-
-def mix_sentence(values: dict[str, Any]) -> str:
-    """Whether the band keeps the structure better than random modes do, and whether the edit stays in its mask."""
-    errors = values["at_this_ratio"]["structure_error"]
-    mine = "finest" if values["levels"] == "finest" else "band"
-    leak = values["outside_over_inside"]
-    ratio = errors[mine] / max(errors["chance"], 1e-30)
-    verdict = (
-        "less structure than"
-        if ratio < _LESS
-        else "more structure than"
-        if ratio > 1 / _LESS
-        else "as much structure as"
-    )
-    reach = (
-        "the mask is the whole picture"
-        if leak is None
-        else f"outside the mask it changes {percent(leak)} of what it does inside"
-    )
-    confined = " before it is pasted" if values["confined"] and leak is not None else ""
-    return (
-        f"At {percent(values['ratio'])} the {values['band']} third by {ORDER_WORDS[values['order']]} changes {verdict} as many "
-        f"random modes ({short(errors[mine])} against {short(errors['chance'])}; all modes {short(errors['all'])}); "
-        f"{reach}{confined}."
     )

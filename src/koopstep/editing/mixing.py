@@ -104,6 +104,14 @@ def count(masks: Masks) -> int:
     return sum(int(mask.sum()) for mask in masks)
 
 
+def reencoded(student: KoopmanStudent, asked: bool | None) -> bool:
+    """Whether an edited latent is decoded and encoded again: as asked, else where modes are pictures that add up to the state.
+
+    Without it an edit of such modes stays in their pixels, and the network does not see it.
+    """
+    return student.codec.has_modes and student.codec.encodes == "path" if asked is None else asked
+
+
 def matters(student: KoopmanStudent, point: EditPoint) -> bool:
     """Whether it makes a difference when two latents of one student's evolution are mixed.
 

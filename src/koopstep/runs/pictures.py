@@ -55,10 +55,10 @@ def pictures_to_mix(opened: OpenRun, image: Path, count: int, seed: int) -> Pict
         UsageError: if it does not, or they cannot be read or do not fit.
     """
     objective = None if opened.config is None else opened.config.recipe.objective
-    if objective is not None and not (objective.linearity or objective.reconstruction):
+    if objective is not None and not objective.sees_data:
         raise UsageError(
             "real pictures are lifted at the end of the path, which this student never saw; train one with --method hkd+ "
-            "(objective.linearity above 0)"
+            "(objective.linearity above 0), or with --method modes (objective.states_from_end above 0)"
         )
     return real_pictures(opened, image, count, seed)
 
@@ -87,10 +87,10 @@ def check_training(opened: OpenRun) -> None:
     if opened.config is None:
         return
     objective = opened.config.recipe.objective
-    if not (objective.trajectory or objective.intermediate):
+    if not (objective.trajectory or objective.intermediate or objective.states_within):
         raise UsageError(
             "filling in starts from states within the path, and this student learned from its start only; train one "
-            "with --method hkd (objective.trajectory above 0)"
+            "with --method hkd (objective.trajectory above 0), or modes (objective.states_within above 0)"
         )
 
 

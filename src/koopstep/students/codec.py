@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 import torch
@@ -15,6 +15,9 @@ from koopstep.students.decomposition import ModeDecomposition
 
 Latent = tuple[Tensor, ...]
 """One tensor (B, *shape) a level: (B, d) for flat latents, (B, C, H, W) for levels of a U-Net."""
+
+
+_NEEDS_MODES = "this needs a student of modes, which are pictures themselves: train with --method modes"
 
 
 class Codec(nn.Module, ABC):
@@ -77,7 +80,15 @@ class Codec(nn.Module, ABC):
         Raises:
             UsageError: if they cannot be looked at.
         """
-        raise UsageError("this needs a student of modes, which are pictures themselves: train with --method modes")
+        raise UsageError(_NEEDS_MODES)
+
+    def scale_modes(self, latent: Latent, modes: Sequence[int], factor: Tensor) -> Latent:
+        """``latent`` with the images and partners of some modes times ``factor`` (*shape, or what broadcasts to it).
+
+        Raises:
+            UsageError: as :meth:`modes`.
+        """
+        raise UsageError(_NEEDS_MODES)
 
     def fit_weights(self, weights: dict[str, Tensor]) -> dict[str, Tensor]:
         """A teacher's weights, for :meth:`decoder_network` where that has more outputs than the teacher's network."""

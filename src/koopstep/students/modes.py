@@ -9,7 +9,7 @@ noise. The path is linear in the latent by construction, and the state is read f
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Literal, Self
 
 import torch
@@ -177,6 +177,13 @@ class ModesCodec(Codec):
         images, partners = self.images(latent).unbind(dim=1)
         alpha, beta = (rate.expand(len(images), -1) for rate in self.operator.rates_of_rows(latent[0]))
         return ModeDecomposition(images, partners, alpha, beta)
+
+    def scale_modes(self, latent: Latent, modes: Sequence[int], factor: Tensor) -> Latent:
+        level = latent[0].clone()
+        pictures = self.operator.pictures(level)
+        for mode in modes:
+            pictures[:, :, mode] *= factor.to(level)
+        return (level,)
 
     def sampling_modules(self) -> list[nn.Module]:
         return [self]

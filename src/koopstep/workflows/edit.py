@@ -1,4 +1,4 @@
-"""``koopstep edit`` and ``koopstep.edit``: mixing modes of a picture, and filling in what is missing of one."""
+"""``koopstep edit`` and ``koopstep.edit``: modes of a picture scaled and exchanged, and what is missing of one filled in."""
 
 from __future__ import annotations
 
@@ -9,22 +9,14 @@ from typing import Literal
 from koopstep.analysis.modes import Order
 from koopstep.core.arguments import AnyDevice, AnyPath, check_memory, checked
 from koopstep.core.job import Job, working
-from koopstep.editing.fill import FillOptions, Task, basis_of, fill_pictures
 from koopstep.editing.masks import Rectangle
-from koopstep.editing.mix import Edit, MixOptions, mix_modes
-from koopstep.figures.images import write_images
-from koopstep.runs.findings import Written, free_folder, write_findings
-from koopstep.runs.folder import OpenRun
-from koopstep.runs.pictures import (
-    check_training,
-    mean_picture,
-    open_images,
-    pictures_to_mix,
-    real_pictures,
-    teacher_network,
-)
+from koopstep.editing.mix import MixOptions, mix_modes
+from koopstep.editing.scale import ScaleOptions, scale_modes
+from koopstep.runs.findings import Written, free_folder
+from koopstep.runs.pictures import open_images, pictures_to_mix
+from koopstep.workflows.fill import colorize, inpaint, path_of, superres, write_edit
 
-__all__ = ["colorize", "inpaint", "mix", "superres"]
+__all__ = ["colorize", "inpaint", "mix", "scale", "superres"]
 
 
 @checked
@@ -36,11 +28,12 @@ def mix(
     rectangle: Rectangle | None = None,
     at: float = 0.5,
     ratios: Sequence[float] = (0.1, 0.2, 0.5, 0.8, 0.9),
+    modes: Sequence[str | int] | None = None,
     band: Literal["smallest", "middle", "largest"] | None = None,
     order: Order = "real",
     levels: Literal["all", "finest"] = "all",
     reference: AnyPath | None = None,
-    reencode: bool = False,
+    reencode: bool | None = None,
     confine: bool = True,
     image: AnyPath | None = None,
     seed: int = 0,
@@ -59,11 +52,13 @@ def mix(
         rectangle: the same as corners (x0, y0, x1, y1) from 0 to 1; (0, 0) is top left.
         at: progress u at which latents are mixed, from 0 (noise) to below 1 (data).
         ratios: shares of the reference, each from 0 to 1.
-        band: which third of the modes; the one that writes the finest detail when absent.
+        modes: of students of ``modes``: ``constant``, numbers from 1, ``remainder``; ``leading`` (also when absent) for the
+            fewest numbered ones that hold nine tenths of their energy, ``all``.
+        band: of other students: which third of the modes; the one that writes the finest detail when absent.
         order: thirds of what: growth (``real``), ``modulus`` or ``frequency`` of the rates.
         levels: ``all``, or the ``finest``: only those with the most positions, which leak least.
         reference: a picture to take modes from; other samples when absent.
-        reencode: decode at that progress and encode again before going on.
+        reencode: decode at that progress and encode again before going on; students of ``modes`` do when absent.
         confine: paste the unedited picture outside the mask at the end.
         image: a picture to edit, or a folder of them; samples when absent.
         seed: of all noise.
@@ -79,23 +74,25 @@ def mix(
     Raises:
         UsageError: a value out of range, pictures that do not fit, or a student that cannot do it (it needs HKD, of images).
     """
-    files = _path(mask), _path(reference), _path(image)
-    options = MixOptions(
-        count, seed, files[0], rectangle, at, tuple(ratios), band, order, levels, files[1], reencode, confine, files[2]
-    )
+    files = path_of(mask), path_of(reference), path_of(image)
+    what = (tuple(ratios), band, order, levels, files[1], reencode, confine, files[2], _names(modes))
+    options = MixOptions(count, seed, files[0], rectangle, at, *what)
     with working(job, device, quiet) as job:
-        return _mix(Path(run), options, _path(out), overwrite, job)
+        return _mix(Path(run), options, path_of(out), overwrite, job)
 
 
 @checked
-def inpaint(
+def scale(
     run: AnyPath,
     *,
     count: int = 32,
+    modes: Sequence[str | int] | None = None,
+    scales: Sequence[float] = (0.0, 0.5, 1.5, 2.0),
     mask: AnyPath | None = None,
     rectangle: Rectangle | None = None,
-    at: float | None = None,
-    steps: int = 10,
+    at: float = 0.5,
+    reencode: bool | None = None,
+    confine: bool = True,
     image: AnyPath | None = None,
     seed: int = 0,
     out: AnyPath | None = None,
@@ -104,18 +101,22 @@ def inpaint(
     quiet: bool = False,
     job: Job | None = None,
 ) -> Written:
-    """Fill in a part of real pictures that is missing.
+    """Make Koopman modes of pictures stronger or weaker, in a part of them.
 
     Args:
-        run: a run, its folder, or a student's folder.
+        run: a run of ``--method modes``, its folder, or a student's folder.
         count: pictures.
-        mask: a picture file, white where something is missing; the left half when absent.
+        modes: ``constant``, numbers from 1, ``remainder``; ``leading`` (also when absent) for the fewest numbered ones that
+            hold nine tenths of their energy, ``all``.
+        scales: what their images and partners are multiplied by; 0 leaves them out, 1 changes nothing.
+        mask: a picture file, white where to edit; the lower left half when absent.
         rectangle: the same as corners (x0, y0, x1, y1) from 0 to 1; (0, 0) is top left.
-        at: progress u to start from, 0 is noise; where noise is four times the data when absent.
-        steps: network calls a picture.
-        image: a picture to edit, or a folder of them; the run's real data when absent.
-        seed: of all noise, and of which pictures are taken.
-        out: folder for figures, pictures and ``values.json``; ``report/inpaint`` of the run when absent.
+        at: progress u at which they are scaled, from 0 (noise) to below 1 (data).
+        reencode: read the state at that progress and encode it again before going on; where the student can when absent.
+        confine: paste the unedited picture outside the mask at the end.
+        image: a picture to edit, or a folder of them; samples when absent.
+        seed: of all noise.
+        out: folder for figures, pictures and ``values.json``; ``report/scale`` of the run when absent.
         overwrite: whether an ``out`` that is named and not empty may be written into.
         device: ``cpu``, ``cuda`` or ``cuda:N``; where None, ``$KOOPSTEP_DEVICE``, else CUDA where present.
         quiet: no words on standard error.
@@ -125,97 +126,22 @@ def inpaint(
         ``.conclusion`` (one sentence), ``.numbers``, ``.values``, ``.files``; the edited pictures lie in ``edited``.
 
     Raises:
-        UsageError: a value out of range, pictures that do not fit, or a student that cannot do it (it needs HKD, of images).
+        UsageError: a value out of range, pictures that do not fit, or a student that cannot do it (it needs modes, of images).
     """
-    options = FillOptions(
-        count=count, seed=seed, at=at, steps=steps, image=_path(image), mask=_path(mask), rectangle=rectangle
+    options = ScaleOptions(
+        count=count,
+        seed=seed,
+        modes=_names(modes) or ("leading",),
+        scales=tuple(scales),
+        mask=path_of(mask),
+        rectangle=rectangle,
+        at=at,
+        reencode=reencode,
+        confine=confine,
+        image=path_of(image),
     )
     with working(job, device, quiet) as job:
-        return _fill(Path(run), "inpaint", options, _path(out), overwrite, job)
-
-
-@checked
-def colorize(
-    run: AnyPath,
-    *,
-    count: int = 32,
-    at: float | None = None,
-    steps: int = 10,
-    image: AnyPath | None = None,
-    seed: int = 0,
-    out: AnyPath | None = None,
-    overwrite: bool = False,
-    device: AnyDevice | None = None,
-    quiet: bool = False,
-    job: Job | None = None,
-) -> Written:
-    """Give real pictures colours, from their grey values.
-
-    Args:
-        run: a run, its folder, or a student's folder.
-        count: pictures.
-        at: progress u to start from, 0 is noise; where noise is four times the data when absent.
-        steps: network calls a picture.
-        image: a picture to edit, or a folder of them; the run's real data when absent.
-        seed: of all noise, and of which pictures are taken.
-        out: folder for figures, pictures and ``values.json``; ``report/colorize`` of the run when absent.
-        overwrite: whether an ``out`` that is named and not empty may be written into.
-        device: ``cpu``, ``cuda`` or ``cuda:N``; where None, ``$KOOPSTEP_DEVICE``, else CUDA where present.
-        quiet: no words on standard error.
-        job: in place of ``device`` and ``quiet``, for those who have one.
-
-    Returns:
-        ``.conclusion`` (one sentence), ``.numbers``, ``.values``, ``.files``; the edited pictures lie in ``edited``.
-
-    Raises:
-        UsageError: a value out of range, pictures that do not fit, or a student that cannot do it (it needs HKD, of images).
-    """
-    options = FillOptions(count=count, seed=seed, at=at, steps=steps, image=_path(image))
-    with working(job, device, quiet) as job:
-        return _fill(Path(run), "colorize", options, _path(out), overwrite, job)
-
-
-@checked
-def superres(
-    run: AnyPath,
-    *,
-    count: int = 32,
-    factor: int = 2,
-    at: float | None = None,
-    steps: int = 10,
-    image: AnyPath | None = None,
-    seed: int = 0,
-    out: AnyPath | None = None,
-    overwrite: bool = False,
-    device: AnyDevice | None = None,
-    quiet: bool = False,
-    job: Job | None = None,
-) -> Written:
-    """Make real pictures larger, from their means over squares of pixels.
-
-    Args:
-        run: a run, its folder, or a student's folder.
-        count: pictures.
-        factor: how many times larger.
-        at: progress u to start from, 0 is noise; where noise is four times the data when absent.
-        steps: network calls a picture.
-        image: a picture to edit, or a folder of them; the run's real data when absent.
-        seed: of all noise, and of which pictures are taken.
-        out: folder for figures, pictures and ``values.json``; ``report/superres`` of the run when absent.
-        overwrite: whether an ``out`` that is named and not empty may be written into.
-        device: ``cpu``, ``cuda`` or ``cuda:N``; where None, ``$KOOPSTEP_DEVICE``, else CUDA where present.
-        quiet: no words on standard error.
-        job: in place of ``device`` and ``quiet``, for those who have one.
-
-    Returns:
-        ``.conclusion`` (one sentence), ``.numbers``, ``.values``, ``.files``; the edited pictures lie in ``edited``.
-
-    Raises:
-        UsageError: a value out of range, pictures that do not fit, or a student that cannot do it (it needs HKD, of images).
-    """
-    options = FillOptions(count=count, seed=seed, at=at, steps=steps, image=_path(image), factor=factor)
-    with working(job, device, quiet) as job:
-        return _fill(Path(run), "superres", options, _path(out), overwrite, job)
+        return _scale(Path(run), options, path_of(out), overwrite, job)
 
 
 def _mix(run: Path, options: MixOptions, out: Path | None, overwrite: bool, job: Job) -> Written:
@@ -226,29 +152,24 @@ def _mix(run: Path, options: MixOptions, out: Path | None, overwrite: bool, job:
     if options.image is not None:
         given = pictures_to_mix(opened, options.image, options.count, options.seed)
     job.console.say(f"mixing modes into {options.count if given is None else len(given.data)} pictures")
-    return _write(mix_modes(opened.student, options, given), folder, opened)
+    return write_edit(mix_modes(opened.student, options, given), folder, opened)
 
 
-def _fill(run: Path, task: Task, options: FillOptions, out: Path | None, overwrite: bool, job: Job) -> Written:
-    folder = free_folder(run, task, out, [options.image, options.mask], overwrite)
+def _scale(run: Path, options: ScaleOptions, out: Path | None, overwrite: bool, job: Job) -> Written:
+    folder = free_folder(run, "scale", out, [options.image, options.mask], overwrite)
     opened = open_images(run, job)
     check_memory(options.count, opened.student.facts.shape, "count")
-    check_training(opened)
-    basis_of(task, options, opened.student.facts.shape)  # says what does not fit before any data is read
-    pictures = real_pictures(opened, options.image, options.count, options.seed)
-    job.console.say(f"filling in {len(pictures.data)} pictures in {options.steps} network calls each")
-    mean, teacher = mean_picture(opened), teacher_network(opened, job.place.device)
-    edit = fill_pictures(opened.student, task, options, pictures, mean=mean, teacher=teacher)
-    return _write(edit, folder, opened)
+    given = None
+    if options.image is not None:
+        given = pictures_to_mix(opened, options.image, options.count, options.seed)
+    job.console.say(f"scaling modes of {options.count if given is None else len(given.data)} pictures")
+    return write_edit(scale_modes(opened.student, options, given), folder, opened)
 
 
-def _write(edit: Edit, folder: Path, opened: OpenRun) -> Written:
-    write_images(folder / "edited", edit.pictures)
-    return write_findings(edit.findings, folder, [folder / "edited"], student_sha256=opened.file.sha256)
-
-
-def _path(path: AnyPath | None) -> Path | None:
-    return None if path is None else Path(path)
+def _names(modes: Sequence[str | int] | None) -> tuple[str, ...] | None:
+    if isinstance(modes, str):
+        modes = modes.split(",")
+    return None if modes is None else tuple(str(name).strip() for name in modes)
 
 
 def __dir__() -> list[str]:

@@ -3,8 +3,8 @@
     import koopstep as ks
 
     teacher = ks.load_teacher("digits-edm")
-    store = ks.collect(teacher, "paths", count=20_000)
-    run = ks.distil(teacher, "run", store=store, method="hkd", steps=2_000)
+    store = ks.collect(teacher, "paths", count=20_000, keep="all")
+    run = ks.distil(teacher, "run", store=store, method="modes", steps=2_000)
     images = run.student.sample(16, seed=0)
     scores = run.evaluate()
 

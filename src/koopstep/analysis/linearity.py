@@ -171,8 +171,8 @@ def straightness(subject: Subject) -> Findings:
     sentence = straight_sentence(found)
     text = (
         "Left: error of the evolved latent against that of the teacher's state at u, every latent less its mean over the rows; "
-        "pale, its mean over levels, and what a latent that stands still would score. Right: the same decoded, from noise to "
-        "each state and from each state to the end."
+        f"{'dashed, its mean over levels; ' * (len(found.levels) > 1)}pale, what a latent that stands still would score. "
+        "Right: the same decoded, from noise to each state and from each state to the end."
     )
     numbers = {
         "latent error, mean-removed": short(_mean(found.centred)),

@@ -154,7 +154,7 @@ def verify(subject: Subject) -> Findings:
         "verify_forecast.png": Caption(
             "Forecasts from the noise",
             "Error relative to the spread between rows, the mean over rows taken off. Standing still: the latent stays where "
-            "the noise put it. DMD and EDMD are fitted on other rows of the same paths.",
+            "the noise put it. DMD and EDMD are fitted on other held-out rows. Over twice the spread nothing is drawn.",
             forecast,
         ),
         "verify_agreement.png": Caption(
@@ -169,7 +169,7 @@ def verify(subject: Subject) -> Findings:
         "eigenvalues that pass": verdict,
         "the same with rates shifted at random": f"{control:,}",
         "median residual": ", ".join(f"{one.level} {_median(one.residual)}" for one in found.known) or "not worked out",
-    }
+    } | {f"leading rates {_whom(whom)}": words for whom, words in agreed.items()}
     conclusion = f"{verdict} {forecast} {agreed['halves']}"
     return Findings(found.values(), views, conclusion, captions, numbers)
 
@@ -261,6 +261,7 @@ def _agreements(found: Verified) -> Curves:
         up="relative difference of rates",
         logarithmic=tuple(panels),
         faint=(percent(WITHIN),),
+        alike=(tuple(panels),),
         title="leading rates beside those of other fits",
     )
 

@@ -104,6 +104,7 @@ class Judged:
         return {
             "eigenvalue": [value.real, value.imag],
             "rate": [_number(rate.real), _number(rate.imag)],
+            "best_rates": [[_number(one.real), _number(one.imag)] for one in self.sums.refit[:, index].tolist()],
             "multiplicity": int(self.sums.functions.multiplicity[index]),
             "residual": _number(self.residual[index]),
             "error": _number(self.error[1:, index].amax()),

@@ -19,7 +19,7 @@ network = ks.MLPConfig(width=32, depth=2)
 student = ks.ModesConfig(network=network, operator=ks.ModesOperatorConfig(modes=0), within=False)
 objective = ks.ObjectiveConfig(reconstruction=0.0, latent=0.0, prediction=1.0, states=1.0)
 training = ks.TrainingConfig(
-    steps=1500, batch_size=256, learning_rate=1e-2, schedule="cosine", ema_halflife_images=2000.0
+    steps=600, batch_size=256, learning_rate=3e-2, schedule="cosine", ema_halflife_images=2000.0
 )
 run = ks.train(ks.Recipe.for_store(store, student=student, objective=objective, training=training), store, "run")
 

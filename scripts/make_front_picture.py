@@ -39,7 +39,7 @@ def drawn(panel: Any, picture: Tensor, size: float) -> None:
 
 def paths(figure: Any, told: dict[str, Tensor], sizes: list[float], count: int) -> None:
     """A block of lines for each row of noise: the states (N, B, C, H, W) of each path in turn."""
-    heights = [1.15, *[1.0] * (count - 1)]  # the first has words over it
+    heights = [1.1, *[1.0] * (count - 1)]  # the first has words over it
     for row, block in enumerate(figure.subfigures(count, 1, squeeze=False, height_ratios=heights).ravel()):
         panels = block.subplots(len(told), len(SHOWN), squeeze=False)
         for place, (line, (name, states)) in enumerate(zip(panels, told.items(), strict=True)):

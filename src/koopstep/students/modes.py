@@ -129,8 +129,13 @@ class ModesCodec(Codec):
             )
         at = torch.as_tensor(u, device=x.device, dtype=torch.promote_types(x.dtype, torch.float32)).reshape(-1)
         beside = (-1, *[1] * (x.ndim - 1))
-        size = self.path.size(at).view(beside).to(x.dtype)
-        drawn = self._drawn(x / size, self.path.label(at).expand(len(x)), class_labels)
+        size: float | Tensor
+        if isinstance(u, Tensor):
+            size, label = self.path.size(at).view(beside).to(x.dtype), self.path.label(at).expand(len(x))
+        else:
+            size, known = self.path.at(float(u))
+            label = at.new_full((len(x),), known)
+        drawn = self._drawn(x / size, label, class_labels)
         left = (1 - at).view(beside).to(x.dtype)
         clean = (
             self.path.preconditioned(x, drawn[:, 0], at) + left * self.clean_share * self.facts.data_scale * x / size

@@ -344,7 +344,10 @@ def test_no_classes_to_ask_for(way: Way, tmp_path: Path) -> None:
         _sample(way.run, tmp_path / "x.npz", labels=[1])
 
 
-@pytest.mark.parametrize("what", sorted(set(ANALYSES) - {"bands", "cumulative", "linearity", "steps", "trajectory"}))
+OF_PATHS = {"bands", "cumulative", "inversion", "linearity", "modes", "steps", "trajectory"}  # not of a KDM student
+
+
+@pytest.mark.parametrize("what", sorted(set(ANALYSES) - OF_PATHS))
 def test_analyses(way: Way, tmp_path: Path, what: str) -> None:
     result = analyze_run(way.run, what, out=tmp_path / "out", data=None, job=QUIET)
     files = result.files
@@ -371,7 +374,7 @@ def test_the_spectrum_says_that_its_gauge_is_free(way: Way) -> None:
 
 
 def test_analyses_that_cannot_be_made(way: Way, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="unknown analysis 'spectra'; known: spectrum"):
+    with pytest.raises(UsageError, match=r"unknown analysis 'spectra'; known: .*spectrum"):
         analyze_run(way.run, "spectra", out=tmp_path / "out", data=None, job=QUIET)
     assert not (tmp_path / "out").exists()
     student = shutil.copytree(way.run / "student", tmp_path / "student")

@@ -10,7 +10,7 @@ import torch
 from koopstep.analysis.bands import band_effects, tied
 from koopstep.analysis.control import random_modes
 from koopstep.analysis.modes import BANDS, ORDERS, band_masks, once, rates_of
-from koopstep.analysis.rates import read_rates
+from koopstep.analysis.rates import rate_sentence, read_rates
 from koopstep.analysis.spectrum import summarise
 from koopstep.analysis.trajectory import film, film_sentence
 from koopstep.core.records import Batch
@@ -87,6 +87,9 @@ def test_a_spectrum_counts_each_mode_once() -> None:
     assert level["dimension"] == 2 * 2 + 3 and level["pairs"] == 2 and level["real"] == 3
     assert level["gauge"] == "fixed" and level["on"] == 1
     assert read.rates[0].alpha.shape == (5, 1, 1)
+    said = rate_sentence(read)
+    assert said.startswith("Of 5 modes 1 stays as it is, 3 decay (half-lives of")
+    assert "2 rotate (periods of" in said and said.endswith("and 1 grows.")
     (full,) = made.spectrum()
     modes = full.modes()
     assert len(modes) == 5 and {mode.multiplicity for mode in modes} == {2 * 2 * 16}

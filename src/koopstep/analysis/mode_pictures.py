@@ -261,7 +261,7 @@ def _captions(read: ModeReading, missed: PathErrors | None, shown: str) -> dict[
         )
     return {
         "modes.png": Caption(
-            "The path as a sum of modes",
+            "From noise to data, mode by mode",
             "Below the states: what each mode adds to them at u. The rows add up to the path; drop one, and what is left is "
             f"exact.{shown}",
             rates_words(read),

@@ -17,7 +17,7 @@ from koopstep.analysis.modes import BANDS, ORDER_WORDS, ORDERS, has_rates, once,
 from koopstep.analysis.spectrum import gauge_of, identifiable, in_short, summarise
 from koopstep.analysis.subject import Subject
 from koopstep.analysis.verify_marks import Marks, marks
-from koopstep.analysis.words import percent, short
+from koopstep.analysis.words import listed, percent, short
 from koopstep.core.noise import gaussian, integers
 from koopstep.operators.rates import Rates
 from koopstep.operators.spectrum import Spectrum
@@ -169,6 +169,8 @@ def rate_sentence(read: RateReading) -> str:
     beta = torch.cat([level.beta.abs().flatten().double().cpu() for level in read.rates])
     if not bool(alpha.any() or beta.any()):
         return f"All {len(alpha):,} modes have rates of 0: the operator leaves the latent as it is."
+    if any(level.mode is not None for level in read.every):
+        return _mode_sentence(alpha, beta)
     low, middle, high = (float(alpha.kthvalue(max(1, round(q * len(alpha)))).values) for q in (0.05, 0.5, 0.95))
     turning = float((beta > _TURNS).double().mean())
     return (
@@ -176,6 +178,27 @@ def rate_sentence(read: RateReading) -> str:
         f"(median {short(math.exp(middle))}, 90 % of {len(alpha):,} modes) and rotate by {short(float(beta.median()))} "
         f"radians at the median; {percent(turning)} rotate by more than a tenth of a turn."
     )
+
+
+def _mode_sentence(alpha: Tensor, beta: Tensor) -> str:
+    """The same of a few modes, each of many channels or pixels: how many decay, rotate and stay, and how fast."""
+    still = (alpha == 0) & (beta == 0)
+    halves, turns = math.log(2) / -alpha[alpha < 0], 2 * math.pi / beta[beta > 0]
+    words = (
+        [f"{int(still.sum())} {'stays as it is' if int(still.sum()) == 1 else 'stay as they are'}"]
+        if bool(still.any())
+        else []
+    )
+    for times, what, name in ((halves, "decay", "half-lives"), (turns, "rotate", "periods")):
+        if len(times):
+            fewest, most = short(float(times.min())), short(float(times.max()))
+            words.append(
+                f"{len(times)} {what if len(times) > 1 else what + 's'} ({name} of {fewest} to {most} of the path)"
+            )
+    growing = int((alpha > 0).sum())
+    if growing:
+        words.append("1 grows" if growing == 1 else f"{growing} grow")
+    return f"Of {len(alpha)} modes {listed(words)}."
 
 
 def effect_sentence(read: RateReading) -> str:

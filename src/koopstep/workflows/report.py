@@ -122,7 +122,7 @@ def tell(
     finding = words.pair_finding(rows, facts)
     parts = [*analyses.parts, losses_part(run, folder)]
     if rows is not None:
-        parts.insert(0, samples_part(subject, rows, folder))
+        parts.insert(analyses.leading, samples_part(subject, rows, folder))
     chapter = Chapter(
         title=_name(opened),
         lead=words.about(opened, manifest),

@@ -163,6 +163,7 @@ class Analyses:
 
     Attributes:
         parts: with their pictures.
+        leading: how many of the parts come before samples: the modes, where they are what the run is about.
         left_out: analysis -> why it is not on the page.
     """
 
@@ -182,6 +183,7 @@ class Analyses:
                 found[path.name] = captions
         order = [*ANALYSES, *(name for name in found if name not in ANALYSES)]
         self.parts = [part for name in order if name in found for part in self._part(name, found[name])]
+        self.leading = sum(part.title == _TITLES["modes"] for part in self.parts[:1])
 
     def _kept(self, name: str) -> Captions | None:
         captions = read_captions(self._folder / name)

@@ -84,9 +84,10 @@ def modes_sentence(read: ModeReading, missed: PathErrors | None, rows: int) -> s
         if needless
         else ""
     )
+    several = "1 mode" if count == 1 else f"{count} modes"
     hold = "holds" if len(leading) == 1 else "hold"
     return (
-        f"From one evaluation, the path is the sum of {count} mode{'s' if count != 1 else ''}, a constant and a remainder; {len(leading)} of them "
+        f"From one evaluation, the path is the sum of {several}, a constant and a remainder; {len(leading)} of them "
         f"{hold} {percent(LEADING)} of the moving energy: {listed([read.modes.names[index] for index in leading])}.{drop} "
         f"{path_words(missed, f' ({held_out_rows(rows)})')}"
     )

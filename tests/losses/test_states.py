@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from torch import Tensor
@@ -79,26 +81,33 @@ def test_a_share_of_the_rows_starts_at_the_end(share: float) -> None:
     """The others start at every learned state within the path alike."""
     rows, drawn = 4000, torch.rand(4000, 2, generator=torch.Generator().manual_seed(3))
     config = CONFIG.model_copy(update={"states_within": 1.0, "states_from_end": share})
-    start = Pass(config, student(), batch(rows), draws=drawn).start
-    counts = torch.bincount(start.place, minlength=7) / rows
-    wanted = [0.0, *[(1 - share) / 4] * 2, 0.0, *[(1 - share) / 4] * 2, share]
-    assert counts.tolist() == pytest.approx(wanted, abs=0.03)
-    assert torch.equal(start.u, batch(rows).progress[start.place])
+    one = Pass(config, student(), batch(rows), draws=drawn)
+    first, counts = one.from_end, torch.bincount(one.start.place[one.from_end :], minlength=7)
+    assert first == round(share * rows) and bool((one.start.place[:first] == 6).all())
+    assert counts[[0, 3, 6]].sum() == 0
+    assert (counts[[1, 2, 4, 5]] / rows).tolist() == pytest.approx([(1 - share) / 4] * 4, abs=0.03)
+    assert torch.equal(one.start.u, one.batch.progress[one.start.place])
 
 
-def test_inversion_goes_to_the_noise_and_back() -> None:
-    one = run()
-    made, rows = one.student, one.batch
-    noise = made.invert(rows.data) * FACTS.noise_scale
-    again = made.generate(noise / FACTS.noise_scale)
-    error = float((again - rows.data).square().mean().detach()) / FACTS.data_scale**2
+@pytest.mark.parametrize("share", [0.5, 1.0])
+def test_inversion_goes_to_the_noise_and_back(share: float) -> None:
+    one = run(CONFIG.model_copy(update={"states_from_end": share}))
+    made, data = one.student, one.batch.data[: math.ceil(5 * share)]
+    again = made.generate(made.invert(data))
+    error = float((again - data).square().mean().detach()) / FACTS.data_scale**2
     assert float(inversion(one).detach()) == pytest.approx(error, rel=1e-4)
+
+
+def test_inversion_needs_rows_that_start_at_the_data() -> None:
+    with pytest.raises(UsageError, match="states_from_end above 0"):
+        build_objective(CONFIG.model_copy(update={"inversion": 1.0}))
 
 
 def test_inversion_teaches_both_ways() -> None:
     """Not the way back alone: what the noise becomes has a gradient, too."""
     made = student()
-    value = inversion(Pass(CONFIG, made, batch(), draws=draws()))
+    config = CONFIG.model_copy(update={"states_from_end": 1.0})
+    value = inversion(Pass(config, made, batch(), draws=draws()))
     value.backward()
     touched = [name for name, parameter in made.named_parameters() if parameter.grad is not None]
     assert any("network" in name for name in touched) and any("growth" in name for name in touched)
@@ -107,6 +116,7 @@ def test_inversion_teaches_both_ways() -> None:
 def test_a_held_out_state_is_never_seen() -> None:
     """Nothing depends on it, whatever term asks, and whatever is drawn."""
     weights = {"states_within": 1.0, "trajectory": 1.0, "intermediate": 1.0, "linearity": 1.0, "inversion": 1.0}
+    weights["states_from_end"] = 0.5
     config = CONFIG.model_copy(update=weights)
     rows = batch(64)
     seen = rows.states.clone().requires_grad_()

@@ -25,7 +25,7 @@ class ObjectiveConfig(Config):
             (version 0.1), or its ``spread`` between rows at the same state of the path, which leaves out what is the same
             for all of them.
         states, states_within: weights of the states on the way (``losses.states``).
-        inversion: weight of coming back to the data by way of its noise (``losses.states``).
+        inversion: weight of coming back to the data by way of its noise, of rows that start there (``losses.states``).
         sparsity, apart: weights of what keeps modes few, and their rates apart.
         states_power: a state at u has the weight ``u^states_power`` in ``states``: 0 is even, more looks at the end.
         states_from_end: in this share of the rows ``states_within`` starts at the data, in the others within the path.
@@ -99,8 +99,8 @@ class ObjectiveConfig(Config):
     @property
     def sees_data(self) -> bool:
         """Whether a term encodes the end of the path."""
-        from_end = self.states_within and self.states_from_end
-        return bool(self.reconstruction or self.latent or self.linearity or self.inversion or from_end)
+        from_end = (self.states_within or self.inversion) and self.states_from_end
+        return bool(self.reconstruction or self.latent or self.linearity or from_end)
 
     def weight(self, name: str) -> float:
         """Of a term, built in or registered."""

@@ -134,6 +134,8 @@ def build_objective(
             "objective.generator compares neighbouring states, of which objective.states_held_out leaves some out; set one of "
             "them to 0"
         )
+    if config.inversion and not config.states_from_end:
+        raise UsageError("objective.inversion is of rows that start at the data; set objective.states_from_end above 0")
     if config.states_power and not config.states:
         raise UsageError("objective.states_power weighs the states of objective.states; set that above 0")
     if config.pixel_fade and not config.pixel:

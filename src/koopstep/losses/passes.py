@@ -189,13 +189,18 @@ class Pass:
         draws, inner = self._drawn(), self.inner
         return [self.point(inner[(draws[:, column] * len(inner)).long()]) for column in range(1, draws.shape[1])]
 
+    @property
+    def from_end(self) -> int:
+        """How many of the rows, the first ones, :attr:`start` at the end of their path."""
+        return math.ceil(self.config.states_from_end * len(self.batch))
+
     @cached_property
     def start(self) -> Point:
-        """For each row a state behind the noise; in a share ``states_from_end`` of the rows it is the end."""
-        draws, inner = self._drawn()[:, 1], self.inner
-        share = self.config.states_from_end
-        within = inner[((draws - share) / max(1 - share, 1e-9) * len(inner)).long().clamp(0, len(inner) - 1)]
-        return self.point(torch.where(draws < share, self.learned[-1], within))
+        """For each row a state behind the noise: of the first ones the end, of the others one within the path."""
+        inner = self.inner
+        place = inner[(self._drawn()[:, 1] * len(inner)).long()]
+        place[: self.from_end] = self.learned[-1]
+        return self.point(place)
 
     @cached_property
     def earlier(self) -> Point:

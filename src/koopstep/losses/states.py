@@ -30,14 +30,19 @@ def states_within(run: Pass) -> Tensor:
 
 
 def inversion(run: Pass) -> Tensor:
-    """Squared error of what becomes of the noise that the data is taken to come from, in units of the data's mean square."""
+    """Squared error of what becomes of the noise that data is taken to come from, in units of the data's mean square.
+
+    Of the rows that start at their end, whose latents ``states_within`` has made already.
+    """
     run = run.within
-    labels, student = run.batch.class_labels, run.student
-    noise = student.read(run.clean_data_latent, 1.0, run.batch.progress[:1], labels)[0]
+    few, student = slice(0, run.from_end), run.student
+    labels = None if run.batch.class_labels is None else run.batch.class_labels[few]
+    latent = tuple(level[few] for level in run.start.latent)
+    noise = student.read(latent, 1.0, run.batch.progress[:1], labels)[0]
     moved = student.evolve(student.encode(noise, 0.0, labels), 1.0, labels)
     again = student.decode(moved, 1.0, labels)
     size = student.codec.state_size(run.batch.progress[-1:]).to(again.dtype)
-    return (again - run.batch.data).square().mean() / size[0].square()
+    return (again - run.batch.data[few]).square().mean() / size[0].square()
 
 
 def sparsity(run: Pass) -> Tensor:

@@ -74,7 +74,7 @@ def test_modes_have_names() -> None:
 def test_the_leading_modes_hold_nine_tenths_of_the_energy() -> None:
     """A mode that is made large leads alone; wherever along the path the latent stands."""
     made = student()
-    for mode in (1, 2, 3):
+    for mode in (1, 2, 3, 4):
         latent = made.codec.scale_modes(at_point(made, 1, 0.0), [mode], torch.tensor(100.0).double())
         assert chosen_modes(made, latent, ["leading"], 0.0) == (mode,)
         assert chosen_modes(made, made.evolve(latent, 0.7), ["leading"], 0.7) == (mode,)

@@ -35,8 +35,8 @@ def chosen_modes(
     Args:
         student: of named modes.
         latent: at progress ``u``, of the pictures that are edited.
-        wanted: names (:func:`names_of`), ``leading`` for the fewest numbered modes that hold nine tenths of the energy of all
-            numbered modes along the path, or ``all``.
+        wanted: names (:func:`names_of`), ``leading`` for the fewest that hold nine tenths of the energy of all but the
+            constant along the path, or ``all``.
         u: where the latent stands.
         class_labels: (B,) for conditional students.
 
@@ -93,9 +93,7 @@ def other_modes(student: KoopmanStudent, modes: Sequence[int], seed: int) -> tup
 
 
 def _leading(student: KoopmanStudent, latent: Latent, u: float, class_labels: Tensor | None) -> list[int]:
-    energy = _energy(student, latent, u, class_labels)[1:-1]
-    if not len(energy):
-        raise UsageError("this student has no numbered modes; name constant or remainder")
+    energy = _energy(student, latent, u, class_labels)[1:]
     order = energy.argsort(descending=True)
     held = energy[order].cumsum(dim=0) / energy.sum().clamp(min=1e-30)
     needed = int((held < _MOST_ENERGY).sum()) + 1

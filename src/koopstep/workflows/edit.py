@@ -53,7 +53,7 @@ def mix(
         at: progress u at which latents are mixed, from 0 (noise) to below 1 (data).
         ratios: shares of the reference, each from 0 to 1.
         modes: of students of ``modes``: ``constant``, numbers from 1, ``remainder``; ``leading`` (also when absent) for the
-            fewest numbered ones that hold nine tenths of their energy, ``all``.
+            fewest that hold nine tenths of what moves, ``all``.
         band: of other students: which third of the modes; the one that writes the finest detail when absent.
         order: thirds of what: growth (``real``), ``modulus`` or ``frequency`` of the rates.
         levels: ``all``, or the ``finest``: only those with the most positions, which leak least.
@@ -106,8 +106,8 @@ def scale(
     Args:
         run: a run of ``--method modes``, its folder, or a student's folder.
         count: pictures.
-        modes: ``constant``, numbers from 1, ``remainder``; ``leading`` (also when absent) for the fewest numbered ones that
-            hold nine tenths of their energy, ``all``.
+        modes: ``constant``, numbers from 1, ``remainder``; ``leading`` (also when absent) for the fewest that hold nine
+            tenths of what moves, ``all``.
         scales: what their images and partners are multiplied by; 0 leaves them out, 1 changes nothing.
         mask: a picture file, white where to edit; the lower left half when absent.
         rectangle: the same as corners (x0, y0, x1, y1) from 0 to 1; (0, 0) is top left.

@@ -160,10 +160,12 @@ def said(judged: Sequence[Judged]) -> str:
     moving, constant = (sum(level.count(getattr(level, kind)) for level in judged) for kind in ("moves", "constant"))
     if not total:
         return "No eigenvalue was judged."
+    different = sum(len(level.moves) for level in judged)
+    what = f"{total:,} eigenvalues" + (f" ({different} different ones)" if 2 * different < total else "")
     if not moving + constant:
-        return f"None of {total:,} eigenvalues passes{_near(judged)}."
+        return f"None of {what} passes{_near(judged)}."
     kinds = f"{moving:,} of eigenfunctions that move, {constant:,} of constant ones"
-    return f"{moving + constant:,} of {total:,} eigenvalues pass ({kinds}){_near(judged)}."
+    return f"{moving + constant:,} of {what} pass ({kinds}){_near(judged)}."
 
 
 def _near(judged: Sequence[Judged]) -> str:

@@ -104,6 +104,7 @@ def test_every_fake_is_compared() -> None:
         "convert",
         "import_store",
         "mix",
+        "scale",
         "inpaint",
         "colorize",
         "superres",

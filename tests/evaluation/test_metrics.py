@@ -18,13 +18,15 @@ from koopstep.data import checkerboard, digits
 from koopstep.evaluation.classifier import fit
 from koopstep.evaluation.feature_metrics import FEATURE_METRICS
 from koopstep.evaluation.metrics import METRICS, applicable, evaluate, inapplicable, inflated
-from koopstep.evaluation.samples import NEEDS, Samples
+from koopstep.evaluation.path import PATH_METRICS, share
+from koopstep.evaluation.samples import NEEDS, PathErrors, Samples
 from koopstep.features.extract import Extractor
 from koopstep.features.networks import Features
 
 SVC = pytest.importorskip("sklearn.svm").SVC
 COUNT = 600
 PLANE_ONLY = {"in_cell"}
+U = (0.3, 0.6, 1.0)
 
 
 @cache
@@ -68,7 +70,20 @@ def images() -> Samples:
     )
 
 
+def on_the_way(samples: Samples) -> Samples:
+    """With the errors of states between the reference and the samples, taken for noise and data."""
+    assert samples.target is not None and samples.reference is not None
+    noise, shares = samples.reference[:COUNT], []
+    for u in U:
+        state = (1 - u) * noise + u * samples.target
+        shares.append(share((1 - u) * noise + u * samples.student - state, state))
+    errors = PathErrors(torch.tensor(U), torch.stack(shares), torch.ones(len(U)), torch.tensor([False, True, False]))
+    return replace(samples, path=errors)
+
+
 def good(name: str) -> Samples:
+    if name in PATH_METRICS:
+        return on_the_way(images())
     return board() if name in PLANE_ONLY else images()
 
 
@@ -104,7 +119,8 @@ BLIND = {("in_cell", "collapsed"), ("precision_768", "collapsed"), ("density_768
 def test_worse_samples_have_a_worse_value(name: str, broken: str) -> None:
     samples = good(name)
     before = evaluate(samples, [name])[name]
-    after = evaluate(replace(samples, student=BREAKS[broken](samples)), [name])[name]
+    worse = replace(samples, student=BREAKS[broken](samples))
+    after = evaluate(on_the_way(worse) if name in PATH_METRICS else worse, [name])[name]
     assert after > before if METRICS[name].direction == "lower" else after < before
 
 
@@ -127,9 +143,17 @@ def test_values_are_numbers_and_repeat(name: str) -> None:
 def test_what_a_metric_needs_is_what_it_says(name: str) -> None:
     samples, metric = good(name), METRICS[name]
     optional = {field.name for field in fields(Samples)} - {"student", "seed"}
-    assert set(metric.needs) <= optional
-    bare = replace(samples, **dict.fromkeys(optional - set(metric.needs)))
+    needs = {"path" if need == "unseen_path" else need for need in metric.needs}  # what it is part of
+    assert needs <= optional
+    bare = replace(samples, **dict.fromkeys(optional - needs))
     assert evaluate(bare, [name]) == evaluate(samples, [name])
+    if "unseen_path" in metric.needs:
+        path = samples.path
+        assert path is not None
+        seen = replace(samples, path=replace(path, unseen=torch.zeros_like(path.unseen)))
+        with pytest.raises(UsageError, match=re.escape(NEEDS["unseen_path"])):
+            evaluate(seen, [name])
+        return
     for need in metric.needs:
         with pytest.raises(UsageError, match=f"{name}.*{re.escape(NEEDS[need])}"):
             evaluate(replace(samples, **{need: None}), [name])

@@ -232,7 +232,12 @@ def test_only_terms_within_the_path_want_draws() -> None:
     assert all(
         build_objective(ObjectiveConfig.parse({name: 0.1}, "o"), discriminator).within for name in WITH_A_DISCRIMINATOR
     )
-    assert {name for name, term in TERMS.items() if term.within} == {*WITH_A_DISCRIMINATOR, "states", "states_within"}
+    assert {name for name, term in TERMS.items() if term.within} == {
+        *WITH_A_DISCRIMINATOR,
+        "states",
+        "states_within",
+        "inversion",
+    }
 
 
 class Eye:

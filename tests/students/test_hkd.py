@@ -20,7 +20,7 @@ from koopstep.operators.block import BlockConfig, BlockOperator
 from koopstep.students.hkd import HKDConfig, build_hkd
 from koopstep.students.initialise import config_from_teacher, start_from_teacher
 from koopstep.students.student import DataFacts, KoopmanStudent
-from koopstep.teachers.analytic import GaussianConfig, GaussianDenoiser, analytic_teacher
+from koopstep.teachers.analytic import GaussianConfig, GaussianDenoiser, gaussian_of
 from koopstep.teachers.files import read_teacher_file
 
 STEPS = 12
@@ -156,7 +156,7 @@ def test_a_pinned_student_finds_the_eigenvalues_of_a_gaussian() -> None:
     """Linear observables of a path that is linear: each pair of equal directions is a block, e^alpha its contraction."""
     spread = torch.tensor([0.8, 0.8, 0.3, 0.3])
     denoiser = GaussianDenoiser(torch.zeros(4), torch.diag(spread**2))
-    teacher = analytic_teacher(GaussianConfig(dimension=4, sigma_max=2.0), denoiser, "gaussian", "")
+    teacher = gaussian_of(GaussianConfig(dimension=4, sigma_max=2.0), denoiser, "gaussian", "")
     facts = DataFacts(shape=(4,), noise_scale=2.0, data_scale=0.6)
     student = build_hkd(HKDConfig(network=LinearConfig(), latent=4, observables="linear"), facts)
     codec = student.codec

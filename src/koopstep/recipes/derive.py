@@ -229,19 +229,18 @@ def _modes(material: Material) -> Settings:
     operator = {"modes": 1} if isinstance(material.model, FlowConfig) else {}  # straight paths have no more
     if not material.square:
         network = vector_mlp(material.size) | {"depth": 7, "fourier": 4}
-        return {"initialise": "fresh", "student": {"network": network, "operator": operator}}
+        student: Settings = {"network": network, "operator": operator}
+        return {"initialise": "fresh", "student": student, "objective": {"states": 1.0}}
     starts = gives_weights(material)
-    student: Settings = {"network": _network(material), "operator": operator}
+    student = {"network": _network(material), "operator": operator}
     result: Settings = {"initialise": "teacher" if starts else "fresh", "student": student}
     if material.kind == "small image":
-        result |= {"objective": {"adversarial": 0.05}}
-        result |= {"training": {"discriminator_learning_rate": 0.003, "ema_halflife_images": 40_000.0}}
-        if starts:
-            result["training"] |= {"learning_rate": 0.0015}
+        result |= {"training": {"ema_halflife_images": 40_000.0}}
     else:
-        result |= {"objective": {"adversarial": 0.02}, "collect": {"keep": 5, "dtype": "float16"}}
-    if not starts:
-        result["objective"] = {"adversarial": 0.0}  # an early discriminator beats a student that starts from nothing
+        result |= {"collect": {"keep": 5, "dtype": "float16"}}
+    result |= {
+        "objective": {"adversarial": 0.02 * starts}
+    }  # an early discriminator beats a student that starts from nothing
     if not starts or material.kind == "small image":
         student["lift"] = mlp(width=512, depth=4, **({"output_scale": 0.0} if starts else {}))
     return result

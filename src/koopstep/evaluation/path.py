@@ -33,7 +33,7 @@ PATH_METRICS: dict[str, Metric] = {
     "path_unexplained": Metric(
         path_unexplained,
         ("path",),
-        "share of the states on the way that the student's states miss, mean removed: a root mean square over the path",
+        "root mean square error of the states on the way, over what differs between rows there",
         "lower",
         "share",
     ),

@@ -90,7 +90,7 @@ NEEDS = {
     "classifier": "real data with classes",
     "extractor": "images with one or three planes",
     "path": "a student that reads states within its path (--method modes or hkd+) and a store that keeps some (--keep all)",
-    "unseen_path": "a student that reads states within its path, some of which training left out (objective.states_held_out)",
+    "unseen_path": "states within the path that training left out (objective.states_held_out, of a store that keeps some)",
 }
 """What is missing when one of the fields above is None, in a user's words."""
 

@@ -102,6 +102,12 @@ class ObjectiveConfig(Config):
         from_end = (self.states_within or self.inversion) and self.states_from_end
         return bool(self.reconstruction or self.latent or self.linearity or from_end)
 
+    @property
+    def encoding_terms(self) -> list[str]:
+        """The terms that are on and encode other states than the noise."""
+        names = ("states_within", "inversion", "trajectory", "intermediate", "linearity", "generator", "reconstruction")
+        return [name for name in (*names, "latent") if self.weight(name)]
+
     def weight(self, name: str) -> float:
         """Of a term, built in or registered."""
         return float(self.terms[name] if name in self.terms else getattr(self, name, 0.0))

@@ -14,6 +14,7 @@ from koopstep.data.live import LivePaths
 from koopstep.data.prefetch import ReadAhead
 from koopstep.data.sources import DataSource
 from koopstep.data.store import Store
+from koopstep.losses.config import ObjectiveConfig
 from koopstep.losses.objective import Objective
 from koopstep.losses.passes import RealRows
 from koopstep.students.student import KoopmanStudent
@@ -52,6 +53,7 @@ class Distillation(Task):
                 "this objective learns from states within the path, and a discrete operator only makes whole steps; "
                 "choose a continuous one, such as student.operator={kind: spectral}"
             )
+        _check_terms(student, objective.config)
         self._live, self._real = live, real
         self._batches = ReadAhead(self._read, ahead=read_ahead)
 
@@ -113,3 +115,17 @@ class Distillation(Task):
         points = self._objective.config.trajectory_points
         whole = torch.rand(self._batch_size, 1 + points, generator=generator)
         return whole[rows].to(self._place.device)
+
+
+def _check_terms(student: KoopmanStudent, config: ObjectiveConfig) -> None:
+    """Refuse terms that this student cannot learn from."""
+    if student.codec.encodes == "start" and config.encoding_terms:
+        zeros = " ".join(f"-o objective.{name}=0" for name in config.encoding_terms)
+        raise UsageError(
+            "this student has modes of the noise alone (student.within=false), and these terms encode other states; "
+            f"leave them out: {zeros}"
+        )
+    if config.apart and not any(True for operator in student.operators for _ in operator.parameters()):
+        raise UsageError(
+            "objective.apart moves rates, and these are fixed; set it to 0, or student.operator.rates=free"
+        )

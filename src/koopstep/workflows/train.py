@@ -136,6 +136,7 @@ def train_student(
     decides = tuple(name for name in _DECIDES if name != "data_root" or not grown)
     with claimed(out, config, decides, reads, resume=resume, overwrite=overwrite, job=job):
         if job.place.leads and not goes_on:
+            _say(_held_out_note(recipe, len(facts.progress)), job)
             note = note_on_start(student, store.batch(store.training_rows()[:_LOOKED_AT]))
             _say(note, job)
         state = begin_training(task, recipe.training, out, depends_on, job=job, earlier={"data": earlier})
@@ -159,6 +160,17 @@ def train_student(
             _save(out / "student", config, state.average.model, facts)
         barrier(job.place)
     return done
+
+
+def _held_out_note(recipe: Recipe, kept: int) -> str:
+    """What to say where paths keep too few states to leave out as many as was asked."""
+    asked, found = recipe.objective.states_held_out, len(recipe.objective.held_out(kept))
+    if found == asked:
+        return ""
+    return (
+        f"objective.states_held_out is {asked}, and {found or 'none'} can be left out of the {max(kept - 2, 0)} states that "
+        "these paths keep between their ends; collect with a larger --keep"
+    )
 
 
 def _say(note: str | None, job: Job) -> None:

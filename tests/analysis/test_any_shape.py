@@ -73,6 +73,8 @@ def test_every_shape_has_its_pictures(name: str, find: object, tmp_path: Path) -
     subject = Fresh(*SHAPES[name])
     found: Findings = find(subject)  # type: ignore[operator]
     assert found.conclusion.endswith(".") and found.numbers
+    if find is beside_the_teacher:  # of all rows, however few are drawn
+        assert found.values["rows"] == 24 and "(24 held-out rows)" in found.conclusion
     assert set(found.captions) == {view.file for view in found.views if view.file.endswith(".png")}
     for file in draw_all(found.views, tmp_path):
         with Image.open(file) as picture:

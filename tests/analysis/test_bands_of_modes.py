@@ -10,7 +10,7 @@ import torch
 from koopstep.analysis.bands import band_effects, tied
 from koopstep.analysis.control import random_modes
 from koopstep.analysis.modes import BANDS, ORDERS, band_masks, once, rates_of
-from koopstep.analysis.rates import rate_sentence, read_rates
+from koopstep.analysis.rates import mode_sentence, rate_sentence, read_rates
 from koopstep.analysis.spectrum import summarise
 from koopstep.analysis.trajectory import film, film_sentence
 from koopstep.core.records import Batch
@@ -90,6 +90,10 @@ def test_a_spectrum_counts_each_mode_once() -> None:
     said = rate_sentence(read)
     assert said.startswith("Of 5 modes 1 stays as it is, 3 decay (half-lives of")
     assert "2 rotate (periods of" in said and said.endswith("and 1 grows.")
+    alone = mode_sentence(torch.tensor([0.0, -1.0]), torch.tensor([0.0, 0.4426]))
+    assert (
+        "1 rotates (a period of 14.2 of the path)" in alone and "1 decays (a half-life of 0.693 of the path)" in alone
+    )
     (full,) = made.spectrum()
     modes = full.modes()
     assert len(modes) == 5 and {mode.multiplicity for mode in modes} == {2 * 2 * 16}

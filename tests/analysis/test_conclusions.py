@@ -184,6 +184,7 @@ def test_trajectory() -> None:
     teacher = torch.randn(3, 5, 2, generator=torch.Generator().manual_seed(0))
     film = Film((0, 0.5, 1), teacher.clone(), teacher, (0, 1), teacher[:2], reads_path=True)
     assert film_sentence(film).startswith("The student follows the teacher to its end: 0 apart, 0 % of what")
+    assert "of what samples of other noise are (5 held-out rows)" in film_sentence(film) and film.summary()["rows"] == 5
     assert film_sentence(film).endswith("halfway its path is 0 from the teacher's.")
     astray = replace(film, student=teacher.roll(1, dims=1))
     assert "does not follow" in film_sentence(astray) and "100 % of what" in film_sentence(astray)

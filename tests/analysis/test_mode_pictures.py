@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from koopstep.analysis.findings import Curves, Fields, Images, PointStrips
 from koopstep.analysis.mode_energies import ModeReading, half_life, period, read_modes, require_modes
-from koopstep.analysis.mode_pictures import mode_findings
-from koopstep.analysis.mode_words import modes_sentence
+from koopstep.analysis.mode_pictures import captions_of, mode_findings
+from koopstep.analysis.mode_words import modes_sentence, spread_words
 from koopstep.analysis.subject import HeldOut, Subject
 from koopstep.core.errors import UsageError
 from koopstep.core.noise import gaussian
@@ -141,9 +141,14 @@ def test_rates_of_their_own_are_shown_by_class_or_in_order() -> None:
     x, y = rates.panels["growth rate"]["mode 1"]
     assert list(x) == [0, 1, 2] and len(set(y)) == 3
     assert by_class.values["modes"][1]["growth_rate_spread"] > 0
+    assert not rates.joined
+    apart = max(mode["growth_rate_spread"] for mode in by_class.values["modes"])
+    told = by_class.captions["modes_rates.png"].finding
+    assert apart > 0 and told.startswith("Classes differ by at most") and told.endswith("of the mean rates.")
     of_noise = mode_findings(Own((2,), "noise"))
     (rates,) = (view for view in of_noise.views if view.file == "modes_rates.png")
     assert isinstance(rates, Curves) and rates.across == "per cent of the rows"
+    assert rates.joined and of_noise.captions["modes_rates.png"].finding.startswith("Noises differ by at most")
     ordered = list(rates.panels["growth rate"]["mode 1"][1])
     assert ordered == sorted(ordered)
     assert not any(view.file == "modes_rates.png" for view in mode_findings(Own((2,))).views)
@@ -167,6 +172,11 @@ def test_sentences() -> None:
     said = modes_sentence(read, None, 1)
     assert "2 of them hold 90 % of the moving energy: mode 1 and mode 3. Mode 2 is not needed (below 1 %)." in said
     assert said.endswith("no states within the path to compare with (1 held-out row).")
+    rows = ModeDecomposition(
+        torch.zeros(2, 3, 2), torch.zeros(2, 3, 2), torch.tensor([[0.0, -1, -3], [0, -1.5, -3]]), torch.zeros(2, 3)
+    )
+    told = spread_words(replace(read, modes=rows), "classes")
+    assert "at most 0.500 in a mode's growth rate and 0 in its rotation" in told
     needed = modes_sentence(replace(read, energy=torch.tensor([0.0, 0.95, 0.02, 0.02, 0.01])), None, 2)
     assert "1 of them holds 90 % of the moving energy: mode 1." in needed and "not needed" not in needed
 
@@ -180,3 +190,14 @@ def test_students_without_modes_are_refused() -> None:
         require_modes(student)
     with pytest.raises(UsageError, match="train with --method modes"):
         student.modes(torch.zeros(1, 2))
+
+
+def test_one_leading_mode_is_not_compared_with_itself() -> None:
+    subject = Own((1, 8, 8))
+    read = read_modes(subject.student, subject.rows())
+    one = replace(read, energy=torch.eye(5)[2], frequency=torch.full((5,), 0.25))
+    told = captions_of(one, None, "", "rows")["modes_spectrum.png"].finding
+    assert told == "The leading mode, mode 2, has 0.250 cycles a pixel on the mean."
+    two = replace(one, energy=torch.tensor([0.0, 0.5, 0.5, 0.0, 0.0]), frequency=torch.arange(5) / 10)
+    told = captions_of(two, None, "", "rows")["modes_spectrum.png"].finding
+    assert "mode 1 is the coarsest" in told and "mode 2 the finest" in told

@@ -300,6 +300,10 @@ def test_a_film_of_a_straight_path_is_the_teachers() -> None:
     beside = found.beside()
     assert beside is not None
     torch.testing.assert_close(beside, found.teacher[[0, 0, 1, 1, 2]])
+    few = film(student, batch, frames=5, drawn=2)
+    assert torch.equal(few.student, found.student) and torch.equal(few.frames, found.frames[:, :2])
+    beside = few.beside()
+    assert beside is not None and beside.shape[1] == 2
     ends = film(student, Batch(batch.noise, batch.states[[0, 2]], batch.progress[[0, 2]], None))
     assert len(ends.u) == 9 and ends.beside() is None
     assert [bool(state.isnan().any()) for state in ends.teacher] == [False, *[True] * 7, False]

@@ -64,6 +64,7 @@ def test_modes_have_names() -> None:
     made, latent = student(), at_point(student(), 1)
     assert names_of(made) == ("constant", "1", "2", "3", "remainder")
     assert chosen_modes(made, latent, ["3", "constant", "3"], 0.5) == (0, 3)
+    assert chosen_modes(made, latent, ["mode 3", "constant"], 0.5) == (0, 3)
     assert chosen_modes(made, latent, ["all"], 0.5) == (0, 1, 2, 3, 4)
     assert in_words(made, (0, 1, 3, 4)) == "the constant, modes 1 and 3 and the remainder"
     assert in_words(made, (2,)) == "mode 2" and in_words(made, (0, 1, 2, 3, 4)) == "all modes"
@@ -83,7 +84,8 @@ def test_the_leading_modes_hold_nine_tenths_of_the_energy() -> None:
 
 
 @pytest.mark.parametrize(
-    ("wanted", "words"), [(["4"], "constant, 1, 2, 3, remainder"), (["led"], "leading"), ([], "at least")]
+    ("wanted", "words"),
+    [(["4"], "constant, 1, 2, 3, remainder"), (["mode 4"], "got 'mode 4'"), (["led"], "leading"), ([], "at least")],
 )
 def test_unknown_names_are_told(wanted: list[str], words: str) -> None:
     made = student()

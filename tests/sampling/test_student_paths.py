@@ -48,6 +48,15 @@ def test_modes_add_up_to_the_path() -> None:
     assert modes.rotation_rates[0].count_nonzero() == 1 and not modes.growth_rates[:, 0].any()
     at = torch.tensor([0.0, 0.4, 1.0])
     torch.testing.assert_close(modes.states(at), student.path(noise, at), rtol=1e-5, atol=1e-4)
+    torch.testing.assert_close(modes.states([0.0, 0.4, 1.0]), modes.states(at))
+    torch.testing.assert_close(modes.states(0.4), modes.states(at)[1:2])
+    torch.testing.assert_close(modes.contributions(1), modes.contributions(at)[2:])
+    for wrong in (1.5, [0.0, -0.1], "half", [[0.5]]):
+        with pytest.raises(UsageError, match="u "):
+            modes.states(wrong)  # type: ignore[arg-type]
+        with pytest.raises(UsageError, match="u "):
+            modes.contributions(wrong)  # type: ignore[arg-type]
+    assert repr(modes) == "ModeDecomposition(3 paths of 4 modes of shape (2,))"
     turned = modes.contributions(at)[1, :, 1]
     growth, angle = modes.growth_rates[0, 1], modes.rotation_rates[0, 1]
     by_hand = (0.4 * growth).exp() * (

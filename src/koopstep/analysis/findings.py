@@ -39,6 +39,7 @@ class Curves:
         up: names the vertical one.
         logarithmic: titles of the panels whose vertical axis is.
         from_zero: whether the vertical axis of the others begins there.
+        joined: whether the points of a line are joined; not where they have no order.
         faint: names of lines to compare with, drawn those of wholes, means and the teacher dashed, others wide and pale.
         rings: names of lines drawn as rings alone, around some points of another.
         ordered: titles of the panels whose lines have an order, which their colours show.
@@ -52,6 +53,7 @@ class Curves:
     up: str = ""
     logarithmic: Collection[str] = ()
     from_zero: bool = True
+    joined: bool = True
     faint: Collection[str] = ()
     rings: Collection[str] = ()
     ordered: Collection[str] = ()

@@ -10,9 +10,10 @@ from torch import Tensor
 
 from koopstep.analysis.findings import Caption, Curves, Findings, Line, View
 from koopstep.analysis.inversion import Inverted, invert, noise_facts, recovered, summary
+from koopstep.analysis.mode_words import share
 from koopstep.analysis.sets import how_shown, view_of_sets
 from koopstep.analysis.subject import Subject
-from koopstep.analysis.words import percent, short
+from koopstep.analysis.words import short
 from koopstep.core.noise import permutation, stream_seed
 from koopstep.core.records import Batch
 
@@ -62,23 +63,24 @@ def inversion_sentence(values: dict[str, Any]) -> str:
     found, whose = values[main], "real samples" if main == "real" else "held-out samples of the teacher's"
     text = (
         f"{found['rows']:,} {whose} come back from their noise with a mean squared error of {short(found['mse'])}, "
-        f"{percent(min(found['unexplained'], 1))} of their variance, in one evaluation each way"
+        f"{share(found['unexplained_variance'])} of their variance, in one evaluation each way"
     )
     true = values["teacher"]["true_noise"]
     rows = f"{values['teacher']['rows']:,} held-out samples of the teacher's"
-    return f"{text}; of the true noise of {rows} it misses {percent(min(true['unexplained'], 1))}."
+    return f"{text}; {share(true['unexplained_variance'])} of the variance of the true noise of {rows} is not found."
 
 
 def noise_sentence(values: dict[str, Any]) -> str:
     """Whether the inverted noise of real samples (else the teacher's) is like a Gaussian's."""
     noise = values["real" if "real" in values else "teacher"]["noise"]
-    told = f"norm {short(noise['norm'])} (1), variance {short(noise['variance'])} (1)"
+    norm = values["gaussian"]["norm"]  # below 1 in few dimensions
+    told = f"norm {short(noise['norm'])} ({short(norm)}), variance {short(noise['variance'])} (1)"
     told += f", excess kurtosis {short(noise['kurtosis'])} (0)"
     if noise["neighbours"] is not None:
         told += f", correlation of neighbouring pixels {short(noise['neighbours'])} (0)"
     linked = noise["neighbours"] is not None and abs(noise["neighbours"]) > _CLOSE
-    good = abs(noise["norm"] - 1) < _CLOSE and abs(noise["kurtosis"]) < 3 * _CLOSE and not linked
-    return f"Their noise is {'close to' if good else 'not'} a Gaussian's: {told}."
+    good = abs(noise["norm"] - norm) < _CLOSE and abs(noise["kurtosis"]) < 3 * _CLOSE and not linked
+    return f"Their noise is {'close to' if good else 'not'} a Gaussian's (in brackets): {told}."
 
 
 def _numbers(values: dict[str, Any]) -> dict[str, Any]:
@@ -88,10 +90,12 @@ def _numbers(values: dict[str, Any]) -> dict[str, Any]:
         if which in values:
             found = values[which]
             numbers |= {
-                f"reconstruction of {name}": f"{short(found['mse'])} ({percent(min(found['unexplained'], 1))} of the variance)",
+                f"reconstruction of {name}": f"{short(found['mse'])} ({share(found['unexplained_variance'])} of the variance)",
                 f"norm of the noise of {name}": f"{short(found['noise']['norm'])} ± {short(found['noise']['norm_spread'])}",
             }
-    numbers["true noise not found"] = percent(min(values["teacher"]["true_noise"]["unexplained"], 1))
+    numbers["true noise not found"] = (
+        f"{share(values['teacher']['true_noise']['unexplained_variance'])} of its variance"
+    )
     return numbers | {"held-out rows": values["teacher"]["rows"]}
 
 

@@ -13,7 +13,7 @@ from koopstep.analysis.display import Display
 from koopstep.analysis.findings import Caption, Curves, Fields, Findings, ImageRow, Images, Line, PointStrips, View
 from koopstep.analysis.frequencies import radii
 from koopstep.analysis.mode_energies import ModeReading, read_modes
-from koopstep.analysis.mode_words import label, modes_sentence, numbers_of, path_words, rates_words
+from koopstep.analysis.mode_words import label, modes_sentence, numbers_of, path_words, rates_words, spread_words
 from koopstep.analysis.outcomes import cells_of
 from koopstep.analysis.path_errors import path_errors
 from koopstep.analysis.sets import how_shown
@@ -43,8 +43,11 @@ def mode_findings(subject: Subject) -> Findings:
     views.append(_along(read, missed))
     if read.profile is not None:
         views.append(_profiles(read))
+    who = "rows"
     if not read.shared:
-        views.append(_rates_of_rows(read, batch.class_labels))
+        rates = _rates_of_rows(read, batch.class_labels)
+        who = "classes" if rates.across == "class" else "noises"
+        views.append(rates)
     values = {
         "rows": len(batch),
         "gauge": gauge_of(student.spectrum()),
@@ -60,7 +63,7 @@ def mode_findings(subject: Subject) -> Findings:
             "share": dict(zip(read.modes.names, read.profile.tolist(), strict=True)),
         },
     }
-    captions = _captions(read, missed, how_shown(subject))
+    captions = captions_of(read, missed, how_shown(subject), who)
     shown = {view.file: captions[view.file] for view in views}
     return Findings(values, views, modes_sentence(read, missed, len(batch)), shown, numbers_of(read, missed))
 
@@ -246,13 +249,22 @@ def _rates_of_rows(read: ModeReading, class_labels: Tensor | None) -> Curves:
         panels[head] = lines
     across = "class" if by_class else "per cent of the rows"
     return Curves(
-        "modes_rates.png", panels, across=across, from_zero=False, title="the rates that rows have of their own"
+        "modes_rates.png",
+        panels,
+        across=across,
+        from_zero=False,
+        joined=not by_class,
+        title="the rates that rows have of their own",
     )
 
 
-def _captions(read: ModeReading, missed: PathErrors | None, shown: str) -> dict[str, Caption]:
+def captions_of(read: ModeReading, missed: PathErrors | None, shown: str, who: str) -> dict[str, Caption]:
+    """Captions by file; ``who`` has the rates, where rows have their own."""
     fine = ""
-    if read.frequency is not None and read.leading:
+    if read.frequency is not None and len(read.leading) == 1:
+        (only,) = read.leading
+        fine = f"The leading mode, {read.modes.names[only]}, has {float(read.frequency[only]):.3f} cycles a pixel on the mean."
+    elif read.frequency is not None and read.leading:
         mean = {index: float(read.frequency[index]) for index in read.leading}
         least, most = min(mean, key=lambda index: mean[index]), max(mean, key=lambda index: mean[index])
         fine = (
@@ -280,5 +292,7 @@ def _captions(read: ModeReading, missed: PathErrors | None, shown: str) -> dict[
         "modes_spectrum.png": Caption(
             "How fine the modes are", "Share of the power of image and partner by spatial frequency.", fine
         ),
-        "modes_rates.png": Caption("Rates of their own", "The rates of classes, or of noises in order."),
+        "modes_rates.png": Caption(
+            "Rates of their own", "The rates of classes, or of noises in order.", spread_words(read, who)
+        ),
     }

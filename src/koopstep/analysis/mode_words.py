@@ -60,6 +60,18 @@ def rates_words(read: ModeReading) -> str:
     return f"{_capital(listed(leading))} {verb} {percent(LEADING)} of the moving energy."
 
 
+def spread_words(read: ModeReading, who: str) -> str:
+    """How far the rates of ``who`` lie apart, and that those shown elsewhere are their means."""
+    growth, rotation = (
+        float((rates.amax(dim=0) - rates.amin(dim=0)).max())
+        for rates in (read.modes.growth_rates, read.modes.rotation_rates)
+    )
+    return (
+        f"{_capital(who)} differ by at most {short(growth)} in a mode's growth rate and {short(rotation)} in its rotation "
+        "rate; half-lives and periods shown are those of the mean rates."
+    )
+
+
 def path_words(missed: PathErrors | None, rows: str = "") -> str:
     """What the sum of the modes misses of the states, beside what standing still does."""
     if missed is None:
@@ -68,9 +80,9 @@ def path_words(missed: PathErrors | None, rows: str = "") -> str:
     still = float(missed.standing_still[:-1].square().mean().sqrt())
     unseen = ""
     if bool(missed.unseen[:-1].any()):
-        unseen = f" ({share(missed.within(unseen_only=True))} at times never trained on)"
+        unseen = f"; {share(missed.within(unseen_only=True))} at times never trained on"
     return (
-        f"States on the way miss {share(within)} of what differs between rows{unseen}, the end "
+        f"States on the way miss {share(within)} of what differs between rows (root mean square{unseen}), the end "
         f"{share(float(missed.unexplained[-1]))}; the one-step sample taken for every state misses {share(still)}{rows}."
     )
 

@@ -170,7 +170,7 @@ def rate_sentence(read: RateReading) -> str:
     if not bool(alpha.any() or beta.any()):
         return f"All {len(alpha):,} modes have rates of 0: the operator leaves the latent as it is."
     if any(level.mode is not None for level in read.every):
-        return _mode_sentence(alpha, beta)
+        return mode_sentence(alpha, beta)
     low, middle, high = (float(alpha.kthvalue(max(1, round(q * len(alpha)))).values) for q in (0.05, 0.5, 0.95))
     turning = float((beta > _TURNS).double().mean())
     return (
@@ -180,7 +180,7 @@ def rate_sentence(read: RateReading) -> str:
     )
 
 
-def _mode_sentence(alpha: Tensor, beta: Tensor) -> str:
+def mode_sentence(alpha: Tensor, beta: Tensor) -> str:
     """The same of a few modes, each of many channels or pixels: how many decay, rotate and stay, and how fast."""
     still = (alpha == 0) & (beta == 0)
     halves, turns = math.log(2) / -alpha[alpha < 0], 2 * math.pi / beta[beta > 0]
@@ -189,12 +189,14 @@ def _mode_sentence(alpha: Tensor, beta: Tensor) -> str:
         if bool(still.any())
         else []
     )
-    for times, what, name in ((halves, "decay", "half-lives"), (turns, "rotate", "periods")):
+    for times, what, name in (
+        (halves, "decay", ("half-lives", "a half-life")),
+        (turns, "rotate", ("periods", "a period")),
+    ):
         if len(times):
             fewest, most = short(float(times.min())), short(float(times.max()))
-            words.append(
-                f"{len(times)} {what if len(times) > 1 else what + 's'} ({name} of {fewest} to {most} of the path)"
-            )
+            one, reach = fewest == most, fewest if fewest == most else f"{fewest} to {most}"
+            words.append(f"{len(times)} {what if len(times) > 1 else what + 's'} ({name[one]} of {reach} of the path)")
     growing = int((alpha > 0).sum())
     if growing:
         words.append("1 grows" if growing == 1 else f"{growing} grow")

@@ -13,10 +13,12 @@ from koopstep.analysis.findings import Caption, Findings, Movie
 from koopstep.analysis.outcomes import cells_of
 from koopstep.analysis.sets import how_shown, view_of_sets
 from koopstep.analysis.subject import Subject
-from koopstep.analysis.words import percent, short
+from koopstep.analysis.words import held_out_rows, percent, short
 from koopstep.core.records import Batch
+from koopstep.students.codec import Latent
 from koopstep.students.student import KoopmanStudent
 
+_DRAWN = 6  # pictures in the film
 _FOLLOWS = 0.5  # of the distance of strangers: nearer than that is following
 
 
@@ -31,7 +33,7 @@ class Film:
         student: (K, N, *shape).
         teacher: (K, N, *shape), NaN where the store kept no state.
         times: (F,), u of the moving frames.
-        frames: (F, N, *shape), the student's.
+        frames: (F, D, *shape), the student's, of the first D rows.
         reads_path: whether the student reads states on the way; else each latent was decoded as if it were at the end.
         evaluations: of the student's networks, for all of its states together; None where each was decoded.
     """
@@ -45,11 +47,11 @@ class Film:
     evaluations: int | None = None
 
     def beside(self) -> Tensor | None:
-        """The teacher's last kept state at each moving frame (F, N, *shape); None where the store kept the ends only."""
+        """The teacher's last kept state at each moving frame (F, D, *shape); None where the store kept the ends only."""
         if bool(self.teacher.isnan().any()):
             return None
         last = [max(k for k, u in enumerate(self.u) if u <= time + 1e-6) for time in self.times]
-        return self.teacher[last]
+        return self.teacher[last, : self.frames.shape[1]]
 
     def apart(self) -> tuple[float | None, float, float]:
         """Mean squared distance of the two at the middle of the path (None where unknown) and at its end; of strangers there.
@@ -65,6 +67,7 @@ class Film:
         apart = (self.student - self.teacher).square().flatten(1).mean(dim=1).tolist()
         known = [None if value != value else value for value in apart]
         return {
+            "rows": self.student.shape[1],
             "u": list(self.u),
             "reads_path": self.reads_path,
             "evaluations": self.evaluations,
@@ -73,8 +76,10 @@ class Film:
 
 
 @torch.no_grad()
-def film(student: KoopmanStudent, batch: Batch, *, columns: int = 13, frames: int = 25) -> Film:
-    """Decode the student's path at the kept states, at most ``columns``, and at even frames.
+def film(
+    student: KoopmanStudent, batch: Batch, *, columns: int = 13, frames: int = 25, drawn: int | None = None
+) -> Film:
+    """Decode the student's path at the kept states, at most ``columns``, and at even frames; those of ``drawn`` rows alone.
 
     If the store kept the ends only, the path is read at 9 even u.
 
@@ -89,27 +94,28 @@ def film(student: KoopmanStudent, batch: Batch, *, columns: int = 13, frames: in
     teacher = torch.full((len(u), *batch.data.shape), torch.nan)
     for place, index in zip(range(len(u)) if len(kept) > 2 else (0, len(u) - 1), shown, strict=True):
         teacher[place] = _unit(student, batch.states[index], u[place]).cpu()
-    read = _read(student, batch, u + times)
+    labels = batch.class_labels
+    start = student.encode(batch.states[0], 0.0, labels)
+    few = tuple(level[:drawn] for level in start)
     return Film(
         tuple(u),
-        read[: len(u)],
+        _read(student, start, u, labels),
         teacher,
         tuple(times),
-        read[len(u) :],
+        _read(student, few, times, None if labels is None else labels[:drawn]),
         student.codec.reads_path,
         1 if student.codec.has_modes else None,
     )
 
 
-def _read(student: KoopmanStudent, batch: Batch, progress: Sequence[float]) -> Tensor:
+def _read(student: KoopmanStudent, start: Latent, progress: Sequence[float], class_labels: Tensor | None) -> Tensor:
     """States (K, N, *shape) at unit size; of students that know the end only, latents decoded as if they were there."""
-    start = student.encode(batch.states[0], 0.0, batch.class_labels)
     if student.codec.reads_path:
-        at = torch.tensor(progress, device=batch.states.device)
-        states = student.read(start, 0.0, at, batch.class_labels)
+        at = torch.tensor(progress, device=start[0].device)
+        states = student.read(start, 0.0, at, class_labels)
         return torch.stack([_unit(student, state, u) for u, state in zip(progress, states, strict=True)]).cpu()
-    moved = (student.evolve(start, u, batch.class_labels) for u in progress)
-    return torch.stack([student.decode(latent, 1.0, batch.class_labels).cpu() for latent in moved])
+    moved = (student.evolve(start, u, class_labels) for u in progress)
+    return torch.stack([student.decode(latent, 1.0, class_labels).cpu() for latent in moved])
 
 
 def _unit(student: KoopmanStudent, state: Tensor, u: float) -> Tensor:
@@ -126,8 +132,9 @@ def _thinned(count: int, most: int) -> list[int]:
 
 def beside_the_teacher(subject: Subject) -> Findings:
     """The student's straight path, read at every u, beside the teacher's stored states; a film strip and a film."""
-    display, batch = subject.display, subject.rows(6 if subject.display.kind == "images" else None)
-    found = film(subject.student, batch, columns=13 if display.kind == "images" else 5)
+    display, batch = subject.display, subject.rows()
+    columns, drawn = (13, _DRAWN) if display.kind == "images" else (5, len(batch))
+    found = film(subject.student, batch, columns=columns, drawn=drawn)
     title = (
         "states at unit size; the student's read at u"
         if found.reads_path
@@ -139,6 +146,7 @@ def beside_the_teacher(subject: Subject) -> Findings:
         "distance to the teacher at the middle": "unknown" if middle is None else short(middle),
         "at the end": short(end),
         "between samples of other noise": short(others),
+        "held-out rows": len(batch),
     }
     heads = [f"u = {u:.2f}" for u in found.u]
     sets: dict[str, Tensor] = {}
@@ -151,7 +159,7 @@ def beside_the_teacher(subject: Subject) -> Findings:
     ends = batch.data.cpu()
     strip = view_of_sets(subject, "trajectory.png", sets, heads=heads, columns=len(heads), title=title, colours=ends)
     captions = {strip.file: Caption("The path, beside the teacher's", text + how_shown(subject), sentence)}
-    return Findings(found.summary(), [strip, _movie(subject, found, ends)], sentence, captions, numbers)
+    return Findings(found.summary(), [strip, _movie(subject, found, ends[:drawn])], sentence, captions, numbers)
 
 
 def _movie(subject: Subject, found: Film, ends: Tensor) -> Movie:
@@ -168,7 +176,7 @@ def film_sentence(found: Film) -> str:
     follows = "follows" if end <= _FOLLOWS * others else "does not follow"
     text = (
         f"The student {follows} the teacher to its end: {short(end)} apart, {percent(end / max(others, 1e-30))} of what "
-        f"samples of other noise are"
+        f"samples of other noise are ({held_out_rows(found.student.shape[1])})"
     )
     if not found.reads_path:
         return f"{text}; it reads the end only, so what it shows on the way is no state of the teacher's."

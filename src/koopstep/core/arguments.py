@@ -161,6 +161,18 @@ def as_tensor(value: Any, name: str) -> Tensor:
     return found
 
 
+def checked_points(u: Any, name: str) -> Tensor:
+    """``u`` as a tensor (N,) of numbers from 0 to 1; one number is one point.
+
+    Raises:
+        UsageError: if it is none.
+    """
+    points = as_tensor(u, name)
+    if points.ndim > 1 or bool(((points < 0) | (points > 1)).any()):
+        raise UsageError(f"{name} is progress along the path, numbers from 0 (noise) to 1 (data), got {u!r}")
+    return points.reshape(-1)
+
+
 def check_memory(count: int, shape: tuple[int, ...], name: str) -> None:
     """Refuse so many samples of a shape that float32 numbers of them cannot fit into this machine's memory.
 

@@ -35,8 +35,8 @@ def chosen_modes(
     Args:
         student: of named modes.
         latent: at progress ``u``, of the pictures that are edited.
-        wanted: names (:func:`names_of`), ``leading`` for the fewest that hold nine tenths of the energy of all but the
-            constant along the path, or ``all``.
+        wanted: names (:func:`names_of`; ``mode 1`` is ``1``), ``leading`` for the fewest that hold nine tenths of the
+            energy of all but the constant along the path, or ``all``.
         u: where the latent stands.
         class_labels: (B,) for conditional students.
 
@@ -46,7 +46,8 @@ def chosen_modes(
     names, places = names_of(student), set[int]()
     if not wanted:
         raise UsageError("name at least one mode")
-    for name in wanted:
+    for asked in wanted:
+        name = asked.removeprefix("mode ").strip()  # as pictures and findings call it
         if name == ALL:
             places |= set(range(len(names)))
         elif name == LEADING:
@@ -56,7 +57,7 @@ def chosen_modes(
         else:
             close = difflib.get_close_matches(name, [*names, LEADING, ALL], n=1)
             hint = f"; did you mean {close[0]}?" if close else ""
-            raise UsageError(f"this student has the modes {', '.join(names)} (or leading, all), got {name!r}{hint}")
+            raise UsageError(f"this student has the modes {', '.join(names)} (or leading, all), got {asked!r}{hint}")
     return tuple(sorted(places))
 
 

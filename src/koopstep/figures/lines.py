@@ -88,8 +88,9 @@ def _lines(panel: Axes, lines: Mapping[str, Line], view: Curves, ordered: bool) 
             look = {"ls": (0, (2, 3)), "lw": 1.2, "marker": "o", "ms": 6, "mfc": "none", "zorder": 3}
             panel.plot(x, y, color=INK, label=name, **look)  # type: ignore[arg-type]
         else:
-            mark = "o" if len(x) <= _MOST_DOTS else ""
-            panel.plot(x, y, color=colours[name], label=name, lw=1.5, marker=mark, ms=2.5)
+            mark = "o" if len(x) <= _MOST_DOTS or not view.joined else ""
+            look = {"ls": "-", "lw": 1.5, "ms": 2.5} if view.joined else {"ls": "", "ms": 5}
+            panel.plot(x, y, color=colours[name], label=name, marker=mark, **look)  # type: ignore[arg-type]
     if all(float(value).is_integer() for x, _ in lines.values() for value in x):
         panel.xaxis.set_major_locator(MaxNLocator(integer=True))
 

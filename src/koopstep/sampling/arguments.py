@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from koopstep.core.arguments import as_tensor, whole_number
+from koopstep.core.arguments import whole_number
 from koopstep.core.errors import UsageError
 from koopstep.students.codec import Latent
 
@@ -39,18 +39,6 @@ def checked_progress(u: Any, name: str) -> float:
     if isinstance(u, bool) or not isinstance(u, int | float) or not 0 <= u <= 1:
         raise UsageError(f"{name} is progress along the path, a number from 0 (noise) to 1 (data), got {u!r}")
     return float(u)
-
-
-def checked_points(u: Any, name: str) -> Tensor:
-    """``u`` as a tensor (N,) of numbers from 0 to 1; one number is one point.
-
-    Raises:
-        UsageError: if it is none.
-    """
-    points = as_tensor(u, name).to("cpu", torch.float32)
-    if points.ndim > 1 or bool(((points < 0) | (points > 1)).any()):
-        raise UsageError(f"{name} is progress along the path, numbers from 0 (noise) to 1 (data), got {u!r}")
-    return points.reshape(-1)
 
 
 def checked_latent(latent: Any, levels: int, device: torch.device) -> Latent:

@@ -15,6 +15,7 @@ from koopstep.core.arguments import (
     check_memory,
     checked,
     checked_but,
+    checked_points,
     checked_rows,
     checked_seed,
     whole_number,
@@ -24,7 +25,7 @@ from koopstep.core.errors import UsageError
 from koopstep.core.noise import gaussian
 from koopstep.data.store import Store
 from koopstep.operators.spectrum import Spectrum
-from koopstep.sampling.arguments import Labels, checked_latent, checked_points, checked_progress, in_turn
+from koopstep.sampling.arguments import Labels, checked_latent, checked_progress, in_turn
 from koopstep.sampling.fewstep import Between, Stepping
 from koopstep.sampling.onestep import generate_in_batches, sampling_labels
 from koopstep.sampling.paths import invert_in_batches, paths_in_batches
@@ -246,7 +247,7 @@ class Student:
         Raises:
             UsageError: if the student reads the end of its path only (those of ``modes`` and ``hkd+`` read all of it).
         """
-        rows, points = checked_rows(noise, "noise", self.shape), checked_points(u, "u")
+        rows, points = checked_rows(noise, "noise", self.shape), checked_points(u, "u").to("cpu", torch.float32)
         return paths_in_batches(self.model, rows, points, self._needed_labels(class_labels, len(rows)))
 
     @checked_but("data", "u")

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from koopstep.core.arguments import checked_points
 from koopstep.operators.exponential import rotation
 
 CONSTANT, REMAINDER = "constant", "remainder"
 """The names of the first and of the last mode."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class ModeDecomposition:
     """Modes of B paths: ``x_u = sum over m of e^{alpha_m u} (cos(beta_m u) images_m + sin(beta_m u) partners_m)``.
 
@@ -31,19 +33,32 @@ class ModeDecomposition:
     growth_rates: Tensor
     rotation_rates: Tensor
 
+    def __repr__(self) -> str:
+        rows, modes, *shape = self.images.shape
+        return f"ModeDecomposition({rows} path{'s' * (rows != 1)} of {modes} modes of shape {tuple(shape)})"
+
     @property
     def names(self) -> tuple[str, ...]:
         """``constant``, ``mode 1``, ``mode 2``, ..., ``remainder``."""
         return (CONSTANT, *(f"mode {number}" for number in range(1, self.images.shape[1] - 1)), REMAINDER)
 
-    def contributions(self, u: Tensor) -> Tensor:
-        """What each mode adds to the states at ``u`` (N,): (N, B, M, *shape)."""
+    def contributions(self, u: float | Sequence[float] | Tensor) -> Tensor:
+        """What each mode adds to the states at ``u``, N numbers from 0 to 1: (N, B, M, *shape).
+
+        Raises:
+            UsageError: if ``u`` is none of that.
+        """
+        points = checked_points(u, "u").to(self.images)
         beside = (*self.growth_rates.shape, *[1] * (self.images.ndim - 2))
         cosine, sine = rotation(
-            self.growth_rates.view(beside), self.rotation_rates.view(beside), u.view(-1, *[1] * self.images.ndim)
+            self.growth_rates.view(beside), self.rotation_rates.view(beside), points.view(-1, *[1] * self.images.ndim)
         )
         return cosine * self.images + sine * self.partners
 
-    def states(self, u: Tensor) -> Tensor:
-        """The states of the paths at ``u`` (N,): (N, B, *shape)."""
-        return torch.stack([self.contributions(one[None])[0].sum(dim=1) for one in u])
+    def states(self, u: float | Sequence[float] | Tensor) -> Tensor:
+        """The states of the paths at ``u``, N numbers from 0 to 1: (N, B, *shape).
+
+        Raises:
+            UsageError: if ``u`` is none of that.
+        """
+        return torch.stack([self.contributions(one)[0].sum(dim=1) for one in checked_points(u, "u")])

@@ -172,7 +172,7 @@ ANALYSES: dict[str, Entry] = {
         ("path", "held-out rows"),
         _trajectory,
         views=("trajectory",),
-        passes=4,
+        passes=14,
     ),
     "inversion": Entry(
         "samples back to their noise and forth again; whether that noise is noise",

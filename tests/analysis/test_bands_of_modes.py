@@ -7,10 +7,12 @@ import math
 import pytest
 import torch
 
-from koopstep.analysis.bands import band_effects, tied
+from koopstep.analysis.band_findings import order_finding
+from koopstep.analysis.bands import band_effects, level_effects, tied
 from koopstep.analysis.control import random_modes
+from koopstep.analysis.cumulative import cumulative
 from koopstep.analysis.modes import BANDS, ORDERS, band_masks, once, rates_of
-from koopstep.analysis.rates import mode_sentence, rate_sentence, read_rates
+from koopstep.analysis.rates import effect_sentence, mode_sentence, rate_sentence, read_rates
 from koopstep.analysis.spectrum import summarise
 from koopstep.analysis.trajectory import film, film_sentence
 from koopstep.core.records import Batch
@@ -27,7 +29,7 @@ FACTS = DataFacts(shape=(2, 4, 4), noise_scale=10.0, progress=STEPS, levels=(10.
 
 
 def student(modes: int = 3, shared_by: str = "all") -> KoopmanStudent:
-    operator = ModesOperatorConfig.parse({"modes": modes, "real": 1, "shared_by": shared_by}, "operator")
+    operator = ModesOperatorConfig.parse({"modes": modes, "real": min(1, modes), "shared_by": shared_by}, "operator")
     torch.manual_seed(0)
     made = build_student(ModesConfig(network=UNET, operator=operator), FACTS)
     with torch.no_grad():
@@ -66,6 +68,16 @@ def test_what_a_third_adds_is_the_sum_of_its_modes() -> None:
     torch.testing.assert_close(found[0].effect, ends[:, by_growth[:2]].sum(dim=1))
     torch.testing.assert_close(found[0].alone, found[0].effect)
     torch.testing.assert_close(sum(band.effect for band in found), whole)
+
+
+def test_two_modes_make_two_thirds_and_few_modes_no_control() -> None:
+    made = student(0)
+    read, effects = read_rates(made), cumulative(made, 10 * noise(), None, points=2)
+    assert read.control is None and read_rates(student(4)).control is not None
+    assert list(read.effects()["real"]) == list(effects.energy) == ["smallest", "middle"]
+    start = made.encode(10 * noise(), 0.0)
+    assert level_effects(made, start, None, read.every, "real").shape == (1, 2)
+    assert "random" not in effect_sentence(read) and "random" not in order_finding(read.bands, "real", read.control)
 
 
 def test_random_thirds_are_of_modes() -> None:

@@ -77,13 +77,19 @@ def test_rates_and_their_effect() -> None:
     assert "third of largest growth samples change by 0.100, which is more than random" in effect_sentence(
         reading(0, 0, 0.1)
     )
-    assert "is no more than random thirds do (0.0103 to 0.0197)" in effect_sentence(reading(0, 0, 0.015))
+    assert "is no more than random thirds do (52 % of random draws have one as large)" in effect_sentence(
+        reading(0, 0, 0.015)
+    )
+    few = effect_sentence(replace(reading(0, 0, 0.015), control=None))
+    assert few == "Without the third of largest growth samples change by 0.0150."
 
 
 def test_bands() -> None:
     strong, weak = (order_finding(reading(0, 0, effect).bands, "real", CONTROL) for effect in (0.1, 0.012))
     assert "dropping the largest third changes the sample by 0.100 (the others 0.0100 and 0.0100" in strong
-    assert strong.endswith("more than random modes do") and weak.endswith("no more than random modes do")
+    assert strong.endswith(", more than random thirds do (2.5 % of random draws have one as large)")
+    assert ", no more than random thirds do (" in weak
+    assert order_finding(reading(0, 0, 0.1).bands, "real", None).endswith("(the others 0.0100 and 0.0100)")
     images = [
         replace(band, effect=torch.randn(16, 1, 4, 4, generator=torch.Generator().manual_seed(0)))
         for band in reading(0, 0, 0.1).bands
@@ -131,6 +137,10 @@ def test_linearity() -> None:
     assert "stands still 1.00, so the evolution explains 99 %" in found(0.1, 1.0)
     assert found(0.1, 1.0).endswith("(on 1,234 held-out rows).")
     assert found(0.5, 1.0).startswith("The latent path is partly linear")
+    assert found(1.3, 25.0).startswith(
+        "The latent path moves linearly but misses 130 % of its spread: the evolved latent"
+    )
+    assert found(0.19, 25.0).startswith("The latent path is close") and "but misses 21 %" in found(0.21, 25.0)
     assert found(0.31, 0.35).startswith("The operator does little for the latent path: the evolved latent misses 0.310")
     assert "stands still 0.350, so the evolution explains 22 %" in found(0.31, 0.35)
     assert "explains nothing of" in found(1.2, 1.0)

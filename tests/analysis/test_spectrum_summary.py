@@ -8,7 +8,7 @@ import math
 import pytest
 import torch
 
-from koopstep.analysis.spectrum import summarise
+from koopstep.analysis.spectrum import in_short, summarise
 from koopstep.core.errors import UsageError
 from koopstep.operators.factorised import FactorisedConfig
 from koopstep.operators.spectrum import Spectrum
@@ -50,7 +50,13 @@ def test_it_is_json_and_every_level_is_told() -> None:
     assert summary["gauge"] == "free"
     fixed = summarise([spectrum().pinned("the state itself")])
     assert fixed["gauge"] == "fixed"
-    assert "the state itself" in fixed["reading"]
+    assert "(fixed by the state itself); they belong to the dynamics only as far as verify passes" in fixed["reading"]
+    pinned = [spectrum().pinned("the state itself")]
+    assert "the state itself), for one path at a time; they" in summarise(pinned, "path")["reading"]
+    assert in_short(pinned, "class") == (
+        "Eigenvalues are identifiable (fixed by the state itself), for one class at a time; whether they belong to the "
+        "dynamics says verify."
+    )
 
 
 def test_lifted_eigenvalues_are_told_apart() -> None:

@@ -233,7 +233,7 @@ def test_findings_of_a_true_spectrum() -> None:
     agreement = found.values["agreement"]
     assert [agreement[whom][0]["leading"] for whom in agreement] == [2, 2, 2]  # two hold 90 % of the motion
     assert [agreement[whom][0]["agree"] for whom in agreement] == [2, 2, 1]
-    assert "1 of 2 on latent" in found.captions["verify_agreement.png"].finding
+    assert "1 of 2 leading rates agree within 5 % with run 1." in found.captions["verify_agreement.png"].finding
     edmd = level["edmd"]
     assert edmd["hausdorff"] < 1e-5 and edmd["operator_distance"] < 1e-5 and edmd["residual_median"] < 1e-5
     assert max(edmd["forecast"]) < 1e-4 and max(level["forecast"]) < 1e-5 < level["standing_still"][0]
@@ -286,6 +286,8 @@ def test_agreement_in_words() -> None:
     one = Agreement("latent", rates, other)
     differences: Tensor = one.differences
     assert differences.tolist() == pytest.approx([0.2 / 1.2, 0.2 / 8.2, 0.01])
-    assert in_words([one], "with b") == "2 of 3 leading rates agree within 5 % with b; not so 1 of 3 on latent."
+    assert in_words([one], "with b") == "2 of 3 leading rates agree within 5 % with b."
+    both = [one, Agreement("other", rates, rates)]
+    assert in_words(both, "with b") == "5 of 6 leading rates agree within 5 % with b; not so 1 of 3 on latent."
     assert in_words([Agreement("latent", rates, rates)], "with b").startswith("All 3")
     assert "nothing to compare" in in_words([], "with b")

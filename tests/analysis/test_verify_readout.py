@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 
 import pytest
 import torch
 
 from koopstep.analysis.verify import judge_student, verify_student
-from koopstep.analysis.verify_criterion import Judged
+from koopstep.analysis.verify_criterion import Judged, said
 from koopstep.core.errors import UsageError
 from koopstep.core.records import Batch
 from koopstep.nets.mlp import MLPConfig
@@ -56,6 +57,7 @@ def test_modes_that_make_the_path_pass(shared_by: str) -> None:
     assert found.moves[mine].all() and int(found.moves.sum()) == 3
     assert int(found.constant.sum()) == 1 and not found.control.any()
     assert float(found.residual.max()) < 1e-4
+    assert said([found]).startswith("All 4 modes pass")
     rates = found.sums.functions.rates
     torch.testing.assert_close(found.sums.refit[0], rates, rtol=0, atol=1e-3)
     torch.testing.assert_close(found.sums.refit[1], rates, rtol=0, atol=1e-3)
@@ -70,12 +72,20 @@ def test_wrong_rates_do_not_pass_and_the_right_ones_are_found() -> None:
     found = judged(wrong, batch)
     turning = int((found.sums.functions.rates.imag > 0).nonzero()[0, 0])
     assert not found.passed[turning]
+    assert said([found]).startswith("None of 4 modes passes;")
     true = judged(student, batch).sums.functions.rates[turning]
     assert 0.4 < abs(complex(found.sums.functions.rates[turning] - true)) < 0.6
     assert float((found.sums.refit[:, turning] - true).abs().max()) < 0.02
     for parameter in (operator.growth, operator.rotation):
         parameter.add_(torch.randn(parameter.shape, generator=torch.Generator().manual_seed(2)).sign())
     assert not judged(wrong, batch).moves.any()
+
+
+def test_modes_pass_by_name() -> None:
+    found = judged(student_of(), paths_of(student_of()))
+    some = replace(found, moves=torch.tensor([False, False, False, True]))
+    assert said([some]).startswith("2 of 4 modes pass: constant, remainder; mode 1, mode 2 fail;")
+    assert some.count(some.passed) == 2 * 2 * 3  # eigenvalues: own and partner, of three numbers
 
 
 def test_forecasts_are_of_states_and_there_is_no_learned_step() -> None:

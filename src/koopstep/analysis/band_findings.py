@@ -12,6 +12,7 @@ from koopstep.analysis.control import (
     CHANCE,
     Control,
     chance_effects,
+    enough,
     random_modes,
     share_as_far,
     share_as_large,
@@ -19,7 +20,7 @@ from koopstep.analysis.control import (
 )
 from koopstep.analysis.findings import Bars, Caption, Curves, Findings, ImageRow, Images, Line, View, image_rows
 from koopstep.analysis.frequencies import radial_profile, radii
-from koopstep.analysis.modes import BANDS, ORDER_WORDS, ORDERS, Order, rates_of
+from koopstep.analysis.modes import ORDER_WORDS, ORDERS, Order, formed, rates_of
 from koopstep.analysis.sets import how_shown, view_of_sets
 from koopstep.analysis.spectrum import gauge_of, identifiable
 from koopstep.analysis.subject import Subject
@@ -38,20 +39,24 @@ def bands(subject: Subject) -> Findings:
     end = student.evolve(start, 1.0, labels)
     rates = rates_of(student, start)
     whole, found = band_effects(student, end, labels, ORDERS, rates=rates)
-    chance = chance_effects(student, end, labels)
-    control = random_modes(student, end, labels)
+    chance, control = (
+        (chance_effects(student, end, labels), random_modes(student, end, labels)) if enough(rates) else ([], None)
+    )
     gauge = gauge_of(student.spectrum())
     part, part_labels = tuple(level[:_FOR_LEVELS] for level in end), None if labels is None else labels[:_FOR_LEVELS]
     values: dict[str, Any] = {"gauge": gauge, "rows": len(batch)}
     by_level: dict[str, dict[str, list[float]]] = {}
     for order in ORDERS:
         effects = level_effects(student, part, part_labels, rates, order)
-        by_level[f"by {ORDER_WORDS[order]}"] = {band: effects[:, place].tolist() for place, band in enumerate(BANDS)}
+        by_level[f"by {ORDER_WORDS[order]}"] = {
+            band: effects[:, place].tolist() for place, band in enumerate(formed(rates))
+        }
         values[order] = _order_values(found, order, control) | {
             "tied_share": tied(rates, order),
             "effect_by_level": dict(zip(student.level_names, effects.tolist(), strict=True)),
         }
-    values[CHANCE] = _order_values(chance, CHANCE, control)
+    if control is not None:
+        values[CHANCE] = _order_values(chance, CHANCE, control)
     views = [_order_view(subject, order, whole, found, gauge) for order in ORDERS]
     sentence = {order: order_finding(found, order, control) for order in ORDERS}
     captions = {
@@ -71,10 +76,11 @@ def bands(subject: Subject) -> Findings:
         views.append(_profiles(whole, found, chance))
         captions["bands_profile.png"] = Caption(
             "How fine each third's effect is",
-            "Power of what a third adds to the sample, by spatial frequency; pale: a random third; dashed: whole samples.",
+            "Power of what a third adds to the sample, by spatial frequency; "
+            f"{'pale: a random third; ' * bool(chance)}dashed: whole samples.",
             _finest_finding(found),
         )
-    return Findings(values, views, _conclusion(sentence, values), captions, _numbers(found, control, values))
+    return Findings(values, views, _conclusion(sentence, values, control), captions, _numbers(found, control, values))
 
 
 _BANDS_TEXT = (
@@ -87,8 +93,10 @@ def _sentence(text: str) -> str:
     return f"{text[0].upper()}{text[1:]}."
 
 
-def _conclusion(sentence: dict[Order, str], values: dict[str, Any]) -> str:
-    """The order that does most beyond random modes, or that none does."""
+def _conclusion(sentence: dict[Order, str], values: dict[str, Any], control: Control | None) -> str:
+    """The order that does most beyond random modes, or that none does; by growth where modes are too few to tell."""
+    if control is None:
+        return _sentence(f"on {held_out_rows(values['rows'])}, {sentence['real']}")
     best = min(ORDERS, key=lambda order: (values[order]["share_as_far"] or 1.0, values[order]["share_as_large"]))
     where = f"on {held_out_rows(values['rows'])}"
     if any(values[order]["stands_out"] or values[order]["effect_stands_out"] for order in ORDERS):
@@ -96,15 +104,18 @@ def _conclusion(sentence: dict[Order, str], values: dict[str, Any]) -> str:
     return _sentence(f"{where} no order of the modes does more than the random-mode control: {sentence[best]}")
 
 
-def _numbers(found: list[Band], control: Control, values: dict[str, Any]) -> dict[str, Any]:
+def _numbers(found: list[Band], control: Control | None, values: dict[str, Any]) -> dict[str, Any]:
     numbers: dict[str, Any] = {}
     for order in ORDERS:
         sizes = {band.band: band.size for band in found if band.order == order}
         numbers[f"effect of each third by {ORDER_WORDS[order]}"] = ", ".join(
             f"{band} {short(size)}" for band, size in sizes.items()
         )
-    low, high = control.spread
-    numbers["random-mode control"] = f"{short(low)} to {short(high)} (95 % of {control.sizes.numel()} thirds)"
+    if control is not None:
+        low, high = control.spread
+        numbers["random-mode control"] = (
+            f"{short(low)} to {short(high)} (the largest third, 95 % of {len(control.sizes)} draws)"
+        )
     return numbers | {"rates identifiable": "no" if values["gauge"] == "free" else f"yes, {values['gauge']}"}
 
 
@@ -127,8 +138,10 @@ def _finest_finding(found: list[Band]) -> str:
     )
 
 
-def _order_values(found: list[Band], order: str, control: Control) -> dict[str, Any]:
+def _order_values(found: list[Band], order: str, control: Control | None) -> dict[str, Any]:
     values: dict[str, Any] = {band.band: band.summary() for band in found if band.order == order}
+    if control is None:
+        return values | {"highest_frequency_band": finest(found, order)}
     far, large = share_as_far(found, order, control), share_as_large(found, order, control)
     return values | {
         "highest_frequency_band": finest(found, order),
@@ -139,18 +152,20 @@ def _order_values(found: list[Band], order: str, control: Control) -> dict[str, 
     }
 
 
-def order_finding(found: list[Band], order: Order, control: Control) -> str:
+def order_finding(found: list[Band], order: Order, control: Control | None) -> str:
     """One order in a sentence: which third matters most, which writes the finest detail, and what random thirds do."""
     sizes = {band.band: band.size for band in found if band.order == order}
     most = max(sizes, key=lambda band: sizes[band])
     others = " and ".join(short(size) for band, size in sizes.items() if band != most)
-    low, high = control.spread
     text = (
         f"sorted by {ORDER_WORDS[order]}, dropping the {most} third changes the sample by {short(sizes[most])} (the others "
-        f"{others}; 95 % of random thirds {short(low)} to {short(high)})"
+        f"{others})"
     )
+    if control is None:
+        return text
     large, far = share_as_large(found, order, control), share_as_far(found, order, control)
-    text += ", more than random modes do" if stands_out(large) else ", no more than random modes do"
+    more = "more than" if stands_out(large) else "no more than"
+    text += f", {more} random thirds do ({percent(large)} of random draws have one as large)"
     if far is None:
         return text
     verb = "writes the finest detail" if stands_out(far) else "seems to write the finest detail, but does not stand out"
@@ -182,10 +197,11 @@ def _profiles(whole: Tensor, found: list[Band], chance: list[Band]) -> Curves:
         power = profile if profile is None else profile * float(images.square().mean())
         return ([], []) if power is None else (radii(len(power)).tolist(), power.clamp(min=1e-12).tolist())
 
-    drawn = torch.cat([band.effect for band in chance])
+    drawn = {"random third": line(torch.cat([band.effect for band in chance]))} if chance else {}
     panels = {
         f"thirds by {ORDER_WORDS[order]}": {band.band: line(band.effect) for band in found if band.order == order}
-        | {"random third": line(drawn), "whole samples": line(whole)}
+        | drawn
+        | {"whole samples": line(whole)}
         for order in ORDERS
     }
     return Curves(
@@ -194,7 +210,7 @@ def _profiles(whole: Tensor, found: list[Band], chance: list[Band]) -> Curves:
         across="spatial frequency, cycles a pixel",
         up="power within a ring",
         logarithmic=list(panels),
-        faint=("random third", "whole samples"),
+        faint=(*drawn, "whole samples"),
         ordered=list(panels),
         alike=[list(panels)],
         title="what a third adds to the sample, by spatial frequency",

@@ -16,11 +16,11 @@ from torch import Tensor
 
 from koopstep.analysis.frequencies import mean_frequency, radial_profile
 from koopstep.analysis.modes import (
-    BANDS,
     Masks,
     Order,
     band_masks,
     drop,
+    formed,
     full,
     has_rates,
     keep,
@@ -107,10 +107,13 @@ def band_effects(
 def level_effects(
     student: KoopmanStudent, latent: Latent, class_labels: Tensor | None, rates: Sequence[Rates], order: Order
 ) -> Tensor:
-    """Mean squared change (L, 3) of the decoded sample when a third is dropped at one level and the others stay whole."""
-    whole = student.decode(latent, 1.0, class_labels)
-    found = torch.zeros(len(latent), len(BANDS))
-    for column, band in enumerate(BANDS):
+    """Mean squared change (L, 3) of the decoded sample when a third is dropped at one level and the others stay whole.
+
+    Thirds that hold no mode have no column.
+    """
+    whole, held = student.decode(latent, 1.0, class_labels), formed(rates)
+    found = torch.zeros(len(latent), len(held))
+    for column, band in enumerate(held):
         for row, (level, mask) in enumerate(zip(latent, band_masks(rates, band, order), strict=True)):
             cut = (*latent[:row], level * ~full(mask, level), *latent[row + 1 :])
             found[row, column] = float((whole - student.decode(cut, 1.0, class_labels)).square().mean())
@@ -158,10 +161,10 @@ def thirds(
     order: Order,
     name: str,
 ) -> list[Band]:
-    """The three bands of one order, which is called ``name``."""
+    """The bands of one order, which is called ``name``, that hold modes."""
     total = sum(float(level.float().square().sum()) for level in latent)
     found = []
-    for band in BANDS:
+    for band in formed(rates):
         masks = band_masks(rates, band, order)
         alone = student.decode(keep(latent, masks), 1.0, class_labels)
         effect = whole - student.decode(drop(latent, masks), 1.0, class_labels)

@@ -22,7 +22,7 @@ CHANCE = "chance"
 """The order of thirds drawn at random."""
 DRAWS, DRAWN_ROWS = 39, 16
 """Random draws of modes that thirds are held against, and the rows that is measured on."""
-_RARE = 0.05
+_RARE, _FEWEST = 0.05, 6
 
 
 @dataclass(frozen=True)
@@ -39,14 +39,19 @@ class Control:
 
     @property
     def middle(self) -> float:
-        """The median effect of a third."""
-        return float(self.sizes.median())
+        """The median of the largest effect of a draw."""
+        return float(self.sizes.amax(dim=1).median())
 
     @property
     def spread(self) -> tuple[float, float]:
-        """Between which 95 % of the effects lie."""
-        low, high = self.sizes.flatten().quantile(torch.tensor([0.025, 0.975])).tolist()
+        """Between which 95 % of the draws' largest effects lie: the largest of a choice of thirds is held against these."""
+        low, high = self.sizes.amax(dim=1).quantile(torch.tensor([0.025, 0.975])).tolist()
         return low, high
+
+
+def enough(rates: Sequence[Rates]) -> bool:
+    """Whether random thirds say anything: of fewer than six modes that are chosen from, most draws are the same few."""
+    return all(level.mode is None or int(level.mode.max()) + 1 >= _FEWEST for level in rates)
 
 
 @torch.no_grad()

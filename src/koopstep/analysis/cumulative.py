@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from koopstep.analysis.findings import Caption, Curves, Findings, Line
-from koopstep.analysis.modes import BANDS, ORDER_WORDS, ORDERS, Order, band_masks, drop, full, rates_of
+from koopstep.analysis.modes import ORDER_WORDS, ORDERS, Order, band_masks, drop, formed, full, rates_of
 from koopstep.analysis.spectrum import gauge_of, identifiable
 from koopstep.analysis.subject import Subject
 from koopstep.analysis.words import percent, short
@@ -56,10 +56,10 @@ def cumulative(
     """
     start = student.encode(states, 0.0, class_labels)
     rates = rates_of(student, start)
-    masks = {band: band_masks(rates, band, order) for band in BANDS}
+    masks = {band: band_masks(rates, band, order) for band in formed(rates)}
     progress = tuple(index / (points - 1) for index in range(points))
-    energy: dict[str, list[float]] = {band: [] for band in BANDS}
-    decoded: dict[str, list[float]] = {band: [] for band in BANDS}
+    energy: dict[str, list[float]] = {band: [] for band in masks}
+    decoded: dict[str, list[float]] = {band: [] for band in masks}
     for u in progress:
         latent = student.evolve(start, u, class_labels)
         reads = student.codec.reads_path
@@ -67,7 +67,7 @@ def cumulative(
         unit = float(student.codec.state_size(torch.full((1,), u, device=states.device))[0]) ** 2 if reads else 1.0
         whole = student.decode(latent, at, class_labels)
         total = sum(float(level.float().square().sum()) for level in latent)
-        for band in BANDS:
+        for band in masks:
             inside = sum(
                 float((level.float().square() * full(mask, level)).sum())
                 for level, mask in zip(latent, masks[band], strict=True)
@@ -85,9 +85,9 @@ def along_the_path(subject: Subject) -> Findings:
     unit = "change of the state read at u, over its mean square" if student.codec.reads_path else "change when decoded"
     panels: dict[str, dict[str, Line]] = {}
     for order, curves in found.items():
-        panels[f"share, by {ORDER_WORDS[order]}"] = {band: (curves.u, curves.energy[band]) for band in BANDS}
+        panels[f"share, by {ORDER_WORDS[order]}"] = {band: (curves.u, curves.energy[band]) for band in curves.energy}
     for order, curves in found.items():
-        panels[f"effect, by {ORDER_WORDS[order]}"] = {band: (curves.u, curves.decoded[band]) for band in BANDS}
+        panels[f"effect, by {ORDER_WORDS[order]}"] = {band: (curves.u, curves.decoded[band]) for band in curves.decoded}
     gauge = gauge_of(student.spectrum())
     title = f"share of the latent and effect of each third along the path; shares and order {identifiable(gauge)}"
     heads, half = list(panels), len(panels) // 2
@@ -111,11 +111,11 @@ def along_the_path(subject: Subject) -> Findings:
 
 def path_sentence(found: Cumulative) -> str:
     """How the shares move along the path, and which third the sample rests on at its end."""
-    gains = {band: found.energy[band][-1] - found.energy[band][0] for band in BANDS}
-    moved = max(BANDS, key=lambda band: abs(gains[band]))
-    effects = {band: found.decoded[band][-1] for band in BANDS}
-    first, second, _ = sorted(effects.values(), reverse=True)
-    most = max(BANDS, key=lambda band: effects[band])
+    gains = {band: found.energy[band][-1] - found.energy[band][0] for band in found.energy}
+    moved = max(gains, key=lambda band: abs(gains[band]))
+    effects = {band: found.decoded[band][-1] for band in found.decoded}
+    first, second, *_ = sorted(effects.values(), reverse=True)
+    most = max(effects, key=lambda band: effects[band])
     as_sorted = ", which sorting by growth makes so" if found.order == "real" else ""
     shares = (
         f"from noise to data the {moved} third's share of the latent goes from {percent(found.energy[moved][0])} to "
@@ -135,7 +135,7 @@ def path_sentence(found: Cumulative) -> str:
 def _numbers(found: dict[Order, Cumulative]) -> dict[str, str]:
     return {
         f"share at u = 0 and 1 by {ORDER_WORDS[order]}": ", ".join(
-            f"{band} {percent(curves.energy[band][0])} to {percent(curves.energy[band][-1])}" for band in BANDS
+            f"{band} {percent(curves.energy[band][0])} to {percent(curves.energy[band][-1])}" for band in curves.energy
         )
         for order, curves in found.items()
     }

@@ -17,11 +17,7 @@ from koopstep.students.codec import Latent
 from koopstep.students.student import KoopmanStudent
 
 _STILL = 1e-3  # a latent that moves by less has nothing to explain
-_VERDICTS = (
-    (0.9, "The latent path is close to linear"),
-    (0.5, "The latent path is partly linear"),
-    (-float("inf"), "The operator does little for the latent path"),
-)
+_CLOSE = 0.2  # the largest mean-removed error of a path that is close to linear
 
 
 @dataclass(frozen=True)
@@ -195,9 +191,20 @@ def straight_sentence(found: Linearity) -> str:
             f"The latent hardly moves along the path (by {still} of what differs between rows, {where}), so there is no motion "
             f"for a linear map to explain; the evolved latent is {error} off."
         )
-    verdict = next(word for least, word in _VERDICTS if found.explained >= least)
+    verdict = _verdict(found.explained, _mean(found.centred))
     explained = percent(found.explained) if found.explained > 0 else "nothing"
     return (
         f"{verdict}: the evolved latent misses {error} of what differs between rows, one that stands still {still}, so "
         f"the evolution explains {explained} of the latent's motion ({where})."
     )
+
+
+def _verdict(explained: float, error: float) -> str:
+    """A small share of a large motion may still be more than all that tells rows apart, so the error counts, too."""
+    if explained < 0.5:
+        return "The operator does little for the latent path"
+    if explained < 0.9:
+        return "The latent path is partly linear"
+    if error <= _CLOSE:
+        return "The latent path is close to linear"
+    return f"The latent path moves linearly but misses {100 * error:,.0f} % of its spread"

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from koopstep.core.errors import UsageError
+from koopstep.operators.modes import ModesOperator
 from koopstep.operators.rates import Rates
 from koopstep.students.codec import Latent
 from koopstep.students.student import KoopmanStudent
@@ -55,6 +56,14 @@ def rates_of(student: KoopmanStudent, latent: Latent | None = None) -> list[Rate
     return rates
 
 
+def own_rates(student: KoopmanStudent) -> str:
+    """What has rates of its own: ``class``, ``path``, or nothing (empty), where all share them."""
+    shared = {operator.config.shared_by for operator in student.operators if isinstance(operator, ModesOperator)}
+    if "class" in shared:
+        return "class"
+    return "path" if any(operator.state_dependent for operator in student.operators) else ""
+
+
 def once(values: Tensor, rates: Rates) -> Tensor:
     """``values`` (C/2, H, W) of the pairs of channels that ``rates`` are of; one a mode, (M, 1, 1), where pairs share modes."""
     if rates.mode is None:
@@ -67,7 +76,7 @@ def once(values: Tensor, rates: Rates) -> Tensor:
 
 
 def band_masks(rates: Sequence[Rates], band: str, order: Order = "real") -> Masks:
-    """The modes of a third of each level; the three bands are disjoint and together everything.
+    """The modes of a third of each level; the three bands are disjoint and together everything, and of two modes one is empty.
 
     Raises:
         UsageError: on an unknown band or order.
@@ -75,6 +84,11 @@ def band_masks(rates: Sequence[Rates], band: str, order: Order = "real") -> Mask
     if band not in BANDS or order not in ORDERS:
         raise UsageError(f"bands are {', '.join(BANDS)} in the order {', '.join(ORDERS)}; got {band!r} by {order!r}")
     return tuple(_third(level, order) == BANDS.index(band) for level in rates)
+
+
+def formed(rates: Sequence[Rates]) -> tuple[str, ...]:
+    """The thirds that hold modes: of a level of fewer than three modes some hold none."""
+    return tuple(band for band in BANDS if any(bool(mask.any()) for mask in band_masks(rates, band)))
 
 
 def _third(rates: Rates, order: Order) -> Tensor:

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from koopstep.analysis.bands import Band, band_effects
-from koopstep.analysis.control import Control, random_modes, share_as_large, stands_out
+from koopstep.analysis.control import Control, enough, random_modes, share_as_large, stands_out
 from koopstep.analysis.findings import Bars, Caption, Eigenvalues, Findings, LevelRates, View
-from koopstep.analysis.modes import BANDS, ORDER_WORDS, ORDERS, has_rates, once, rates_of
+from koopstep.analysis.modes import ORDER_WORDS, ORDERS, formed, has_rates, once, own_rates, rates_of
 from koopstep.analysis.spectrum import gauge_of, identifiable, in_short, summarise
 from koopstep.analysis.subject import Subject
 from koopstep.analysis.verify_marks import Marks, marks
@@ -37,7 +37,7 @@ class RateReading:
         rates: of each level; one a mode where pairs of channels share modes.
         levels: name of a level -> mean and spread over modes; and over states, where rates depend on them.
         bands: thirds of the modes for each order, on 64 rows of fresh noise.
-        control: the random-mode control.
+        control: the random-mode control; None where modes are too few for one.
         every: rates of each level, of every pair of channels.
     """
 
@@ -45,7 +45,7 @@ class RateReading:
     rates: list[Rates]
     levels: dict[str, dict[str, float | None]]
     bands: list[Band]
-    control: Control
+    control: Control | None
     every: Sequence[Rates] = ()
 
     def effects(self) -> dict[str, dict[str, float]]:
@@ -72,7 +72,8 @@ def read_rates(student: KoopmanStudent) -> RateReading:
         name: _level_values(student, start, index, rate)
         for index, (name, rate) in enumerate(zip(student.level_names, rates, strict=True))
     }
-    return RateReading(spectra, rates, levels, found, random_modes(student, end, labels), every)
+    control = random_modes(student, end, labels) if enough(every) else None
+    return RateReading(spectra, rates, levels, found, control, every)
 
 
 def spectrum(subject: Subject) -> Findings:
@@ -80,8 +81,8 @@ def spectrum(subject: Subject) -> Findings:
     student, verified = subject.student, marks(subject)
     if has_rates(student):
         return _of_rates(student, verified)
-    spectra = student.spectrum()
-    values = summarise(spectra) | {"verified": verified.values()}
+    spectra, each = student.spectrum(), own_rates(student)
+    values = summarise(spectra, each) | {"verified": verified.values()}
     passed = [verified.of_spectrum(index, one) for index, one in enumerate(spectra)]
     sentence = eigenvalue_sentence(values)
     text = (
@@ -96,7 +97,7 @@ def spectrum(subject: Subject) -> Findings:
     return Findings(
         values,
         [Eigenvalues("spectrum.png", spectra, passed)],
-        f"{sentence} {in_short(spectra)} {verified.words}",
+        f"{sentence} {in_short(spectra, each)} {verified.words}",
         {"spectrum.png": Caption("The operator's eigenvalues", text, sentence)},
         numbers | {"eigenvalues": identifiable(gauge_of(spectra)), "verified": verified.words},
     )
@@ -120,13 +121,14 @@ def eigenvalue_sentence(values: dict[str, Any]) -> str:
 
 def _of_rates(student: KoopmanStudent, verified: Marks) -> Findings:
     read = read_rates(student)
-    gauge, names = gauge_of(read.spectra), student.level_names
-    values = summarise(read.spectra)
+    gauge, names, each = gauge_of(read.spectra), student.level_names, own_rates(student)
+    values = summarise(read.spectra, each)
     for level, operator in zip(values["levels"], student.operators, strict=True):
         level["numbers"] = operator.dimension
     effects, control = read.effects(), read.control
+    chance = {} if control is None else {"chance": control.middle, "chance_spread": list(control.spread)}
     values |= {
-        "band_effects": effects | {"chance": control.middle, "chance_spread": list(control.spread)},
+        "band_effects": effects | chance,
         "rates": read.levels,
         "verified": verified.values(),
     }
@@ -137,9 +139,9 @@ def _of_rates(student: KoopmanStudent, verified: Marks) -> Findings:
         Bars(
             "band_effects.png",
             {f"by {ORDER_WORDS[order]}": {"effect": list(effects[order].values())} for order in ORDERS},
-            BANDS,
+            formed(read.every),
             up="mean squared change",
-            spread=("random thirds, 95 %", *control.spread),
+            spread=None if control is None else ("largest of random thirds, 95 %", *control.spread),
             ordered=True,
             title="change of the sample without a third of the modes; the effect is identifiable, the order: "
             + identifiable(gauge),
@@ -155,11 +157,12 @@ def _of_rates(student: KoopmanStudent, verified: Marks) -> Findings:
     numbers = {
         "modes": f"{sum(level.alpha.numel() for level in read.rates):,} on {len(names)} levels",
         "effect of a third by growth": ", ".join(f"{band} {short(size)}" for band, size in effects["real"].items()),
-        "random-mode control": f"{short(control.spread[0])} to {short(control.spread[1])}",
         "rates": identifiable(gauge),
         "verified": verified.words,
     }
-    conclusion = f"{sentence} {effect} {in_short(read.spectra)} {verified.words}"
+    if control is not None:
+        numbers["random-mode control"] = f"{short(control.spread[0])} to {short(control.spread[1])}"
+    conclusion = f"{sentence} {effect} {in_short(read.spectra, each)} {verified.words}"
     return Findings(values, views, conclusion, captions, numbers)
 
 
@@ -204,13 +207,16 @@ def mode_sentence(alpha: Tensor, beta: Tensor) -> str:
 
 
 def effect_sentence(read: RateReading) -> str:
-    """Which third by growth matters most, and whether more than random thirds."""
-    sizes, (low, high) = read.effects()["real"], read.control.spread
+    """Which third by growth matters most, and whether more than random thirds, where modes are enough for these."""
+    sizes = read.effects()["real"]
     most = max(sizes, key=lambda band: sizes[band])
-    beyond = stands_out(share_as_large(read.bands, "real", read.control))
+    text = f"Without the third of {most} growth samples change by {short(sizes[most])}"
+    if read.control is None:
+        return f"{text}."
+    share = share_as_large(read.bands, "real", read.control)
     return (
-        f"Without the third of {most} growth samples change by {short(sizes[most])}, which is "
-        f"{'more than' if beyond else 'no more than'} random thirds do ({short(low)} to {short(high)})."
+        f"{text}, which is {'more than' if stands_out(share) else 'no more than'} random thirds do ({percent(share)} of "
+        "random draws have one as large)."
     )
 
 
@@ -236,7 +242,8 @@ def _captions(read: RateReading, sentence: str, effect: str, reading: str, verif
         ),
         "band_effects.png": Caption(
             "What thirds of the modes do",
-            "Mean squared change of the sample when a third of the modes is dropped; grey: where random thirds lie.",
+            "Mean squared change of the sample when a third of the modes is dropped"
+            f"{'.' if read.control is None else '; grey: where the largest of random thirds lies.'}",
             effect,
         ),
     }

@@ -21,11 +21,12 @@ MODES_LISTED = 12
 """The slowest modes, listed one by one."""
 
 
-def summarise(spectra: Sequence[Spectrum]) -> dict[str, Any]:
+def summarise(spectra: Sequence[Spectrum], each: str = "") -> dict[str, Any]:
     """Tells spectra in plain numbers and texts; infinity (a mode that never halves) becomes None.
 
     Args:
         spectra: one a level of the latent.
+        each: "path" or "class" where each has rates of its own.
 
     Returns:
         ``gauge`` ("fixed" when it is so at every level, else "free"), ``reading`` (what that means) and
@@ -44,15 +45,18 @@ def summarise(spectra: Sequence[Spectrum]) -> dict[str, Any]:
     fixed = all(spectrum.gauge == "fixed" for spectrum in spectra)
     return {
         "gauge": "fixed" if fixed else "free",
-        "reading": _reading(spectra, fixed),
+        "reading": _reading(spectra, fixed, each),
         "levels": [_level(spectrum) for spectrum in spectra],
     }
 
 
-def _reading(spectra: Sequence[Spectrum], fixed: bool) -> str:
+def _reading(spectra: Sequence[Spectrum], fixed: bool, each: str) -> str:
     if fixed:
         by = ", ".join(sorted({spectrum.pinned_by for spectrum in spectra}))
-        return f"the eigenvalues are identifiable, for {by} pins the observables: they belong to the dynamics"
+        return (
+            f"the eigenvalues are identifiable (fixed by {by}){_for_one(each)}; they belong to the dynamics only as far as "
+            "verify passes them"
+        )
     return (
         "the eigenvalues are not identifiable: another encoder and decoder give the same samples with other "
         "eigenvalues, so these describe this network, not the dynamics"
@@ -126,9 +130,13 @@ def identifiable(gauge: str) -> str:
     return "not identifiable" if gauge == "free" else f"identifiable ({gauge})"
 
 
-def in_short(spectra: Sequence[Spectrum]) -> str:
-    """The reading of spectra in a short sentence."""
+def in_short(spectra: Sequence[Spectrum], each: str = "") -> str:
+    """The reading of spectra in a short sentence; ``each`` as in :func:`summarise`."""
     gauge = gauge_of(spectra)
     if gauge == "free":
         return "Eigenvalues are not identifiable here: they describe this network, not the dynamics."
-    return f"Eigenvalues are identifiable here ({gauge}): they belong to the dynamics."
+    return f"Eigenvalues are identifiable ({gauge}){_for_one(each)}; whether they belong to the dynamics says verify."
+
+
+def _for_one(each: str) -> str:
+    return f", for one {each} at a time" if each else ""

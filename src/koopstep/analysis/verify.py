@@ -137,7 +137,7 @@ def verify(subject: Subject) -> Findings:
     found = verify_student(student, batch, subject.others(), fit)
     verdict, forecast = said(found.known), forecast_sentence(found)
     agreed = {whom: in_words(each, _whom(whom)) for whom, each in found.agreement.items()}
-    control = found.values()["control_passed"]
+    control = sum(one.tally(one.control) for one in found.known)
     shifted = (
         f"With rates shifted at random {control:,} would pass."
         if control
@@ -203,7 +203,7 @@ def _planes(found: Verified) -> ResidualPlanes:
         values = (one.sums.functions.rates.cpu()[most] * fit.gap).exp()
         planes.append(
             LevelPlane(
-                f"{one.level}: {one.count(one.passed):,} of {one.count(torch.ones_like(one.moves)):,} pass",
+                f"{one.level}: {one.tally(one.passed):,} of {one.tally(torch.ones_like(one.moves)):,} pass",
                 values,
                 one.residual[most],
                 one.passed[most],

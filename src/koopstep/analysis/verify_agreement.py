@@ -82,6 +82,8 @@ def in_words(found: Sequence[Agreement], whom: str) -> str:
     agree = sum(int((one.differences <= WITHIN).sum()) for one in found)
     if agree == total:
         return f"All {total} leading rates agree within {percent(WITHIN)} {whom}."
+    if len(found) == 1:
+        return f"{agree} of {total} leading rates agree within {percent(WITHIN)} {whom}."
     wrong = [
         f"{len(one.rates) - int((one.differences <= WITHIN).sum())} of {len(one.rates)} on {one.level}"
         for one in found

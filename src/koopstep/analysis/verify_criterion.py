@@ -11,6 +11,7 @@ from torch import Tensor
 
 from koopstep.analysis.verify_latents import EigenSums, LevelSeen
 from koopstep.analysis.words import short
+from koopstep.students.decomposition import mode_names
 
 THRESHOLD = 0.1
 """The largest residual and error of an eigenfunction that passes, relative to its size."""
@@ -78,6 +79,17 @@ class Judged:
     def count(self, which: Tensor) -> int:
         """Eigenvalues of the real map among ``which`` (P,)."""
         return int(self.sums.functions.multiplicity[which].sum())
+
+    @property
+    def modes(self) -> tuple[str, ...]:
+        """Names of the modes; none where eigenvalues are not of modes that have names."""
+        modes = self.sums.functions.modes
+        return () if modes is None else mode_names(len(modes))
+
+    def tally(self, which: Tensor) -> int:
+        """Modes among ``which`` (P,) where these have names, else eigenvalues."""
+        modes = self.sums.functions.modes
+        return self.count(which) if modes is None else int(which[modes.cpu()].sum())
 
     def of_pairs(self, shape: torch.Size) -> Tensor | None:
         """What passed for each pair of channels at its place; None where functions are of other things."""
@@ -160,12 +172,29 @@ def said(judged: Sequence[Judged]) -> str:
     moving, constant = (sum(level.count(getattr(level, kind)) for level in judged) for kind in ("moves", "constant"))
     if not total:
         return "No eigenvalue was judged."
+    if len(judged) == 1 and judged[0].modes:
+        return f"{_of_modes(judged[0])}{_near(judged)}."
     different = sum(len(level.moves) for level in judged)
     what = f"{total:,} eigenvalues" + (f" ({different} different ones)" if 2 * different < total else "")
     if not moving + constant:
         return f"None of {what} passes{_near(judged)}."
     kinds = f"{moving:,} of eigenfunctions that move, {constant:,} of constant ones"
     return f"{moving + constant:,} of {what} pass ({kinds}){_near(judged)}."
+
+
+def _of_modes(level: Judged) -> str:
+    """Which modes pass and which fail, by name."""
+    modes = level.sums.functions.modes
+    flags = [] if modes is None else level.passed[modes.cpu()].tolist()
+    good, bad = (
+        [name for name, passed in zip(level.modes, flags, strict=True) if passed is kind] for kind in (True, False)
+    )
+    if not good:
+        return f"None of {len(flags)} modes passes"
+    if not bad:
+        return f"All {len(flags)} modes pass"
+    passing = f"{len(good)} of {len(flags)} modes {'passes' if len(good) == 1 else 'pass'}"
+    return f"{passing}: {', '.join(good)}; {', '.join(bad)} {'fails' if len(bad) == 1 else 'fail'}"
 
 
 def _near(judged: Sequence[Judged]) -> str:

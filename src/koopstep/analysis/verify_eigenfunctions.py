@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from koopstep.analysis.modes import once
 from koopstep.operators.base import Operator
 
 LARGEST = 1024
@@ -27,6 +28,7 @@ class Eigenfunctions:
         weights: complex (d, n), the functions by column, scaled by the size of what they stand for in the latent; None where
             they are ``z_k - i z_(k + C/2)`` of pairs of channels.
         conjugate: bool (n,), whose functions are the conjugates; None where there are weights.
+        modes: int64 (M,), the eigenvalue of each mode where several functions are one mode; None where they are not.
     """
 
     rates: Tensor
@@ -34,6 +36,7 @@ class Eigenfunctions:
     space: Tensor
     weights: Tensor | None = None
     conjugate: Tensor | None = None
+    modes: Tensor | None = None
 
     def __call__(self, latent: Tensor) -> Tensor:
         """The functions (B, n) of a latent (B, *shape), complex."""
@@ -68,7 +71,8 @@ def eigenfunctions(operator: Operator, latent: Tensor) -> Eigenfunctions | None:
         upper = torch.complex(each.real, each.imag.abs())
         values, space = _distinct(upper)
         multiplicity = 2 * torch.bincount(space, minlength=len(values))
-        return Eigenfunctions(values, multiplicity, space, conjugate=each.imag < 0)
+        modes = None if rates.mode is None else once(space.view(size), rates).flatten()
+        return Eigenfunctions(values, multiplicity, space, conjugate=each.imag < 0, modes=modes)
     if operator.dimension > LARGEST:
         return None
     return _of_matrix(operator.matrix().detach().double(), latent.dtype)

@@ -15,6 +15,11 @@ CONSTANT, REMAINDER = "constant", "remainder"
 """The names of the first and of the last mode."""
 
 
+def mode_names(count: int) -> tuple[str, ...]:
+    """The names of so many modes, the constant and the remainder among them."""
+    return (CONSTANT, *(f"mode {number}" for number in range(1, count - 1)), REMAINDER)
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class ModeDecomposition:
     """Modes of B paths: ``x_u = sum over m of e^{alpha_m u} (cos(beta_m u) images_m + sin(beta_m u) partners_m)``.
@@ -40,7 +45,7 @@ class ModeDecomposition:
     @property
     def names(self) -> tuple[str, ...]:
         """``constant``, ``mode 1``, ``mode 2``, ..., ``remainder``."""
-        return (CONSTANT, *(f"mode {number}" for number in range(1, self.images.shape[1] - 1)), REMAINDER)
+        return mode_names(self.images.shape[1])
 
     def contributions(self, u: float | Sequence[float] | Tensor) -> Tensor:
         """What each mode adds to the states at ``u``, N numbers from 0 to 1: (N, B, M, *shape).

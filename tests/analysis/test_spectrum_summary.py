@@ -54,8 +54,8 @@ def test_it_is_json_and_every_level_is_told() -> None:
     pinned = [spectrum().pinned("the state itself")]
     assert "the state itself), for one path at a time; they" in summarise(pinned, "path")["reading"]
     assert in_short(pinned, "class") == (
-        "Eigenvalues are identifiable (fixed by the state itself), for one class at a time; whether they belong to the "
-        "dynamics says verify."
+        "Eigenvalues are identifiable (fixed by the state itself), for one class at a time; `verify` says whether they "
+        "belong to the dynamics."
     )
 
 

@@ -135,7 +135,7 @@ def in_short(spectra: Sequence[Spectrum], each: str = "") -> str:
     gauge = gauge_of(spectra)
     if gauge == "free":
         return "Eigenvalues are not identifiable here: they describe this network, not the dynamics."
-    return f"Eigenvalues are identifiable ({gauge}){_for_one(each)}; whether they belong to the dynamics says verify."
+    return f"Eigenvalues are identifiable ({gauge}){_for_one(each)}; `verify` says whether they belong to the dynamics."
 
 
 def _for_one(each: str) -> str:

@@ -110,7 +110,7 @@ class ModesCodec(Codec):
 
     @property
     def pinned_by(self) -> str:
-        return "the state as a fixed sum of the modes (up to their order, and to modes that nothing excites)"
+        return "the state as a fixed sum of the modes"
 
     @property
     def encodes(self) -> Literal["path", "ends", "start"]:

@@ -72,7 +72,7 @@ def mix(
         ``.conclusion`` (one sentence), ``.numbers``, ``.values``, ``.files``; the edited pictures lie in ``edited``.
 
     Raises:
-        UsageError: a value out of range, pictures that do not fit, or a student that cannot do it (it needs HKD, of images).
+        UsageError: a value out of range, pictures that do not fit, or a student that does not know its path.
     """
     files = path_of(mask), path_of(reference), path_of(image)
     what = (tuple(ratios), band, order, levels, files[1], reencode, confine, files[2], _names(modes))

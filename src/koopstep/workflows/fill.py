@@ -53,7 +53,7 @@ def inpaint(
         ``.conclusion`` (one sentence), ``.numbers``, ``.values``, ``.files``; the edited pictures lie in ``edited``.
 
     Raises:
-        UsageError: a value out of range, pictures that do not fit, or a student that cannot do it (it needs HKD, of images).
+        UsageError: a value out of range, pictures that do not fit, or a student that does not know its path.
     """
     options = FillOptions(
         count=count, seed=seed, at=at, steps=steps, image=path_of(image), mask=path_of(mask), rectangle=rectangle
@@ -96,7 +96,7 @@ def colorize(
         ``.conclusion`` (one sentence), ``.numbers``, ``.values``, ``.files``; the edited pictures lie in ``edited``.
 
     Raises:
-        UsageError: a value out of range, pictures that do not fit, or a student that cannot do it (it needs HKD, of images).
+        UsageError: a value out of range, pictures that do not fit, or a student that does not know its path.
     """
     options = FillOptions(count=count, seed=seed, at=at, steps=steps, image=path_of(image))
     with working(job, device, quiet) as job:
@@ -139,7 +139,7 @@ def superres(
         ``.conclusion`` (one sentence), ``.numbers``, ``.values``, ``.files``; the edited pictures lie in ``edited``.
 
     Raises:
-        UsageError: a value out of range, pictures that do not fit, or a student that cannot do it (it needs HKD, of images).
+        UsageError: a value out of range, pictures that do not fit, or a student that does not know its path.
     """
     options = FillOptions(count=count, seed=seed, at=at, steps=steps, image=path_of(image), factor=factor)
     with working(job, device, quiet) as job:
